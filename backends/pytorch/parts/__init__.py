@@ -1,0 +1,1 @@
+"""Real Python that the PyTorch backend copies into generated projects, imported and tested as such."""

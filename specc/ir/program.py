@@ -1,0 +1,307 @@
+"""Programs: nodes, blocks, functions, and the builder that makes them.
+
+A function over named parameters holds a block of nodes in single-assignment form; loops and branches are nodes with
+regions that capture from outside. Parameters are read by path, relative to the bundle that a call names, so that code and
+parameters stay separate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from specc.ir.ops import OPS, Op
+from specc.ir.types import Type
+from specc.source import Span
+
+Attrs = tuple[tuple[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Value:
+    """One result of a node, or a parameter of a block. `name` is what the author called it, if anything."""
+
+    id: int
+    type: Type
+    name: str | None = None
+
+    def __repr__(self) -> str:
+        return f"%{self.id}{'.' + self.name if self.name else ''}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Node:
+    """An operation. `node["axis"]` reads an attribute; `node.get("axis")` gives None where it has none."""
+
+    op: Op
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+    attrs: Attrs = ()
+    regions: tuple[Block, ...] = ()
+    span: Span | None = None
+
+    def __getitem__(self, key: str) -> Any:
+        for k, v in self.attrs:
+            if k == key:
+                return v
+        raise KeyError(f"{self.op.value} has no attribute {key}")
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return next((v for k, v in self.attrs if k == key), default)
+
+    @property
+    def out(self) -> Value:
+        (value,) = self.outputs
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Block:
+    params: tuple[Value, ...]
+    nodes: tuple[Node, ...]
+    results: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Function:
+    """A function of values and, for a network, of a bundle of parameters with paths relative to it.
+
+    kind: "network" (has parameters, printed as a module), "function" (plain), "entry" (an objective, sampler or query).
+    doc: the line of the spec that it comes from, as a reader would like to see it.
+    """
+
+    name: str
+    kind: str
+    block: Block
+    doc: str = ""
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Input:
+    """An input of an entry, in the order of its function's block parameters.
+
+    role: "data" (the example x), "condition", "seed" (int64 per example), "argument" (an `input(...)` with its default).
+    """
+
+    name: str
+    role: str
+    type: Type
+    default: float | int | None = None
+    classes: int | None = None  # for a class condition: how many; index `classes` itself is the null value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A way into the program. role: "objective", "sampler" or "query".
+
+    For an objective the function returns one value per example (or a shared scalar), `over` lists the path prefixes that it
+    trains. For a sampler, `calls` is the number of network calls of one sample (None when it depends on the data).
+    """
+
+    name: str
+    role: str
+    function: str
+    inputs: tuple[Input, ...]
+    over: tuple[str, ...] = ()
+    calls: int | None = None
+    doc: str = ""
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Space:
+    """The space of a data variable or condition: `image(1, 8, 8) in [-1, 1] levels 17` or `class(10)`."""
+
+    name: str  # the variable
+    kind: str  # vector, image, signal, class, ...
+    shape: tuple[int, ...]
+    dtype: str = "float"
+    low: float | None = None
+    high: float | None = None
+    levels: int | None = None
+    classes: int | None = None
+    drop: float = 0.0
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A call of something that equations do not describe: a reader, an optimizer, a metric. Options are plain values."""
+
+    name: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return next((v for k, v in self.options if k == key), default)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """`data x: SPACE from READER |> step |> ...`: where examples come from, for `x` or for a source given as data."""
+
+    space: Space
+    reader: Setting
+    steps: tuple[Setting, ...] = ()
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantizeRule:
+    """One rule of a `quantize` section: for these paths, this format. First match wins; `keep` is a rule with no format."""
+
+    match: str  # a path pattern ("*.mlp.*"), or first, last, clock
+    weights: Setting | None = None
+    activations: Setting | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantization:
+    name: str
+    rules: tuple[QuantizeRule, ...]
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """A whole model, at one level ("example" or "array")."""
+
+    name: str
+    level: str
+    spec: str  # the spec's name, as printed in headers
+    digest: str  # sha256 of the resolved spec
+    functions: dict[str, Function]
+    networks: dict[str, str]  # root bundle ("backbone") -> function name
+    entries: dict[str, Entry]  # by name; objectives first, in text order
+    data: tuple[Dataset, ...] = ()
+    conditions: tuple[Space, ...] = ()
+    train: tuple[tuple[str, Any], ...] = ()  # resolved settings: optimizer, steps, batch, ema, ...
+    quantize: tuple[Quantization, ...] = ()
+    evaluate: tuple[Any, ...] = ()
+    doc: str = ""  # the comment over the model
+
+    def by_role(self, role: str) -> list[Entry]:
+        return [e for e in self.entries.values() if e.role == role]
+
+    def setting(self, key: str, default: Any = None) -> Any:
+        return next((v for k, v in self.train if k == key), default)
+
+
+def walk(block: Block) -> Iterator[Node]:
+    """Every node of a block and of the regions inside, in order."""
+    for node in block.nodes:
+        yield node
+        for region in node.regions:
+            yield from walk(region)
+
+
+@dataclass(slots=True)
+class Ids:
+    """Fresh value numbers, one counter for a whole program."""
+
+    last: int = 0
+
+    def fresh(self) -> int:
+        self.last += 1
+        return self.last
+
+
+@dataclass(slots=True)
+class Builder:
+    """Appends nodes to a block, inferring types from the table of ops and sharing equal pure nodes."""
+
+    ids: Ids
+    params: list[Value] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    parent: Builder | None = None
+    _seen: dict[Any, tuple[Value, ...]] = field(default_factory=dict)
+    _made: dict[int, Node] = field(default_factory=dict)
+
+    def param(self, type: Type, name: str | None = None) -> Value:
+        value = Value(self.ids.fresh(), type, name)
+        self.params.append(value)
+        return value
+
+    def child(self) -> Builder:
+        """A builder for a region inside the block under construction."""
+        return Builder(self.ids, parent=self)
+
+    def made_by(self, value: Value) -> Node | None:
+        """The node that gives a value, in this block or one around it; None for parameters."""
+        here: Builder | None = self
+        while here is not None:
+            if value.id in here._made:
+                return here._made[value.id]
+            here = here.parent
+        return None
+
+    def find(self, key: Any) -> tuple[Value, ...] | None:
+        here: Builder | None = self
+        while here is not None:
+            if key in here._seen:
+                return here._seen[key]
+            here = here.parent
+        return None
+
+    def add(
+        self,
+        op: Op,
+        *inputs: Value,
+        regions: tuple[Block, ...] = (),
+        name: str | None = None,
+        span: Span | None = None,
+        types: tuple[Type, ...] | None = None,
+        **attrs: Any,
+    ) -> Value:
+        """Append a node with one result. Raises ValueError when the operands do not fit (the op's shape rule says why)."""
+        (value,) = self.add_many(op, *inputs, regions=regions, names=(name,), span=span, types=types, **attrs)
+        return value
+
+    def add_many(
+        self,
+        op: Op,
+        *inputs: Value,
+        regions: tuple[Block, ...] = (),
+        names: tuple[str | None, ...] = (),
+        span: Span | None = None,
+        types: tuple[Type, ...] | None = None,
+        **attrs: Any,
+    ) -> tuple[Value, ...]:
+        row = OPS[op]
+        pairs: Attrs = tuple(sorted(attrs.items()))
+        key = (op, tuple(v.id for v in inputs), pairs) if not regions and row.pure else None
+        if key is not None and (known := self.find(key)) is not None:
+            return known
+        if types is None:
+            types = row.rule(tuple(v.type for v in inputs), dict(attrs))
+        outputs = tuple(Value(self.ids.fresh(), t, names[i] if i < len(names) else None) for i, t in enumerate(types))
+        node = Node(op=op, inputs=inputs, outputs=outputs, attrs=pairs, regions=regions, span=span)
+        self.nodes.append(node)
+        for value in outputs:
+            self._made[value.id] = node
+        if key is not None:
+            self._seen[key] = outputs
+        return outputs
+
+    def name(self, value: Value, name: str) -> Value:
+        """Give an unnamed value of this block the author's name for it; a value that has one keeps it."""
+        node = self._made.get(value.id)
+        if node is None or value.name is not None or node.op is Op.CONST:
+            return value
+        named = Value(value.id, value.type, name)
+        outputs = tuple(named if v.id == value.id else v for v in node.outputs)
+        renamed = replace(node, outputs=outputs)
+        for i in range(len(self.nodes) - 1, -1, -1):
+            if self.nodes[i] is node:
+                self.nodes[i] = renamed
+                break
+        for v in outputs:
+            self._made[v.id] = renamed
+        key = (node.op, tuple(v.id for v in node.inputs), node.attrs)
+        if key in self._seen:
+            self._seen[key] = outputs
+        return named
+
+    def block(self, *results: Value) -> Block:
+        return Block(params=tuple(self.params), nodes=tuple(self.nodes), results=results)

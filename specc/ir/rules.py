@@ -1,0 +1,321 @@
+"""Shape rules of the ops: operand types and attributes in, result types out; ValueError says what does not fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from specc.ir.types import BATCH, EXAMPLE, FLOAT, INT, Dim, DType, Shape, Type, broadcast, size
+
+Types = tuple[Type, ...]
+A = dict[str, Any]
+
+
+def _axes(types: Types) -> frozenset[str]:
+    return frozenset().union(*(t.axes for t in types))
+
+
+def _need(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+def _show(shape: Shape) -> str:
+    return "(" + ", ".join(map(str, shape)) + ")"
+
+
+def _axis(axis: int, rank: int) -> int:
+    _need(-rank <= axis < rank, f"axis {axis} does not exist in a value of {rank} dimensions")
+    return axis % rank
+
+
+def const(types: Types, a: A) -> Types:
+    return (Type(DType(a.get("dtype", "float")), tuple(a.get("shape", ()))),)
+
+
+def param(types: Types, a: A) -> Types:
+    return (Type(DType.FLOAT, tuple(a["shape"])),)
+
+
+def iota(types: Types, a: A) -> Types:
+    return (INT.shaped((a["n"],)),)
+
+
+def identity(types: Types, a: A) -> Types:
+    return (types[0],)
+
+
+def floating(types: Types, a: A) -> Types:
+    _need(types[0].dtype is not DType.BOOL, "a number is needed, not a truth value")
+    return (Type(DType.FLOAT, types[0].shape, types[0].axes),)
+
+
+def floating_or_int(types: Types, a: A) -> Types:
+    _need(types[0].dtype is not DType.BOOL, "a number is needed, not a truth value")
+    return (types[0],)
+
+
+def logical(types: Types, a: A) -> Types:
+    _need(all(t.dtype is DType.BOOL for t in types), "truth values are needed")
+    return (Type(DType.BOOL, broadcast(*(t.shape for t in types)), _axes(types)),)
+
+
+def cast(types: Types, a: A) -> Types:
+    return (Type(DType(a["dtype"]), types[0].shape, types[0].axes),)
+
+
+def arithmetic(types: Types, a: A) -> Types:
+    _need(all(t.dtype is not DType.BOOL for t in types), "numbers are needed, not truth values")
+    dtype = DType.FLOAT if any(t.dtype is DType.FLOAT for t in types) else DType.INT
+    return (Type(dtype, broadcast(*(t.shape for t in types)), _axes(types)),)
+
+
+def division(types: Types, a: A) -> Types:
+    (out,) = arithmetic(types, a)
+    return (Type(DType.FLOAT, out.shape, out.axes),)
+
+
+def comparison(types: Types, a: A) -> Types:
+    return (Type(DType.BOOL, broadcast(*(t.shape for t in types)), _axes(types)),)
+
+
+def where(types: Types, a: A) -> Types:
+    _need(types[0].dtype is DType.BOOL, "the condition must be a truth value")
+    kinds = {t.dtype for t in types[1:]}
+    dtype = kinds.pop() if len(kinds) == 1 else DType.FLOAT
+    return (Type(dtype, broadcast(*(t.shape for t in types)), _axes(types)),)
+
+
+def reduce(types: Types, a: A) -> Types:
+    x = types[0]
+    gone = {_axis(i, x.rank) for i in a["axes"]}
+    return (x.shaped(tuple(d for i, d in enumerate(x.shape) if i not in gone)),)
+
+
+def argmax(types: Types, a: A) -> Types:
+    x = types[0]
+    gone = _axis(a["axis"], x.rank)
+    return (Type(DType.INT, tuple(d for i, d in enumerate(x.shape) if i != gone), x.axes),)
+
+
+def along(types: Types, a: A) -> Types:
+    _axis(a["axis"], types[0].rank)
+    return (types[0],)
+
+
+def reshape(types: Types, a: A) -> Types:
+    shape = tuple(a["shape"])
+    have, want = [d for d in types[0].shape if d != BATCH], [d for d in shape if d != BATCH]
+    same = types[0].shape.count(BATCH) == shape.count(BATCH) and size(tuple(have)) == size(tuple(want))
+    _need(same, f"{_show(types[0].shape)} cannot become {_show(shape)}: the number of elements differs")
+    return (types[0].shaped(shape),)
+
+
+def transpose(types: Types, a: A) -> Types:
+    perm = a["perm"]
+    _need(sorted(perm) == list(range(types[0].rank)), f"{tuple(perm)} is not an order of {types[0].rank} dimensions")
+    return (types[0].shaped(tuple(types[0].shape[i] for i in perm)),)
+
+
+def expand(types: Types, a: A) -> Types:
+    shape = tuple(a["shape"])
+    fits = len(shape) == types[0].rank and all(d in (1, e) for d, e in zip(types[0].shape, shape, strict=False))
+    _need(fits, f"{_show(types[0].shape)} does not expand to {_show(shape)}")
+    return (types[0].shaped(shape),)
+
+
+def slice_(types: Types, a: A) -> Types:
+    x = types[0]
+    axis = _axis(a["axis"], x.rank)
+    n = x.shape[axis]
+    start, stop, step = a["start"], a["stop"], a.get("step", 1)
+    _need(
+        isinstance(n, int) and 0 <= start <= stop <= n, f"elements {start} to {stop} are not all among the {n} of axis {axis}"
+    )
+    return (x.shaped((*x.shape[:axis], -(-(stop - start) // step), *x.shape[axis + 1 :])),)
+
+
+def concat(types: Types, a: A) -> Types:
+    first = types[0]
+    axis = _axis(a["axis"], first.rank)
+    total = 0
+    for t in types:
+        rest = t.rank == first.rank and all(
+            d == e for i, (d, e) in enumerate(zip(t.shape, first.shape, strict=True)) if i != axis
+        )
+        _need(rest, f"{_show(first.shape)} and {_show(t.shape)} differ outside axis {axis}")
+        total += size((t.shape[axis],))
+    return (Type(first.dtype, (*first.shape[:axis], total, *first.shape[axis + 1 :]), _axes(types)),)
+
+
+def pad(types: Types, a: A) -> Types:
+    x = types[0]
+    _need(len(a["pads"]) == x.rank, "one pair of paddings is needed for each dimension")
+    shape = tuple(d if not (lo or hi) else size((d,)) + lo + hi for d, (lo, hi) in zip(x.shape, a["pads"], strict=True))
+    return (x.shaped(shape),)
+
+
+def take(types: Types, a: A) -> Types:
+    x, index = types
+    _need(index.dtype is DType.INT, "indices must be integers")
+    axis, batch = _axis(a["axis"], x.rank), a.get("batch", 0)
+    return (Type(x.dtype, (*x.shape[:axis], *index.shape[batch:], *x.shape[axis + 1 :]), _axes(types)),)
+
+
+def scatter_add(types: Types, a: A) -> Types:
+    x, index = types
+    axis, batch = a["axis"], a.get("batch", 0)
+    shape = (*x.shape[:axis], a["n"], *x.shape[axis + index.rank - batch :])
+    return (Type(x.dtype, shape, _axes(types)),)
+
+
+def matmul(types: Types, a: A) -> Types:
+    x, y = types
+    fits = x.rank >= 2 and y.rank >= 2 and x.shape[-1] == y.shape[-2]
+    _need(fits, f"a matrix product of {_show(x.shape)} and {_show(y.shape)} does not exist")
+    lead = broadcast(x.shape[:-2], y.shape[:-2])
+    return (Type(DType.FLOAT, (*lead, x.shape[-2], y.shape[-1]), _axes(types)),)
+
+
+def linear(types: Types, a: A) -> Types:
+    x, w = types[0], types[1]
+    _need(x.rank >= 1 and x.shape[-1] == w.shape[1], f"a linear layer for {w.shape[1]} features does not fit {_show(x.shape)}")
+    return (Type(DType.FLOAT, (*x.shape[:-1], w.shape[0]), _axes(types)),)
+
+
+def _window(n: Dim, k: Dim, stride: int, padding: int, dilation: int) -> int:
+    out = (size((n,)) + 2 * padding - dilation * (size((k,)) - 1) - 1) // stride + 1
+    _need(out > 0, f"a window of {k} does not fit {n} elements")
+    return out
+
+
+def conv(types: Types, a: A) -> Types:
+    x, w = types[0], types[1]
+    s = w.rank - 2
+    groups = a.get("groups", 1)
+    _need(x.rank - s in (1, 2), f"a convolution over {s} dimensions needs channels and {s} dimensions, not {_show(x.shape)}")
+    channels = x.shape[-s - 1]
+    _need(
+        channels == size((w.shape[1],)) * groups,
+        f"{channels} channels do not fit a convolution for {size((w.shape[1],)) * groups}",
+    )
+    spatial = tuple(
+        _window(n, k, a.get("stride", 1), a.get("padding", 0), a.get("dilation", 1))
+        for n, k in zip(x.shape[-s:], w.shape[2:], strict=True)
+    )
+    return (Type(DType.FLOAT, (*x.shape[: -s - 1], w.shape[0], *spatial), _axes(types)),)
+
+
+def conv_transpose(types: Types, a: A) -> Types:
+    x, w = types[0], types[1]
+    s = w.rank - 2
+    _need(
+        x.rank - s in (1, 2) and x.shape[-s - 1] == w.shape[0],
+        f"{_show(x.shape)} does not fit a transposed convolution of {_show(w.shape)}",
+    )
+    stride, padding, dilation = a.get("stride", 1), a.get("padding", 0), a.get("dilation", 1)
+    spatial = tuple(
+        (size((n,)) - 1) * stride - 2 * padding + dilation * (size((k,)) - 1) + a.get("output_padding", 0) + 1
+        for n, k in zip(x.shape[-s:], w.shape[2:], strict=True)
+    )
+    return (Type(DType.FLOAT, (*x.shape[: -s - 1], size((w.shape[1],)) * a.get("groups", 1), *spatial), _axes(types)),)
+
+
+def avg_pool(types: Types, a: A) -> Types:
+    x, k, s = types[0], a["window"], a["spatial"]
+    _need(all(size((d,)) % k == 0 for d in x.shape[-s:]), f"windows of {k} do not divide {_show(x.shape[-s:])}")
+    return (x.shaped((*x.shape[:-s], *(size((d,)) // k for d in x.shape[-s:]))),)
+
+
+def resize(types: Types, a: A) -> Types:
+    x, k, s = types[0], a["factor"], a["spatial"]
+    return (x.shaped((*x.shape[:-s], *(size((d,)) * k for d in x.shape[-s:]))),)
+
+
+def lastnorm(types: Types, a: A) -> Types:
+    _need(types[0].rank >= 1, "a normalisation needs at least one dimension")
+    return (types[0].over(*_axes(types)),)
+
+
+def groupnorm(types: Types, a: A) -> Types:
+    x = types[0]
+    channels = size((x.shape[-a["spatial"] - 1],))
+    _need(channels % a["groups"] == 0, f"{a['groups']} groups do not divide {channels} channels")
+    return (x.over(*_axes(types)),)
+
+
+def attention(types: Types, a: A) -> Types:
+    q, k, v = types[:3]
+    fits = (
+        q.rank >= 3 and q.shape[-1] == k.shape[-1] and k.shape[-2] == v.shape[-2] and q.shape[-3] == k.shape[-3] == v.shape[-3]
+    )
+    _need(fits, f"queries {_show(q.shape)}, keys {_show(k.shape)} and values {_show(v.shape)} do not fit")
+    return (Type(DType.FLOAT, (*q.shape[:-1], v.shape[-1]), _axes(types)),)
+
+
+def draw(types: Types, a: A) -> Types:
+    return (Type(DType.FLOAT, tuple(a["shape"]), frozenset(a["axes"])),)
+
+
+def grad(types: Types, a: A) -> Types:
+    _need(types[0].dtype is DType.FLOAT, "only a float has a gradient")
+    return tuple(Type(DType.FLOAT, v.shape, v.axes | types[0].axes) for v in types[1:])
+
+
+def carried_for(types: Types, a: A) -> Types:
+    return types[1:]
+
+
+def carried_while(types: Types, a: A) -> Types:
+    return types
+
+
+def branch(types: Types, a: A) -> Types:
+    return tuple(a["types"])
+
+
+def call(types: Types, a: A) -> Types:
+    return tuple(a["types"]) * a.get("lanes", 1)
+
+
+def repeat(types: Types, a: A) -> Types:
+    return types[: a["carried"]]
+
+
+def spread(types: Types, a: A) -> Types:
+    return (types[0].over(EXAMPLE),)
+
+
+def batch_size(types: Types, a: A) -> Types:
+    return (INT,)
+
+
+def batch_index(types: Types, a: A) -> Types:
+    return (INT.over(EXAMPLE),)
+
+
+def batch_reduce(types: Types, a: A) -> Types:
+    return (Type(types[0].dtype, types[0].shape, types[0].axes - {EXAMPLE}),)
+
+
+def batch_take(types: Types, a: A) -> Types:
+    return (types[0].over(EXAMPLE),)
+
+
+def batch_gather(types: Types, a: A) -> Types:
+    return (Type(types[0].dtype, (BATCH, *types[0].shape), types[0].axes - {EXAMPLE}),)
+
+
+def batch_scatter(types: Types, a: A) -> Types:
+    _need(types[0].shape[:1] == (BATCH,), "one row for each example is needed")
+    return (Type(types[0].dtype, types[0].shape[1:], types[0].axes | {EXAMPLE}),)
+
+
+def batch_cost(types: Types, a: A) -> Types:
+    _need(
+        types[0].shape == types[1].shape, f"a cost between {_show(types[0].shape)} and {_show(types[1].shape)} has no meaning"
+    )
+    return (FLOAT.shaped((BATCH, BATCH)),)
+
+
+def extern(types: Types, a: A) -> Types:
+    return tuple(a["types"])
