@@ -309,7 +309,7 @@ OPS: dict[Op, Row] = {
         "call(args..., function, bundle, lanes)",
         rules.call,
         Lift.SPECIAL,
-        "A function, over the bundle's parameters; with lanes > 1 the arguments of each lane follow one another, one batched run.",
+        "A function over the bundle's parameters; with lanes > 1 the arguments of each lane in turn, for one batched run.",
     ),
     Op.REPEAT: Row(
         "repeat(args..., function, bundle, count, carried)",

@@ -126,7 +126,7 @@ class Space:
     span: Span | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Setting:
     """A call of something that equations do not describe: a reader, an optimizer, a metric. Options are plain values."""
 
@@ -284,10 +284,22 @@ class Builder:
             self._seen[key] = outputs
         return outputs
 
+    def push(self, node: Node) -> tuple[Value, ...]:
+        """Append a finished node as it is, or give the values of an equal pure one that is there already."""
+        key = (node.op, tuple(v.id for v in node.inputs), node.attrs) if not node.regions and OPS[node.op].pure else None
+        if key is not None and (known := self.find(key)) is not None:
+            return tuple(self.name(v, new.name) if new.name else v for v, new in zip(known, node.outputs, strict=True))
+        self.nodes.append(node)
+        for value in node.outputs:
+            self._made[value.id] = node
+        if key is not None:
+            self._seen[key] = node.outputs
+        return node.outputs
+
     def name(self, value: Value, name: str) -> Value:
-        """Give an unnamed value of this block the author's name for it; a value that has one keeps it."""
+        """Give a value of this block the author's name for it; constants and parameters of blocks keep theirs."""
         node = self._made.get(value.id)
-        if node is None or value.name is not None or node.op is Op.CONST:
+        if node is None or value.name == name or node.op is Op.CONST:
             return value
         named = Value(value.id, value.type, name)
         outputs = tuple(named if v.id == value.id else v for v in node.outputs)

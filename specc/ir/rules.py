@@ -252,13 +252,20 @@ def attention(types: Types, a: A) -> Types:
     return (Type(DType.FLOAT, (*q.shape[:-1], v.shape[-1]), _axes(types)),)
 
 
+def _at_array_level(like: Types) -> bool:
+    """Whether the operand that varies by example says so by its shape."""
+    return bool(like) and not like[0].axes and like[0].batched
+
+
 def draw(types: Types, a: A) -> Types:
+    if EXAMPLE in a["axes"] and _at_array_level(types):
+        return (FLOAT.shaped((BATCH, *a["shape"])),)
     return (Type(DType.FLOAT, tuple(a["shape"]), frozenset(a["axes"])),)
 
 
 def grad(types: Types, a: A) -> Types:
     _need(types[0].dtype is DType.FLOAT, "only a float has a gradient")
-    return tuple(Type(DType.FLOAT, v.shape, v.axes | types[0].axes) for v in types[1:])
+    return tuple(Type(DType.FLOAT, v.shape, v.axes) for v in types[1:])
 
 
 def carried_for(types: Types, a: A) -> Types:
@@ -282,6 +289,8 @@ def repeat(types: Types, a: A) -> Types:
 
 
 def spread(types: Types, a: A) -> Types:
+    if _at_array_level(types[1:]):
+        return (types[0].shaped((BATCH, *types[0].shape)),)
     return (types[0].over(EXAMPLE),)
 
 
@@ -290,7 +299,7 @@ def batch_size(types: Types, a: A) -> Types:
 
 
 def batch_index(types: Types, a: A) -> Types:
-    return (INT.over(EXAMPLE),)
+    return (INT.shaped((BATCH,)) if _at_array_level(types) else INT.over(EXAMPLE),)
 
 
 def batch_reduce(types: Types, a: A) -> Types:

@@ -182,6 +182,7 @@ class Section(Node):
     clauses: tuple[Clause, ...]
     overrides: Block | None
     body: Block | None
+    extern: bool = False  # `extern reader digits(...) -> ...`: a reader that is declared here and written elsewhere
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

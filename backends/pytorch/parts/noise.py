@@ -18,13 +18,13 @@ def normal(seed: Tensor, place: int, shape: Sequence[int], indices: Sequence[int
     """Standard normal of shape (B, *shape), float32, for seeds (B,) int64; indices count the loops around the draw."""
     u, v = _pair(_words(seed, place, math.prod(shape), indices))
     z = torch.sqrt(-2 * torch.log(u)) * torch.cos(2 * math.pi * v)
-    return z.float().view(len(seed), *shape)
+    return z.float().view(seed.shape[0], *shape)
 
 
 def uniform(seed: Tensor, place: int, shape: Sequence[int], indices: Sequence[int | Tensor] = ()) -> Tensor:
     """Uniform on the open interval (0, 1), of shape (B, *shape), float32, for seeds (B,) int64."""
     u, _ = _pair(_words(seed, place, math.prod(shape), indices))
-    return u.clamp(max=BELOW_ONE).float().view(len(seed), *shape)
+    return u.clamp(max=BELOW_ONE).float().view(seed.shape[0], *shape)
 
 
 def _words(seed: Tensor, place: int, count: int, indices: Sequence[int | Tensor]) -> Tensor:

@@ -1,0 +1,190 @@
+"""Rows for reductions, shapes, indexing and the batch."""
+
+from __future__ import annotations
+
+
+
+import numpy as np
+
+from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Spell
+from specc.ir.program import Node, Value
+from specc.ir.types import BATCH, DType, Shape, size
+
+LAST = np.iinfo(np.int64).max  # "to the end" of a Slice
+
+
+def reduce(kind: str) -> Spell:
+    """A reduction over attribute `axes`, which disappear."""
+
+    def row(e: Emitter, node: Node) -> Bound:
+        axes = tuple(node["axes"])
+        (x,) = e.names(node, _counted(node))
+        out = e.op(kind, x, e.ints(*axes), keepdims=0) if axes else x
+        return e.cast(out, _counted(node), node.out.type.dtype)
+
+    return row
+
+
+def _counted(node: Node) -> DType:
+    """Truth values are reduced as integers."""
+    have = node.inputs[0].type.dtype
+    return DType.INT if have is DType.BOOL else have
+
+
+def argmax(e: Emitter, node: Node) -> str:
+    (x,) = e.names(node, DType.FLOAT)
+    return e.op("ArgMax", x, axis=node["axis"], keepdims=0)
+
+
+def softmax(e: Emitter, node: Node) -> str:
+    return e.op("Softmax", *e.names(node), axis=node["axis"])
+
+
+def cumsum(e: Emitter, node: Node) -> str:
+    return e.op("CumSum", *e.names(node), e.const(np.int64(node["axis"])))
+
+
+def sort(e: Emitter, node: Node) -> str:
+    (x,) = e.names(node)
+    shape, axis = node.out.type.shape, node["axis"]
+    count = e.batch if shape[axis] == BATCH else e.ints(int(shape[axis]))
+    values, _ = e.op("TopK", x, count, outputs=2, axis=axis, largest=0, sorted=1)
+    return values
+
+
+def reshape(e: Emitter, node: Node) -> Bound:
+    return e.op("Reshape", *e.names(node), e.dims(node.out.type.shape, infer=True))
+
+
+def transpose(e: Emitter, node: Node) -> str:
+    """`e.turned` has values whose only uses are one transposition, in the order that it wants."""
+    if node.inputs[0].id in e.turned:
+        return e.turned[node.inputs[0].id]
+    return e.op("Transpose", *e.names(node), perm=list(node["perm"]))
+
+
+def expand(e: Emitter, node: Node) -> Bound:
+    """Where the batch is there already, the wanted shape says 1 and it stays."""
+    have, want = node.inputs[0].type.shape, node.out.type.shape
+    if have == want:
+        return e.env[node.inputs[0].id]
+    return e.op("Expand", *e.names(node), e.dims(tuple(1 if d == h else d for d, h in zip(want, have, strict=True))))
+
+
+def slice_(e: Emitter, node: Node) -> str:
+    ends = (node["start"], node["stop"], node["axis"], node.get("step", 1))
+    return e.op("Slice", *e.names(node), *(e.ints(i) for i in ends))
+
+
+def concat(e: Emitter, node: Node) -> str:
+    return e.op("Concat", *e.names(node, node.out.type.dtype), axis=node["axis"])
+
+
+def pad(e: Emitter, node: Node) -> str:
+    before, after = zip(*node["pads"], strict=True)
+    value = e.const(NUMPY[node.out.type.dtype](node.get("value", 0)))
+    return e.op("Pad", *e.names(node), e.ints(*before, *after), value)
+
+
+def flip(e: Emitter, node: Node) -> str:
+    return e.op("Slice", *e.names(node), e.ints(-1), e.ints(-LAST), e.ints(node["axis"]), e.ints(-1))
+
+
+def take(e: Emitter, node: Node) -> str:
+    """Gather; with a batch in front of both, GatherND after the axis has been moved next to it."""
+    x, index = node.inputs
+    axis, rank = node["axis"] % x.type.rank, x.type.rank
+    if not node.get("batch", 0):
+        return e.op("Gather", e.name(x), e.name(index), axis=axis)
+    moved = e.name(x)
+    if axis != 1:
+        moved = e.op("Transpose", moved, perm=[0, axis, *(i for i in range(1, rank) if i != axis)])
+    got = e.op("GatherND", moved, e.op("Unsqueeze", e.name(index), e.ints(-1)), batch_dims=1)
+    between, places = axis - 1, index.type.rank - 1
+    if axis == 1 or not places and not between:
+        return got
+    lead = [1 + places + i for i in range(between)]
+    tail = [1 + places + i for i in range(between, rank - 2)]
+    return e.op("Transpose", got, perm=[0, *lead, *range(1, 1 + places), *tail])
+
+
+def scatter_add(e: Emitter, node: Node) -> str:
+    """ScatterND that adds, with the indexed dimensions in front; a batch becomes part of the index."""
+    x, index = node.inputs
+    axis, n, batch = node["axis"] % node.out.type.rank, node["n"], node.get("batch", 0)
+    places = index.type.rank - batch
+    moved = [*range(batch), *range(axis, axis + places), *range(batch, axis), *range(axis + places, x.type.rank)]
+    update = e.op("Transpose", e.name(x), perm=moved) if moved != sorted(moved) else e.name(x)
+    rest = tuple(x.type.shape[i] for i in moved[batch + places :])
+    where = e.name(index)
+    if batch:
+        rows = e.op("Range", e.const(np.int64(0)), _count(e), e.const(np.int64(1)))
+        first = e.op("Reshape", e.op("Mul", rows, e.const(np.int64(n))), e.ints(-1, *[1] * places))
+        where = e.op("Add", where, first)
+    total = e.op("Mul", e.batch, e.ints(n)) if batch else e.ints(n)
+    shape = e.op("Concat", total, e.dims(rest), axis=0) if rest else total
+    dtype = node.out.type.dtype
+    zeros = e.op("Expand", e.const(np.zeros([1] * (1 + len(rest)), NUMPY[dtype])), shape)
+    added = e.op("ScatterND", zeros, e.op("Unsqueeze", where, e.ints(-1)), update, reduction="add")
+    if batch:
+        added = e.op("Reshape", added, e.op("Concat", e.ints(-1, n), e.dims(rest), axis=0) if rest else e.ints(-1, n))
+    between = axis - batch
+    back = [*range(batch), *(batch + 1 + i for i in range(between)), batch, *range(batch + 1 + between, node.out.type.rank)]
+    return e.op("Transpose", added, perm=back) if back != sorted(back) else added
+
+
+def _count(e: Emitter) -> str:
+    """The number of examples as a scalar."""
+    return e.op("Squeeze", e.batch, e.ints(0))
+
+
+def spread(e: Emitter, node: Node) -> Bound:
+    """A shared value for each example of `like`."""
+    x = node.inputs[0]
+    if x.type.batched:
+        return e.env[x.id]
+    shape = e.op("Concat", e.batch, e.dims(x.type.shape), axis=0) if x.type.rank else e.batch
+    return e.op("Expand", e.name(x), shape)
+
+
+def batch_size(e: Emitter, node: Node) -> str:
+    return e.op("Squeeze", _rows(e, node.inputs[0]), e.ints(0))
+
+
+def batch_index(e: Emitter, node: Node) -> str:
+    count = e.op("Squeeze", _rows(e, node.inputs[0]), e.ints(0))
+    return e.op("Range", e.const(np.int64(0)), count, e.const(np.int64(1)))
+
+
+def _rows(e: Emitter, like: Value) -> str:
+    return e.op("Shape", e.name(like), start=0, end=1)
+
+
+def batch_reduce(kind: str) -> Spell:
+    def row(e: Emitter, node: Node) -> str:
+        (x,) = e.names(node, _counted(node))
+        out = e.op(kind, x, e.ints(0), keepdims=0)
+        return e.cast(out, _counted(node), node.out.type.dtype)
+
+    return row
+
+
+def batch_take(e: Emitter, node: Node) -> str:
+    return e.op("Gather", *e.names(node), axis=0)
+
+
+def batch_cost(e: Emitter, node: Node) -> str:
+    """Every pair at once: |a|^2 + |b|^2 - 2 a b would lose digits where a and b are close."""
+    a, b = node.inputs
+    width = size(_without(a.type.shape))
+    left = e.op("Reshape", e.name(a), e.ints(-1, 1, width))
+    right = e.op("Reshape", e.name(b), e.ints(1, -1, width))
+    gap = e.op("Sub", left, right)
+    total = e.op("ReduceSum", e.op("Mul", gap, gap), e.ints(-1), keepdims=0)
+    return e.op("Sqrt", total) if node["cost"] == "dist" else total
+
+
+def _without(shape: Shape) -> Shape:
+    return shape[1:] if shape[:1] == (BATCH,) else shape
+
+

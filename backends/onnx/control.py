@@ -1,0 +1,188 @@
+"""Loops, branches and calls as ONNX: Loop, If, and functions written out where they are called."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Scope, Tap, UnsupportedError, info
+from specc.ir.ops import Op
+from specc.ir.program import Block, Node, Value, walk
+from specc.ir.types import BOOL, FLOAT, INT
+
+ROUNDS = "rounds"  # symbolic: how often a loop has run
+
+
+def for_(e: Emitter, node: Node) -> tuple[str, ...]:
+    """FOR as a Loop without condition."""
+    count, *carried = node.inputs
+    (body,) = node.regions
+    return _loop(e, node, body.params[0], body.params[1:], carried, body, count=e.name(count), test=None)
+
+
+def while_(e: Emitter, node: Node) -> tuple[str, ...]:
+    """WHILE as a Loop with a condition, which is asked before the loop and at the end of each round."""
+    test, body = node.regions
+    limit = "" if node.get("limit") is None else e.const(np.int64(node["limit"]))
+    return _loop(e, node, None, body.params, list(node.inputs), body, count=limit, test=test)
+
+
+def _loop(
+    e: Emitter,
+    node: Node,
+    index: Value | None,
+    params: tuple[Value, ...],
+    carried: list[Value],
+    body: Block,
+    *,
+    count: str,
+    test: Block | None,
+) -> tuple[str, ...]:
+    start = [e.name(v) for v in carried]
+    counting = e.calls is not None and any(n.op in (Op.CALL, Op.REPEAT) for n in walk(body))
+    before = _asked(e, test, start) if test is not None else ""
+    with e.nested("body") as scope:
+        k, go = e.fresh(index.name or "k" if index is not None else "k"), e.fresh("go")
+        scope.graph.inputs += [info(k, INT), info(go, BOOL)]
+        if index is not None:
+            e.env[index.id] = k
+        for param, value in zip(params, carried, strict=True):
+            name = e.fresh(param.name or value.name or "carried")
+            scope.graph.inputs.append(info(name, param.type))
+            e.env[param.id] = name
+        outer_calls = e.calls
+        if counting:
+            e.calls = e.fresh("nfe")
+            scope.graph.inputs.append(info(e.calls, INT))
+        e.block(body)
+        results = [e.name(v) for v in body.results]
+        goes_on = _asked(e, test, results) if test is not None else go
+        e.result(goes_on, BOOL, "go_on")
+        for name, value in zip(results, body.results, strict=True):
+            e.result(name, value.type, "carry")
+        if counting:
+            e.result(str(e.calls), INT, "nfe")
+        e.calls = outer_calls
+        for tap in scope.taps:
+            e.result(tap.name, tap.type, "tap")
+    if counting:
+        start.append(str(e.calls))
+    outputs = [e.fresh(v.name or "looped") for v in node.outputs]
+    if counting:
+        e.calls = e.fresh("nfe")
+        outputs.append(e.calls)
+    outputs += _scanned(e, scope)
+    if not outputs:
+        raise UnsupportedError("a loop that carries nothing has no effect")
+    e.control("Loop", [count, before, *start], outputs, body=scope.graph)
+    return tuple(outputs[: len(node.outputs)])
+
+
+def _asked(e: Emitter, test: Block, names: list[str]) -> str:
+    """The test of a WHILE, for these carried values."""
+    taps = len(e.scope.taps)
+    e.bind(test.params, names)
+    e.block(test)
+    del e.scope.taps[taps:]
+    return e.name(test.results[0])
+
+
+def _scanned(e: Emitter, scope: Scope) -> list[str]:
+    """What the body taps comes out once for each round."""
+    names = []
+    for tap in scope.taps:
+        name = e.fresh("taps")
+        e.tap(tap.key, name, tap.type.shaped((ROUNDS, *tap.type.shape)))
+        names.append(name)
+    return names
+
+
+def if_(e: Emitter, node: Node) -> tuple[str, ...]:
+    """IF. Network calls and taps inside a branch are outputs of both: the other branch gives the count so far, and NaN."""
+    outputs = [e.fresh(v.name or "either") for v in node.outputs]
+    test = e.name(node.inputs[0])
+    scopes, counts = [], []
+    for label, region in zip(("then", "else"), node.regions, strict=True):
+        calls = e.calls
+        with e.nested(label) as scope:
+            e.block(region)
+            for value in region.results:
+                e.result(e.name(value), value.type, label)
+            scopes.append(scope)
+            counts.append(e.calls)
+        e.calls = calls
+    if any(c != e.calls for c in counts):
+        for scope, count in zip(scopes, counts, strict=True):
+            _append(e, scope, lambda count=count: e.result(str(count), INT, "nfe"))
+        e.calls = e.fresh("nfe")
+        outputs.append(e.calls)
+    taps = [(own, tap) for own in scopes for tap in own.taps if not _dynamic(tap)]
+    for own, tap in taps:
+        for scope in scopes:
+            _append(e, scope, lambda own=own, scope=scope, tap=tap: _tapped(e, tap, scope is own))
+    names = [e.fresh("taps") for _ in taps]
+    for (_, tap), name in zip(taps, names, strict=True):
+        e.tap(tap.key, name, tap.type)
+    e.control("If", [test], outputs + names, then_branch=scopes[0].graph, else_branch=scopes[1].graph)
+    return tuple(outputs[: len(node.outputs)])
+
+
+def _append(e: Emitter, scope: Scope, write) -> None:
+    outer, e.scope = e.scope, scope
+    write()
+    e.scope = outer
+
+
+def _tapped(e: Emitter, tap: Tap, here: bool) -> None:
+    nothing = np.full(tap.type.shape, np.nan if tap.type.dtype is FLOAT.dtype else -1, NUMPY[tap.type.dtype])
+    e.result(tap.name if here else e.const(nothing), tap.type, "tap")
+
+
+def _dynamic(tap: Tap) -> bool:
+    return any(isinstance(d, str) for d in tap.type.shape)
+
+
+def call(e: Emitter, node: Node) -> tuple[str, ...]:
+    """CALL. With lanes the arguments are stacked along the batch and the results taken apart again."""
+    lanes, bundle = node.get("lanes", 1), node.get("bundle")
+    args = [e.env[v.id] for v in node.inputs]
+    block = e.program.functions[node["function"]].block
+    if lanes == 1:
+        results = _apply(e, node, block, bundle, args)
+    else:
+        width = len(args) // lanes
+        named = [a if isinstance(a, str) else e.weight(a) for a in args]
+        stacked = [e.op("Concat", *named[i::width], axis=0, hint="lanes") for i in range(width)]
+        batch, e.batch = e.batch, e.op("Mul", e.batch, e.ints(lanes), hint="batch")
+        both = _apply(e, node, block, bundle, list(stacked))
+        e.batch = batch
+        parts = [e.op("Split", r, outputs=lanes, axis=0, num_outputs=lanes, hint="lane") for r in both]
+        results = tuple(part[lane] for lane in range(lanes) for part in parts)
+    return results
+
+
+def repeat(e: Emitter, node: Node) -> tuple[str, ...]:
+    """REPEAT: the blocks one after another, since each has weights of its own."""
+    carried = node["carried"]
+    args = [e.env[v.id] for v in node.inputs]
+    block = e.program.functions[node["function"]].block
+    for i in range(node["count"]):
+        args[:carried] = _apply(e, node, block, f"{node['bundle']}.{i}", args)
+    return tuple(a if isinstance(a, str) else e.weight(a) for a in args[:carried])
+
+
+def _apply(e: Emitter, node: Node, block: Block, bundle: str | None, args: list[Bound]) -> tuple[str, ...]:
+    """A function with its parameters bound, over a bundle inside the bundle at hand."""
+    env, outer, depth = e.env, e.bundle, e.depth
+    e.env = {p.id: a for p, a in zip(block.params, args, strict=True)}
+    if bundle is not None:
+        e.bundle = f"{outer}.{bundle}" if outer else bundle
+        e.depth += 1
+    e.function(block)
+    results = tuple(e.name(v) for v in block.results)
+    e.env, e.bundle, e.depth = env, outer, depth
+    if bundle is not None and depth == 0:
+        if e.calls is not None:
+            e.calls = e.op("Add", e.calls, e.const(np.int64(1)), hint="nfe")
+        if e.trace is not None:
+            e.trace(e, node, [a for a in args if isinstance(a, str)], results)
+    return results

@@ -1,0 +1,342 @@
+"""From a function of the IR to a graph: names, scopes, constants and weights.
+
+An `Emitter` walks blocks and asks the table `spelling.ONNX` for each op. Regions become graphs inside a node and see the
+names around them, as ONNX allows; every name is unique in the whole file. Calls of functions and networks are written out
+where they stand, since a graph has one place for each weight and ONNX Runtime optimises across them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+
+from specc.backends.onnx.wire import Graph, Nested, Tensor
+from specc.ir.ops import Op
+from specc.ir.program import Block, Node, Program, Value, walk
+from specc.ir.types import BATCH, DType, Shape, Type, broadcast
+
+ELEMENT = {DType.FLOAT: TensorProto.FLOAT, DType.INT: TensorProto.INT64, DType.BOOL: TensorProto.BOOL}
+NUMPY = {DType.FLOAT: np.float32, DType.INT: np.int64, DType.BOOL: np.bool_}
+LARGE = 1024  # bytes from which a constant lives in the outermost graph
+BROADCASTING = {
+    *(Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.FLOORDIV, Op.MOD, Op.POW, Op.MIN, Op.MAX),
+    *(Op.EQ, Op.NE, Op.LT, Op.LE, Op.AND, Op.OR, Op.WHERE),
+}
+
+
+class UnsupportedError(Exception):
+    """Something that cannot be written as ONNX, with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weight:
+    """A parameter by its absolute path. It becomes an initializer when an op asks for its name."""
+
+    path: str
+    shape: tuple[int, ...]
+
+
+Bound = str | Weight
+Spell = Callable[["Emitter", Node], "str | Weight | tuple[str, ...]"]
+
+
+class Layers(Protocol):
+    """Writes linear maps and convolutions in another format: see `quantize`."""
+
+    def layer(self, e: Emitter, node: Node, x: str, weight: Weight, bias: str | None) -> str | None:
+        """The name of the result, or None where the layer stays as it is."""
+
+
+@dataclass(slots=True)
+class Scope:
+    """A graph under construction, with what is already there."""
+
+    graph: Graph
+    parent: Scope | None
+    made: set[str] = field(default_factory=set)
+    constants: dict[Any, str] = field(default_factory=dict)
+    taps: list[Tap] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Tap:
+    """A value inside that the caller wants to see: one more output, with a leading dimension for each loop around it."""
+
+    key: str
+    name: str
+    type: Type
+
+
+@dataclass(slots=True)
+class Placed:
+    """Where a weight is used. `local` asks for the graph of the use instead of the outermost one."""
+
+    tensor: Tensor
+    scopes: list[Scope] = field(default_factory=list)
+    local: bool = False
+
+
+class Emitter:
+    """Writes one entry of a program."""
+
+    def __init__(self, program: Program, weights: Mapping[str, np.ndarray], rows: Mapping[Op, Spell], graph: str) -> None:
+        self.program, self.weights, self.rows = program, weights, rows
+        self.root = self.scope = Scope(Graph(graph), None)
+        self.env: dict[int, Bound] = {}
+        self.bundle = ""
+        self.depth = 0  # networks around this place
+        self.batch = ""  # int64 (1,): examples at this place, lanes included
+        self.placed: dict[str, Placed] = {}
+        self.layouts: dict[str, str] = {}  # parameter -> the layout in which it is stored
+        self.noise: dict[str, tuple[str, int]] = {}  # explicit noise: input -> (name of "was it given", leading dimensions)
+        self.calls: str | None = None  # network calls so far, when the number depends on the data
+        self.layers: Layers | None = None
+        self.observe: Callable[[Emitter, Node, str, Weight], None] | None = None
+        self.trace: Callable[[Emitter, Node, list[str], tuple[str, ...]], None] | None = None
+        self.uses = Uses(Block(params=(), nodes=(), results=()))
+        self.skipped: set[int] = set()
+        self.turned: dict[int, str] = {}  # see `arrays.transpose`
+        self.domains: set[str] = set()  # of operators beside the standard ones
+        self._hint = ""
+        self._counts: dict[str, int] = {}
+
+    # Names, constants, nodes
+
+    def fresh(self, hint: str) -> str:
+        """A name that nothing else in the file has."""
+        hint = re.sub(r"[^A-Za-z0-9_.]", "_", hint) or "v"
+        n = self._counts.get(hint, 0)
+        self._counts[hint] = n + 1
+        return hint if n == 0 else self.fresh(f"{hint}_{n}")
+
+    def reserve(self, *names: str) -> None:
+        """Keep names for inputs and outputs of the file."""
+        for name in names:
+            self._counts.setdefault(name, 1)
+
+    def op(self, kind: str, *inputs: str, domain: str = "", hint: str = "", outputs: int = 1, **attrs: Any) -> Any:
+        """Append a node; the name of its output, or names where there are several."""
+        names = tuple(self.fresh(hint or self._hint or kind.lower()) for _ in range(outputs))
+        node = helper.make_node(kind, list(inputs), list(names), name="n." + names[0], domain=domain, **attrs)
+        if domain:
+            self.domains.add(domain)
+        self.scope.graph.nodes.append(node)
+        self.scope.made.update(names)
+        return names[0] if outputs == 1 else names
+
+    def const(self, value: Any, dtype: Any = None) -> str:
+        """A constant, in this graph (small) or the outermost (large), once in each."""
+        array = np.asarray(value, dtype)
+        scope = self.root if array.nbytes >= LARGE else self.scope
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in scope.constants:
+            name = scope.constants[key] = self.fresh("c")
+            scope.graph.tensors.append(tensor(name, array))
+        return scope.constants[key]
+
+    def ints(self, *values: int) -> str:
+        return self.const(np.array(values, np.int64))
+
+    def name(self, value: Value) -> str:
+        """The name of a value, which for a parameter is that of its initializer."""
+        bound = self.env[value.id]
+        return bound if isinstance(bound, str) else self.weight(bound)
+
+    def names(self, node: Node, dtype: DType | None = None) -> list[str]:
+        """The names of a node's operands, as numbers of one kind."""
+        return [self.cast(self.name(v), v.type.dtype, dtype or v.type.dtype) for v in node.inputs]
+
+    def cast(self, name: str, have: DType, want: DType) -> str:
+        return name if have is want else self.op("Cast", name, to=ELEMENT[want])
+
+    def dims(self, shape: Shape, *, infer: bool = False) -> str:
+        """A shape as int64 vector; the batch is -1 when it can be inferred, else counted at run time."""
+        if BATCH not in shape or (infer and shape.count(BATCH) == 1):
+            return self.ints(*(-1 if d == BATCH else int(d) for d in shape))
+        return self.op("Concat", *(self.batch if d == BATCH else self.ints(int(d)) for d in shape), axis=0, hint="shape")
+
+    # Weights
+
+    def weight(self, weight: Weight, layout: str = "", *, local: bool = False) -> str:
+        """The name of a parameter's initializer. `layout` "T" asks for the transpose, which is then how it is stored."""
+        path = weight.path
+        stored = self.layouts.setdefault(path, layout)
+        if path not in self.placed:
+            if path not in self.weights:
+                raise KeyError(f"there is no weight {path}")
+            array = self.weights[path]
+            if tuple(array.shape) != tuple(weight.shape):
+                raise ValueError(f"the weight {path} has shape {tuple(array.shape)}; the program needs {tuple(weight.shape)}")
+            shape = tuple(array.shape[::-1] if stored == "T" else array.shape)
+            self.place(path, Tensor(path, TensorProto.FLOAT, shape, 4 * array.size, lambda: _load(array, stored)))
+        self.use(path, local=local)
+        return path if stored == layout else self.op("Transpose", path, perm=[1, 0], hint=path)
+
+    def place(self, name: str, tensor: Tensor) -> None:
+        """Announce an initializer whose graph is chosen at the end, from its uses."""
+        self.reserve(name)
+        self.placed[name] = Placed(tensor)
+
+    def use(self, name: str, *, local: bool) -> str:
+        placed = self.placed[name]
+        placed.scopes.append(self.scope)
+        placed.local |= local
+        return name
+
+    def settle(self) -> None:
+        """Put every weight in one graph: the innermost around its uses when an op asked for that, else the outermost."""
+        for placed in self.placed.values():
+            scope = _common(placed.scopes) if placed.local else self.root
+            scope.graph.tensors.append(placed.tensor)
+        prune(self.root.graph)
+
+    # Blocks
+
+    def function(self, block: Block) -> None:
+        """Write the body of a function whose parameters are bound."""
+        outer, self.uses = self.uses, Uses(block)
+        self.skipped |= skippable(self.uses)
+        self.block(block)
+        self.uses = outer
+
+    def block(self, block: Block) -> None:
+        """Write the nodes of a function or region whose parameters are bound."""
+        for node in block.nodes:
+            self.node(node)
+
+    def node(self, node: Node) -> None:
+        named = node.outputs[0].name if node.outputs else None
+        self._hint = ".".join(filter(None, (self.bundle, named or node.op.value)))
+        if node.op is Op.EXPAND and node.out.id in self.skipped:
+            self.env[node.out.id] = self.env[node.inputs[0].id]
+            return
+        row = self.rows.get(node.op)
+        if row is None:
+            raise UnsupportedError(f"{node.op.value} has no ONNX form")
+        result = row(self, node)
+        results = result if isinstance(result, tuple) else (result,)
+        self.env.update({v.id: r for v, r in zip(node.outputs, results, strict=True)})
+        self._hint = ""
+
+    def bind(self, values: tuple[Value, ...], names: list[str] | tuple[str, ...]) -> None:
+        self.env.update({v.id: n for v, n in zip(values, names, strict=True)})
+
+    @contextmanager
+    def nested(self, name: str) -> Iterator[Scope]:
+        """A graph inside a node of this one."""
+        outer, hint = self.scope, self._hint
+        self.scope = Scope(Graph(self.fresh(name)), outer)
+        yield self.scope
+        self.scope, self._hint = outer, hint
+
+    @contextmanager
+    def outermost(self) -> Iterator[None]:
+        """Nodes of the outermost graph, written while inside another: they run before it."""
+        inner, hint = self.scope, self._hint
+        self.scope, self._hint = self.root, ""
+        yield
+        self.scope, self._hint = inner, hint
+
+    def result(self, name: str, type: Type, hint: str) -> str:
+        """Make a value the next output of this graph, under a name of its own if it is not made here."""
+        taken = {o.name for o in self.scope.graph.outputs}
+        if name not in self.scope.made or name in taken:
+            name = self.op("Identity", name, hint=hint)
+        self.scope.graph.outputs.append(info(name, type))
+        return name
+
+    def control(self, kind: str, inputs: list[str], outputs: list[str], **graphs: Graph) -> None:
+        """Append a node with graphs inside."""
+        head = helper.make_node(kind, inputs, outputs, name="n." + outputs[0])
+        self.scope.graph.nodes.append(Nested(head, graphs))
+        self.scope.made.update(outputs)
+
+    def tap(self, key: str, name: str, type: Type) -> None:
+        self.scope.taps.append(Tap(key, name, type))
+
+
+def tensor(name: str, array: np.ndarray) -> Tensor:
+    """A constant as an initializer."""
+    return Tensor(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape, array.nbytes, lambda: array)
+
+
+def info(name: str, type: Type) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, ELEMENT[type.dtype], list(type.shape))
+
+
+class Uses:
+    """Where the values of a function come from and go to. `kept` are results of its blocks, which other graphs see."""
+
+    def __init__(self, block: Block) -> None:
+        self.nodes = list(walk(block))
+        self.made = {v.id: node for node in self.nodes for v in node.outputs}
+        self.kept = {v.id for b in (block, *(r for n in self.nodes for r in n.regions)) for v in b.results}
+        self._users: dict[int, list[Node]] = {}
+        for node in self.nodes:
+            for v in node.inputs:
+                self._users.setdefault(v.id, []).append(node)
+
+    def users(self, value: Value) -> list[Node]:
+        return self._users.get(value.id, [])
+
+
+def skippable(uses: Uses) -> set[int]:
+    """Expansions that need not happen, because every use of them broadcasts to the same shape anyway."""
+    small: dict[int, Shape] = {}
+    for node in uses.nodes:
+        if node.op is Op.EXPAND and node.out.id not in uses.kept:
+            small[node.out.id] = small.get(node.inputs[0].id, node.inputs[0].type.shape)
+            if not all(_broadcasts(user, small) for user in uses.users(node.out)):
+                del small[node.out.id]
+    return set(small)
+
+
+def _broadcasts(user: Node, small: dict[int, Shape]) -> bool:
+    if user.op not in BROADCASTING:
+        return False
+    return broadcast(*(small.get(v.id, v.type.shape) for v in user.inputs)) == user.out.type.shape
+
+
+def _load(array: np.ndarray, layout: str) -> np.ndarray:
+    return np.ascontiguousarray(array.T if layout == "T" else array, dtype=np.float32)
+
+
+def _common(scopes: list[Scope]) -> Scope:
+    """The innermost scope around all of these."""
+    paths = []
+    for scope in scopes:
+        path = [scope]
+        while path[-1].parent is not None:
+            path.append(path[-1].parent)
+        paths.append(path[::-1])
+    last = paths[0][0]
+    for level in zip(*paths, strict=False):
+        if any(s is not level[0] for s in level):
+            break
+        last = level[0]
+    return last
+
+
+def prune(graph: Graph) -> set[str]:
+    """Leave out nodes that nothing reads, in this graph and those inside; the names read from outside of it."""
+    read = {v.name for v in graph.outputs}
+    nodes = []
+    for node in reversed(graph.nodes):
+        head = node.head if isinstance(node, Nested) else node
+        if not read.isdisjoint(head.output):
+            nodes.append(node)
+            read.update(head.input)
+            if isinstance(node, Nested):
+                for inner in node.graphs.values():
+                    read |= prune(inner)
+    graph.nodes[:] = nodes[::-1]
+    graph.tensors[:] = [t for t in graph.tensors if t.name in read or t.name in {i.name for i in graph.inputs}]
+    made = {v.name for v in graph.inputs} | {t.name for t in graph.tensors}
+    return read - made - {name for node in nodes for name in (node.head if isinstance(node, Nested) else node).output}

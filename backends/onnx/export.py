@@ -1,0 +1,205 @@
+"""`export`: a sampler or query of a program as one ONNX file, the loop inside, each weight once.
+
+Inputs: `seed` (int64, one for each example), conditions, and arguments with their defaults; `noise_<place>` for each draw,
+empty by default. Outputs: `x` (the sampler's sample, a query's answer; `x1`, ... where there are more) and, when the number of
+network calls depends on the data, `nfe`. Nothing here needs PyTorch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from specc.backends.onnx.emit import NUMPY, Emitter, Layers, UnsupportedError, info, tensor
+from specc.backends.onnx.spelling import ONNX
+from specc.backends.onnx.wire import LARGEST, write
+from specc.ir.program import Entry, Input, Program, Space
+from specc.ir.types import BATCH, INT
+
+OPSET, IR_VERSION = 23, 10
+PREFIX = "specc."  # of keys in the file's metadata
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportReport:
+    """What was written. `nodes` counts every graph of the file; `unused` lists weights that the entry does not read."""
+
+    files: tuple[Path, ...]
+    entry: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    nodes: int
+    weights: int
+    weight_bytes: int
+    file_bytes: int
+    unused: tuple[str, ...] = ()
+    quantization: Any = None
+
+
+@dataclass(slots=True)
+class Hooks:
+    """Ways into an export for the quantiser: other layers, and outputs for what happens inside."""
+
+    layers: Layers | None = None
+    observe: Any = None
+    trace: Any = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def export(
+    program: Program,
+    entry: str,
+    weights: Mapping[str, np.ndarray],
+    path: str | Path,
+    *,
+    quantization: Any = None,
+    calibration: Any = None,
+    metadata: Mapping[str, Any] | None = None,
+    largest: int = LARGEST,
+) -> ExportReport:
+    """Write `entry` of an array-level program to `path`.
+
+    weights: arrays by path (`backbone.block.0.qkv.weight`), written as float32. quantization: a `Quantization` of the program;
+    calibration: its `Calibration` (examples, seed, conditions), by default 64 examples with seeds 0, 1, ... metadata: more
+    keys for the file. Files above `largest` bytes put their weights into `<name>.data`. Raises `UnsupportedError` for what
+    has no ONNX form, ValueError or KeyError for weights that do not fit.
+    """
+    hooks = Hooks(metadata=dict(metadata or {}))
+    plan = None
+    if quantization is not None:
+        from specc.backends.onnx.quantize import plan as make_plan  # it exports a sampler of its own to calibrate on
+
+        plan = make_plan(program, entry, weights, quantization, calibration)
+        hooks.layers = plan.writer()
+        hooks.metadata["quantization"] = quantization.name
+    report = write_entry(program, entry, weights, Path(path), hooks, largest)
+    return report if plan is None else plan.finish(report)
+
+
+def write_entry(
+    program: Program, entry: str, weights: Mapping[str, np.ndarray], path: Path, hooks: Hooks, largest: int = LARGEST
+) -> ExportReport:
+    """Emit one entry and write it."""
+    if program.level != "array":
+        raise ValueError(f"the program {program.name} is at {program.level} level; run the pass `batch` before")
+    where = program.entries[entry]
+    e = Emitter(program, weights, ONNX, entry)
+    e.layers, e.observe, e.trace = hooks.layers, hooks.observe, hooks.trace
+    block = program.functions[where.function].block
+    e.reserve("nfe", *(i.name for i in where.inputs), *(_public(i) for i in range(len(block.results))), *weights)
+    for value, wanted in zip(block.params, where.inputs, strict=True):
+        _input(e, wanted)
+        e.env[value.id] = wanted.name
+    e.batch = _batch(e, where)
+    if where.calls is None:
+        e.calls = e.const(np.int64(0))
+    e.function(block)
+    outputs = _outputs(e, where, [e.name(v) for v in block.results], [v.type for v in block.results])
+    e.settle()
+    model = helper.make_model(
+        onnx.GraphProto(), opset_imports=_opsets(e), ir_version=IR_VERSION, producer_name="specc", producer_version="1"
+    )
+    model.ClearField("graph")
+    helper.set_model_props(model, {PREFIX + k: _text(v) for k, v in _metadata(program, where, e, hooks).items()})
+    files = write(path, model, e.root.graph, largest=largest)
+    used = [p.tensor for p in e.placed.values()]
+    return ExportReport(
+        files=files,
+        entry=entry,
+        inputs=tuple(i.name for i in e.root.graph.inputs),
+        outputs=outputs,
+        nodes=_count(e.root.graph),
+        weights=len(used),
+        weight_bytes=sum(t.size for t in used),
+        file_bytes=sum(f.stat().st_size for f in files),
+        unused=tuple(sorted(set(weights) - set(e.layouts))),
+    )
+
+
+def _input(e: Emitter, wanted: Input) -> None:
+    e.root.graph.inputs.append(info(wanted.name, wanted.type))
+    if wanted.default is not None:
+        if wanted.type.batched:
+            raise UnsupportedError(f"the input {wanted.name} varies by example and has a default")
+        array = np.full([int(d) for d in wanted.type.shape], wanted.default, NUMPY[wanted.type.dtype])
+        e.root.graph.tensors.append(tensor(wanted.name, array))
+
+
+def _batch(e: Emitter, entry: Entry) -> str:
+    """int64 (1,): the number of examples, from the first input that has one for each."""
+    first = next((i for i in entry.inputs if i.type.shape[:1] == (BATCH,)), None)
+    if first is None:
+        raise UnsupportedError(f"no input of {entry.name} says how many examples there are")
+    return e.op("Shape", first.name, start=0, end=1, hint="batch")
+
+
+def _outputs(e: Emitter, entry: Entry, names: list[str], types: list[Any]) -> tuple[str, ...]:
+    out = []
+    wanted = [(_public(i), n, t) for i, (n, t) in enumerate(zip(names, types, strict=True))]
+    if e.calls is not None:
+        wanted.append(("nfe", e.calls, INT))
+    wanted += [(tap.key, tap.name, tap.type) for tap in e.root.taps]
+    for public, name, type in wanted:
+        if public in {i.name for i in e.root.graph.inputs}:
+            public = f"{public}_out"
+        e.root.graph.nodes.append(helper.make_node("Identity", [name], [public], name=f"n.out.{public}"))
+        e.root.graph.outputs.append(info(public, type))
+        out.append(public)
+    return tuple(out)
+
+
+def _public(i: int) -> str:
+    return "x" if i == 0 else f"x{i}"
+
+
+def _opsets(e: Emitter) -> list[onnx.OperatorSetIdProto]:
+    return [helper.make_opsetid("", OPSET), *(helper.make_opsetid(d, 1) for d in sorted(e.domains))]
+
+
+def _metadata(program: Program, entry: Entry, e: Emitter, hooks: Hooks) -> dict[str, Any]:
+    """What a reader of the file should know about it. Nothing here says where it was made."""
+    spaces = [d.space for d in program.data] + list(program.conditions)
+    return {
+        "spec": program.spec,
+        "model": program.name,
+        "digest": program.digest,
+        "entry": entry.name,
+        "role": entry.role,
+        "doc": entry.doc,
+        "nfe": entry.calls if entry.calls is not None else "output nfe",
+        "spaces": [_space(s) for s in spaces],
+        "inputs": [_described(i) for i in entry.inputs],
+        "noise": sorted(e.noise),
+        **hooks.metadata,
+    }
+
+
+def _described(i: Input) -> dict[str, Any]:
+    return {
+        "name": i.name,
+        "role": i.role,
+        "dtype": i.type.dtype.value,
+        "shape": list(i.type.shape),
+        "default": i.default,
+        "classes": i.classes,
+    }
+
+
+def _space(s: Space) -> dict[str, Any]:
+    keys = ("name", "kind", "shape", "dtype", "low", "high", "levels", "classes")
+    return {k: getattr(s, k) for k in keys if getattr(s, k) is not None}
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _count(graph: Any) -> int:
+    return sum(1 + sum(_count(g) for g in getattr(n, "graphs", {}).values()) for n in graph.nodes)

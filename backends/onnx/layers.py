@@ -1,0 +1,179 @@
+"""Rows for parameters, matrix products, convolutions, normalisations and attention.
+
+Layouts follow what ONNX Runtime runs fastest: the weight of a linear map is stored transposed, so that a MatMul packs it once;
+the weight of a convolution lies in the graph of its use, without which the blocked layout of the CPU is lost.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from specc.backends.onnx.emit import Bound, Emitter, Weight
+from specc.ir.ops import Op
+from specc.ir.program import Node, Value
+from specc.ir.types import DType, Shape
+
+
+def param(e: Emitter, node: Node) -> Weight:
+    path = node["path"]
+    return Weight(f"{e.bundle}.{path}" if e.bundle else path, tuple(node["shape"]))
+
+
+def matmul(e: Emitter, node: Node) -> str:
+    return e.op("MatMul", *e.names(node, DType.FLOAT))
+
+
+def linear(e: Emitter, node: Node) -> str:
+    """x W' + b."""
+    x, weight = node.inputs[:2]
+    bound = e.env[weight.id]
+    bias = e.name(node.inputs[2]) if len(node.inputs) > 2 else None
+    if isinstance(bound, Weight):
+        other = _other(e, node, bound, bias)
+        if other is not None:
+            return other
+        w = e.weight(bound, "T")
+    else:
+        w = e.op("Transpose", bound, perm=[1, 0])
+    if bias is not None and x.type.rank == 2:
+        return e.op("Gemm", e.name(x), w, bias)
+    out = e.op("MatMul", e.name(x), w)
+    return out if bias is None else e.op("Add", out, bias)
+
+
+def _other(e: Emitter, node: Node, weight: Weight, bias: str | None) -> str | None:
+    """Let calibration see the layer's input, and a quantiser write the layer."""
+    if e.observe is not None:
+        e.observe(e, node, e.name(node.inputs[0]), weight)
+    return e.layers.layer(e, node, e.name(node.inputs[0]), weight, bias) if e.layers is not None else None
+
+
+def conv(e: Emitter, node: Node) -> str:
+    return _convolution(e, node, "Conv")
+
+
+def conv_transpose(e: Emitter, node: Node) -> str:
+    return _convolution(e, node, "ConvTranspose")
+
+
+def _convolution(e: Emitter, node: Node, kind: str) -> str:
+    """x ([B,] c, *s); without a batch one is made of a single example."""
+    x, weight = node.inputs[:2]
+    single = x.type.rank == weight.type.rank - 1
+    bias = [e.name(v) for v in node.inputs[2:]]
+    bound = e.env[weight.id]
+    if isinstance(bound, Weight) and not single:
+        other = _other(e, node, bound, bias[0] if bias else None)
+        if other is not None:
+            return other
+    w = e.weight(bound, local=True) if isinstance(bound, Weight) else bound
+    for v in node.inputs[2:]:
+        if isinstance(b := e.env[v.id], Weight):
+            e.use(b.path, local=True)
+    inner = e.op("Unsqueeze", e.name(x), e.ints(0)) if single else e.name(x)
+    out = e.op(kind, inner, w, *bias, **window(node))
+    return e.op("Squeeze", out, e.ints(0)) if single else out
+
+
+def window(node: Node) -> dict[str, int | list[int]]:
+    """The attributes of Conv and ConvTranspose."""
+    weight: Shape = node.inputs[1].type.shape
+    spatial = len(weight) - 2
+    attrs: dict[str, int | list[int]] = {
+        "kernel_shape": [int(d) for d in weight[2:]],
+        "strides": [node.get("stride", 1)] * spatial,
+        "pads": [node.get("padding", 0)] * 2 * spatial,
+        "dilations": [node.get("dilation", 1)] * spatial,
+        "group": node.get("groups", 1),
+    }
+    if node.op is Op.CONV_TRANSPOSE:
+        attrs["output_padding"] = [node.get("output_padding", 0)] * spatial
+    return attrs
+
+
+def avg_pool(e: Emitter, node: Node) -> str:
+    spatial, k = node["spatial"], node["window"]
+    return _batched(e, node, spatial, lambda x: e.op("AveragePool", x, kernel_shape=[k] * spatial, strides=[k] * spatial))
+
+
+def resize(e: Emitter, node: Node) -> str:
+    spatial, k = node["spatial"], node["factor"]
+    scales = e.const(np.array([1, 1, *[k] * spatial], np.float32))
+    mode = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
+    return _batched(e, node, spatial, lambda x: e.op("Resize", x, "", scales, **mode))
+
+
+def _batched(e: Emitter, node: Node, spatial: int, write) -> str:
+    """Run an op that needs (n, c, *s) on an operand of any leading dimensions."""
+    (x,) = e.names(node, DType.FLOAT)
+    shape = node.inputs[0].type.shape
+    if len(shape) == spatial + 2:
+        return write(x)
+    flat = e.op("Reshape", x, e.dims((1, *([-1] if len(shape) > spatial else [1]), *shape[-spatial:])))
+    return e.op("Reshape", write(flat), e.dims(node.out.type.shape, infer=True))
+
+
+def layernorm(e: Emitter, node: Node) -> str:
+    x, *affine = node.inputs
+    names = [e.name(v) for v in affine] or [e.const(np.ones(int(x.type.shape[-1]), np.float32))]
+    return e.op("LayerNormalization", e.name(x), *names, axis=-1, epsilon=float(node.get("eps", 1e-5)))
+
+
+def groupnorm(e: Emitter, node: Node) -> str:
+    """The form that ONNX Runtime runs fastest: InstanceNormalization with the groups as channels."""
+    x, *affine = node.inputs
+    spatial, groups = node["spatial"], node["groups"]
+    shape = x.type.shape
+    channels = int(shape[-spatial - 1])
+    lead = -1 if len(shape) > spatial + 1 else 1
+    grouped = e.op("Reshape", e.name(x), e.ints(lead, groups, -1) if lead == 1 else e.ints(0, groups, -1))
+    one, zero = e.const(np.ones(groups, np.float32)), e.const(np.zeros(groups, np.float32))
+    normal = e.op("InstanceNormalization", grouped, one, zero, epsilon=float(node.get("eps", 1e-5)))
+    out = e.op("Reshape", normal, e.dims(shape, infer=True))
+    for kind, v in zip(("Mul", "Add"), affine, strict=False):
+        out = e.op(kind, out, _per_channel(e, v, channels, spatial))
+    return out
+
+
+def _per_channel(e: Emitter, value: Value, channels: int, spatial: int) -> str:
+    if value.type.rank == 1:
+        return e.op("Reshape", e.name(value), e.ints(channels, *[1] * spatial))
+    return e.op("Reshape", e.name(value), e.ints(-1, channels, *[1] * spatial))
+
+
+def rmsnorm(e: Emitter, node: Node) -> str:
+    x, *scale = node.inputs
+    names = [e.name(v) for v in scale] or [e.const(np.ones(int(x.type.shape[-1]), np.float32))]
+    return e.op("RMSNormalization", e.name(x), *names, axis=-1, epsilon=float(node.get("eps", 1e-5)))
+
+
+HEADS_FIRST = (0, 2, 1, 3)  # (B, n, h, d) to (B, h, n, d) and back
+
+
+def attention(e: Emitter, node: Node) -> Bound:
+    """The fused op of opset 23, which has a kernel in ONNX Runtime: faster when it need not transpose."""
+    causal = int(bool(node.get("causal", False)))
+    plain = [_split_heads(e, v) for v in node.inputs]
+    users = e.uses.users(node.out)
+    if all(plain) and all(_turns(u) for u in users) and node.out.id not in e.uses.kept:
+        heads, width = (int(node.out.type.shape[i]) for i in (1, 3))
+        q, k, v = (e.op("Reshape", e.name(i), e.ints(0, 0, -1)) for i in plain if i is not None)
+        flat = e.op("Attention", q, k, v, is_causal=causal, q_num_heads=heads, kv_num_heads=heads)
+        e.turned[node.out.id] = e.op("Reshape", flat, e.ints(0, 0, heads, width))
+        return e.turned[node.out.id]
+    q, k, v = (e.name(i) for i in node.inputs)
+    single = node.inputs[0].type.rank == 3
+    if single:
+        q, k, v = (e.op("Unsqueeze", i, e.ints(0)) for i in (q, k, v))
+    out = e.op("Attention", q, k, v, is_causal=causal)
+    return e.op("Squeeze", out, e.ints(0)) if single else out
+
+
+def _split_heads(e: Emitter, value: Value) -> Value | None:
+    """(B, n, h, d), where the operand is its transpose."""
+    made = e.uses.made.get(value.id)
+    return made.inputs[0] if made is not None and _turns(made) else None
+
+
+def _turns(node: Node) -> bool:
+    return node.op is Op.TRANSPOSE and tuple(node["perm"]) == HEADS_FIRST

@@ -1,0 +1,114 @@
+"""Noise inside the graph: the numbers of `specc.runtime.noise`, computed by ONNX nodes.
+
+Each draw also has an optional input `noise_<place>`: when it is not empty, its numbers are used instead, so that two
+programs can be compared on the same noise. Its shape is (B, *shape), with a leading dimension for each loop index.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from onnx import TensorProto
+
+from specc.backends.onnx.emit import Emitter, UnsupportedError, info, tensor
+from specc.ir.ops import Op
+from specc.ir.program import Node
+from specc.ir.types import BATCH, DType, Type
+from specc.runtime.noise import BELOW_ONE, GOLDEN, MIX_1, MIX_2
+
+STEPS = "N"  # symbolic leading dimension of explicit noise
+
+
+def draw(e: Emitter, node: Node) -> str:
+    """NORMAL or UNIFORM: explicit noise when the caller gave it, else the generator."""
+    if not node.get("keyed", True):
+        raise UnsupportedError(f"the draw {node['place']} has no seed: samplers need keyed draws")
+    seed, *indices = node.inputs
+    if any(v.type.rank for v in indices):
+        return generate(e, node)
+    name = f"noise_{node['place']}"
+    given = _given(e, name, len(indices), node)
+    out = e.fresh(f"draw_{node['place']}")
+    with e.nested("given") as explicit:
+        z = name
+        for index in indices:
+            z = e.op("Gather", z, e.name(index), axis=0)
+        e.result(z, node.out.type, out)
+    with e.nested("drawn") as drawn:
+        e.result(generate(e, node), node.out.type, out)
+    e.control("If", [given], [out], then_branch=explicit.graph, else_branch=drawn.graph)
+    return out
+
+
+def generate(e: Emitter, node: Node) -> str:
+    """The counter generator. Streams of 64 bits, one for each example, are hashed with the element's number."""
+    seed, *indices = node.inputs
+    shape = tuple(int(d) for d in _example(node))
+    stream = e.op("Cast", e.name(seed), to=TensorProto.UINT64)
+    stream = _hash(e, e.op("Add", stream, _u64(e, GOLDEN * (node["place"] + 1))))
+    for index in indices:
+        k = e.op("Cast", e.name(index), to=TensorProto.UINT64)
+        step = e.op("Mul", e.op("Add", k, _u64(e, 1)), _u64(e, GOLDEN))
+        stream = _hash(e, e.op("Add", stream, step))
+    column = e.op("Unsqueeze", stream, e.ints(1))
+    word = _hash(e, e.op("Add", column, _elements(e, math.prod(shape))))
+    u = _unit(e, e.op("BitShift", word, _u64(e, 40), direction="RIGHT"))
+    if node.op is Op.UNIFORM:
+        z = e.op("Min", u, e.const(np.float64(BELOW_ONE)))
+    else:
+        low = e.op("BitShift", word, _u64(e, 24), direction="LEFT")
+        v = _unit(e, e.op("BitShift", low, _u64(e, 40), direction="RIGHT"))
+        radius = e.op("Sqrt", e.op("Mul", e.op("Log", u), e.const(np.float64(-2))))
+        z = e.op("Mul", radius, e.op("Cos", e.op("Mul", v, e.const(np.float64(2 * math.pi)))))
+    return e.op("Reshape", e.op("Cast", z, to=TensorProto.FLOAT), e.ints(-1, *shape))
+
+
+def _given(e: Emitter, name: str, leading: int, node: Node) -> str:
+    """Declare the input once; the name of a bool that says whether it has anything in it."""
+    if name not in e.noise:
+        dims = (*(f"{STEPS}{i}_{node['place']}" for i in range(leading)), BATCH, *_example(node))
+        e.root.graph.inputs.append(info(name, Type(DType.FLOAT, (f"{STEPS}_{name}", *dims[1:]))))
+        empty = np.zeros([0 if isinstance(d, str) else d for d in dims], np.float32)
+        e.root.graph.tensors.append(tensor(name, empty))
+        with e.outermost():
+            given = e.op("Greater", e.op("Size", name), e.const(np.int64(0)), hint=f"given_{node['place']}")
+        e.noise[name] = (given, leading)
+    given, known = e.noise[name]
+    if known != leading:
+        raise UnsupportedError(f"the draw {node['place']} stands under {known} loops and under {leading}")
+    return given
+
+
+def _example(node: Node) -> tuple[int | str, ...]:
+    shape = node.out.type.shape
+    return shape[1:] if shape[:1] == (BATCH,) else shape
+
+
+def _elements(e: Emitter, count: int) -> str:
+    """uint64 (1, count): G (j + 1) for each element, computed once in the outermost graph."""
+    key = ("elements", count)
+    if key not in e.root.constants:
+        with e.outermost():
+            one = e.const(np.int64(1))
+            places = e.op("Range", one, e.const(np.int64(count + 1)), one, hint="element")
+            steps = e.op("Mul", e.op("Cast", places, to=TensorProto.UINT64), _u64(e, GOLDEN))
+            e.root.constants[key] = e.op("Unsqueeze", steps, e.ints(0), hint="elements")
+    return e.root.constants[key]
+
+
+def _hash(e: Emitter, v: str) -> str:
+    for shift, factor in ((30, MIX_1), (27, MIX_2)):
+        mixed = e.op("BitwiseXor", v, e.op("BitShift", v, _u64(e, shift), direction="RIGHT"))
+        v = e.op("Mul", mixed, _u64(e, factor))
+    return e.op("BitwiseXor", v, e.op("BitShift", v, _u64(e, 31), direction="RIGHT"))
+
+
+def _unit(e: Emitter, bits: str) -> str:
+    """24 bits as a double in (0, 1)."""
+    real = e.op("Cast", bits, to=TensorProto.DOUBLE)
+    return e.op("Mul", e.op("Add", real, e.const(np.float64(0.5))), e.const(np.float64(2.0**-24)))
+
+
+def _u64(e: Emitter, value: int) -> str:
+    return e.const(np.uint64(value % 2**64))

@@ -1,0 +1,118 @@
+"""Pieces of printed Python: text that knows how tightly it binds, so that parentheses appear where they must and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+from specc.ir.types import FLOAT, Type
+
+
+class Level(IntEnum):
+    """How tightly an expression binds, loosest first."""
+
+    CHOICE = 1  # a if c else b
+    OR = 2
+    AND = 3
+    NOT = 4
+    COMPARE = 5
+    BIT_OR = 6
+    BIT_AND = 7
+    SUM = 8
+    PRODUCT = 9
+    SIGN = 10
+    POWER = 11
+    ATOM = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """An expression: its text, how tightly it binds, its type in the IR, and whether it is a plain Python number (`host`)
+    rather than a tensor. `literal` is the number itself where it is known."""
+
+    text: str
+    level: Level = Level.ATOM
+    type: Type = FLOAT
+    host: bool = False
+    literal: float | int | bool | None = None
+
+    def at(self, level: Level) -> str:
+        """The text, in parentheses if it binds less tightly than its place asks for."""
+        return self.text if self.level >= level else f"({self.text})"
+
+    @property
+    def atom(self) -> str:
+        """The text as something that a method or an index may follow."""
+        return f"({self.text})" if self.level < Level.ATOM or self.text[:1].isdigit() else self.text
+
+    @property
+    def is_atom(self) -> bool:
+        return self.level >= Level.ATOM and not self.text[:1].isdigit()
+
+
+INFIX: dict[str, Level] = {
+    "+": Level.SUM,
+    "-": Level.SUM,
+    "*": Level.PRODUCT,
+    "/": Level.PRODUCT,
+    "//": Level.PRODUCT,
+    "%": Level.PRODUCT,
+    "@": Level.PRODUCT,
+    "&": Level.BIT_AND,
+    "|": Level.BIT_OR,
+    "and": Level.AND,
+    "or": Level.OR,
+}
+SIMPLE = re.compile(r"-?[\w.]+")  # operands of ** that stand close to it
+
+
+def infix(symbol: str, left: Piece, right: Piece) -> tuple[str, Level]:
+    """left symbol right, for operators that group from the left."""
+    level = INFIX[symbol]
+    tighter = Level(level + 1)
+    return f"{left.at(level)} {symbol} {right.at(tighter)}", level
+
+
+def compare(symbol: str, left: Piece, right: Piece) -> tuple[str, Level]:
+    return f"{left.at(Level.BIT_OR)} {symbol} {right.at(Level.BIT_OR)}", Level.COMPARE
+
+
+def power(base: Piece, exponent: Piece) -> tuple[str, Level]:
+    left, right = base.at(Level.ATOM), exponent.at(Level.SIGN)
+    space = "" if SIMPLE.fullmatch(left) and SIMPLE.fullmatch(right) else " "
+    return f"{left}{space}**{space}{right}", Level.POWER
+
+
+def negated(x: Piece) -> tuple[str, Level]:
+    return f"-{x.at(Level.SIGN)}", Level.SIGN
+
+
+def call(function: str, *args: str, **options: str | None) -> str:
+    """function(args..., option=value...), without the options that are None."""
+    named = [f"{k}={v}" for k, v in options.items() if v is not None]
+    return f"{function}({', '.join([*args, *named])})"
+
+
+def literal(value: float | int | bool) -> str:
+    """A number as one would write it: 2 for 2.0, 1e-05 as 1e-5, and infinities by name."""
+    if isinstance(value, bool):
+        return str(value)
+    if value != value:
+        return "math.nan"
+    if value in (float("inf"), float("-inf")):
+        return "math.inf" if value > 0 else "-math.inf"
+    if isinstance(value, int):
+        return str(value)
+    if value == int(value) and abs(value) < 1e15:
+        return str(int(value))
+    return re.sub(r"e([+-])0*(\d)", lambda m: f"e{'-' if m[1] == '-' else ''}{m[2]}", repr(float(value)))
+
+
+def number(value: float | int | bool, type: Type = FLOAT) -> Piece:
+    text = literal(value)
+    return Piece(text, Level.SIGN if text.startswith("-") else Level.ATOM, type, host=True, literal=value)
+
+
+def tuple_of(parts: list[str]) -> str:
+    return f"({parts[0]},)" if len(parts) == 1 else f"({', '.join(parts)})"

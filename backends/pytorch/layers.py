@@ -1,0 +1,72 @@
+"""Layers as functions, for weights that are computed or shared; those with parameters of their own are modules (modules.py)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from specc.backends.pytorch.expressions import Piece, call, literal
+
+
+def _numbers(site: Any, **defaults: int) -> dict[str, str]:
+    """Options that differ from PyTorch's defaults."""
+    return {k: str(site.node.get(k, d)) for k, d in defaults.items() if site.node.get(k, d) != d}
+
+
+def linear(site: Any, x: Piece, weight: Piece, bias: Piece | None = None) -> str:
+    return call("F.linear", x.text, weight.text, *([bias.text] if bias else []))
+
+
+def conv(site: Any, x: Piece, weight: Piece, bias: Piece | None = None) -> str:
+    options = _numbers(site, stride=1, padding=0, dilation=1, groups=1)
+    return call(f"F.conv{weight.type.rank - 2}d", x.text, weight.text, *([bias.text] if bias else []), **options)
+
+
+def conv_transpose(site: Any, x: Piece, weight: Piece, bias: Piece | None = None) -> str:
+    options = _numbers(site, stride=1, padding=0, output_padding=0, groups=1, dilation=1)
+    return call(f"F.conv_transpose{weight.type.rank - 2}d", x.text, weight.text, *([bias.text] if bias else []), **options)
+
+
+def avg_pool(site: Any, x: Piece) -> str:
+    spatial, window, lead = site["spatial"], site["window"], x.type.rank - site["spatial"]
+    if lead in (1, 2):
+        return call(f"F.avg_pool{spatial}d", x.text, str(window))
+    flat = call(f"F.avg_pool{spatial}d", f"{x.atom}.flatten(0, {lead - 2})", str(window))
+    return f"{flat}.unflatten(0, {x.atom}.shape[:{lead - 1}])"
+
+
+def resize(site: Any, x: Piece) -> str:
+    """Nearest neighbours, which is what torch's default does for whole factors."""
+    spatial, factor, rank = site["spatial"], str(site["factor"]), x.type.rank
+    if rank == spatial + 2:
+        return call("F.interpolate", x.text, scale_factor=factor)
+    return x.atom + "".join(f".repeat_interleave({factor}, dim={i})" for i in range(rank - spatial, rank))
+
+
+def _norm(function: str, x: Piece, shape: str, operands: tuple[Piece, ...], eps: float, default: float | None) -> str:
+    shown = None if eps == default else literal(eps)
+    if len(operands) == 2:
+        return call(function, x.text, shape, operands[0].text, operands[1].text, eps=shown)
+    weight = operands[0].text if operands else None
+    return call(function, x.text, shape, weight=weight, eps=shown)
+
+
+def layernorm(site: Any, x: Piece, *operands: Piece) -> str:
+    return _norm("F.layer_norm", x, f"({x.type.shape[-1]},)", operands, site["eps"], 1e-5)
+
+
+def rmsnorm(site: Any, x: Piece, *operands: Piece) -> str:
+    return _norm("F.rms_norm", x, f"({x.type.shape[-1]},)", operands, site["eps"], None)
+
+
+def groupnorm(site: Any, x: Piece, *operands: Piece) -> str:
+    lead = x.type.rank - site["spatial"] - 1
+    if lead == 1:
+        return _norm("F.group_norm", x, str(site["groups"]), operands, site["eps"], 1e-5)
+    one = Piece(f"{x.atom}[None]" if lead == 0 else f"{x.atom}.flatten(0, {lead - 1})", type=x.type)
+    text = _norm("F.group_norm", one, str(site["groups"]), operands, site["eps"], 1e-5)
+    return f"{text}[0]" if lead == 0 else f"{text}.unflatten(0, {x.atom}.shape[:{lead}])"
+
+
+def attention(site: Any, q: Piece, k: Piece, v: Piece) -> str:
+    causal = "True" if site.node.get("causal", False) else None
+    return call("F.scaled_dot_product_attention", q.text, k.text, v.text, is_causal=causal)

@@ -1,0 +1,362 @@
+"""The PyTorch column of the table of ops: how each op is written, given its operands as printed.
+
+A spelling takes the site (the node and what is known where it stands) and the pieces of its operands, and gives text, or text
+with the level at which it binds. Ops that are statements, calls or need the functions around them stand in `ELSEWHERE`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from specc.backends.pytorch import layers, shapes
+from specc.backends.pytorch.expressions import Level, Piece, call, compare, infix, literal, negated, power, tuple_of
+from specc.ir.ops import Op
+from specc.ir.program import Node
+from specc.ir.types import BATCH, DType
+
+Text = str | tuple[str, Level]
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A node, and how the size of the batch and the device are written where it stands."""
+
+    node: Node
+    batch: str = "len(x)"
+    device: str | None = None
+    generator: str | None = None
+
+    def __getitem__(self, key: str) -> Any:
+        return self.node[key]
+
+
+Spelling = Callable[..., Text]
+TO_KIND = {DType.FLOAT: "float", DType.INT: "long", DType.BOOL: "bool"}
+
+
+def _method(name: str, host: str | None = None) -> Spelling:
+    """x.name() for something short, torch.name(x) for an expression, host(x) for a plain number."""
+
+    def spell(site: Site, x: Piece) -> Text:
+        if x.host and host is not None:
+            return call(host, x.text)
+        return f"{x.text}.{name}()" if x.is_atom else call(f"torch.{name}", x.text)
+
+    return spell
+
+
+def _function(name: str) -> Spelling:
+    return lambda site, x: call(name, x.text)
+
+
+def _infix(symbol: str) -> Spelling:
+    return lambda site, a, b: infix(symbol, a, b)
+
+
+def _compare(symbol: str) -> Spelling:
+    return lambda site, a, b: compare(symbol, a, b)
+
+
+def _logic(symbol: str, word: str) -> Spelling:
+    def spell(site: Site, a: Piece, b: Piece) -> Text:
+        return infix(word if a.host and b.host else symbol, a, b)
+
+    return spell
+
+
+def _negate(site: Site, x: Piece) -> Text:
+    return negated(x)
+
+
+def _not(site: Site, x: Piece) -> Text:
+    return (f"not {x.at(Level.NOT)}", Level.NOT) if x.host else (f"~{x.at(Level.SIGN)}", Level.SIGN)
+
+
+def _cast(site: Site, x: Piece) -> Text:
+    kind = DType(site["dtype"])
+    if kind is x.type.dtype:
+        return x.text, x.level
+    if x.host:
+        return call(kind.value, x.text)
+    return f"{x.atom}.{TO_KIND[kind]}()"
+
+
+def _power(site: Site, a: Piece, b: Piece) -> Text:
+    if not a.host and b.literal == 2:
+        return f"{a.atom}.square()"
+    if not a.host and b.literal == 0.5:
+        return _method("sqrt")(site, a)
+    return power(a, b)
+
+
+def _bounded(function: str, method: str, option: str) -> Spelling:
+    """The larger or smaller of two: clamp where one is a number."""
+
+    def spell(site: Site, a: Piece, b: Piece) -> Text:
+        if a.host and b.host:
+            return call(function, a.text, b.text)
+        if a.host or b.host:
+            tensor, bound = (b, a) if a.host else (a, b)
+            return call(f"{tensor.atom}.clamp", **{option: bound.text})
+        return call(method, a.text, b.text)
+
+    return spell
+
+
+def _where(site: Site, c: Piece, a: Piece, b: Piece) -> Text:
+    if c.host:
+        return f"{a.at(Level.OR)} if {c.at(Level.OR)} else {b.at(Level.CHOICE)}", Level.CHOICE
+    if a.host and b.host:
+        kinds = {type(p.literal) for p in (a, b)}
+        if kinds == {int} and site.node.out.type.dtype is DType.FLOAT:
+            a = Piece(f"{a.text}.0", a.level, a.type, True)
+    return call("torch.where", c.text, a.text, b.text)
+
+
+def _axes(axes: tuple[int, ...], rank: int) -> str:
+    places = sorted(i % rank for i in axes)
+    if len(places) == 1:
+        return str(-1 if places[0] == rank - 1 and rank > 1 else places[0])
+    return tuple_of([str(i) for i in places])
+
+
+def _reduce(name: str) -> Spelling:
+    def spell(site: Site, x: Piece) -> Text:
+        axes, rank = tuple(site["axes"]), x.type.rank
+        if not axes:
+            return x.text, x.level
+        if len(axes) == rank and name != "logsumexp":
+            return f"{x.atom}.{name}()"
+        return call(f"{x.atom}.{name}", dim=_axes(axes, rank))
+
+    return spell
+
+
+def _mean(site: Site, x: Piece) -> Text:
+    if x.type.dtype is DType.INT:
+        x = Piece(f"{x.atom}.float()", type=x.type)
+    return _reduce("mean")(site, x)
+
+
+def _prod(site: Site, x: Piece) -> Text:
+    """torch.prod takes one dimension at a time."""
+    axes, rank = sorted((i % x.type.rank for i in site["axes"]), reverse=True), x.type.rank
+    if len(axes) == rank and rank:
+        return f"{x.atom}.prod()"
+    return x.atom + "".join(f".prod(dim={i})" for i in axes)
+
+
+def _along(name: str, after: str = "") -> Spelling:
+    def spell(site: Site, x: Piece) -> Text:
+        return call(f"{x.atom}.{name}", dim=_axes((site["axis"],), x.type.rank)) + after
+
+    return spell
+
+
+def _const(site: Site) -> Text:
+    value, shape = site["value"], tuple(site.node.get("shape", ()))
+    kind = DType(site.node.get("dtype", "float"))
+    if not isinstance(value, tuple):
+        return literal(value)
+    texts = [literal(bool(v) if kind is DType.BOOL else int(v) if kind is DType.INT else float(v)) for v in value]
+    if kind is DType.FLOAT and texts and all(t.lstrip("-").isdigit() for t in texts):
+        texts[0] += ".0"
+    flat = call("torch.tensor", f"[{', '.join(texts)}]", device=site.device)
+    return flat if len(shape) == 1 else f"{flat}.reshape({', '.join(map(str, shape))})"
+
+
+def _iota(site: Site) -> Text:
+    return call("torch.arange", str(site["n"]), device=site.device)
+
+
+def _transpose(site: Site, x: Piece) -> Text:
+    return shapes.transpose(x, site["perm"])
+
+
+def _concat(site: Site, *parts: Piece) -> Text:
+    if len(parts) == 1:
+        return parts[0].text, parts[0].level
+    axis = site["axis"] % parts[0].type.rank
+    rank = parts[0].type.rank
+    dim = None if axis == 0 else "-1" if axis == rank - 1 else str(axis)
+    return call("torch.cat", f"[{', '.join(p.text for p in parts)}]", dim=dim)
+
+
+def _flip(site: Site, x: Piece) -> Text:
+    return call(f"{x.atom}.flip", str(site["axis"] % x.type.rank))
+
+
+def _take(site: Site, x: Piece, at: Piece) -> Text:
+    return shapes.take(x, at, site["axis"], site.node.get("batch", 0))
+
+
+def _scatter_add(site: Site, x: Piece, at: Piece) -> Text:
+    return shapes.scatter_add(x, at, site["axis"], site["n"], site.node.get("batch", 0), site.batch)
+
+
+def _draw(name: str) -> Spelling:
+    """noise.normal(seed, ...) where numbers are keyed by example, else ordinary ones."""
+
+    def spell(site: Site, *operands: Piece) -> Text:
+        node, shape = site.node, site.node.out.type.shape
+        if node.get("keyed", True):
+            inner = tuple_of([str(d) for d in shape[1:]]) if shape[1:] else "()"
+            indices = tuple_of([p.text for p in operands[1:]]) if operands[1:] else None
+            return call(f"noise.{name}", operands[0].text, place=str(node["place"]), shape=inner, indices=indices)
+        plain = {"normal": "randn", "uniform": "rand"}[name]
+        if site.generator is not None:
+            return call(f"torch.{plain}", *_sizes(shape, site.batch), generator=site.generator)
+        if operands and len(shape) > 1 and operands[0].type.shape == shape and operands[0].type.dtype is DType.FLOAT:
+            return call(f"torch.{plain}_like", operands[0].text)
+        return call(f"torch.{plain}", *_sizes(shape, site.batch), device=site.device)
+
+    return spell
+
+
+def _sizes(shape: tuple[int | str, ...], batch: str) -> list[str]:
+    return [batch if d == BATCH else str(d) for d in shape] or ["()"]
+
+
+def _spread(site: Site, x: Piece, like: Piece) -> Text:
+    if not x.type.rank and x.host:
+        if x.literal is not None and like.type == site.node.out.type:
+            if x.literal in (0, 1):
+                return call("torch.zeros_like" if x.literal == 0 else "torch.ones_like", like.text)
+            return call("torch.full_like", like.text, x.text)
+        return call("torch.full", f"({site.batch},)", filling(x), device=site.device)
+    moved = f"{x.atom}.to({like.text})" if x.type.dtype is DType.FLOAT and not x.type.rank and _float(like) else x.atom
+    return call(f"{moved}.expand", site.batch, *["-1"] * x.type.rank)
+
+
+def _float(x: Piece) -> bool:
+    return x.type.dtype is DType.FLOAT
+
+
+def filling(x: Piece) -> str:
+    """A number to fill a tensor with: written so that the tensor has the number's type."""
+    if x.type.dtype is DType.FLOAT and x.text.lstrip("-").isdigit():
+        return f"{x.text}.0"
+    return x.text if x.type.dtype is not DType.FLOAT or x.literal is not None else f"float({x.text})"
+
+
+def _reshape(site: Site, x: Piece) -> Text:
+    shape = tuple(site["shape"])
+    if x.host:
+        return call("torch.full", tuple_of([str(d) for d in shape]) if shape else "()", filling(x), device=site.device)
+    return shapes.reshape(x, shape), (x.level if shape == x.type.shape else Level.ATOM)
+
+
+def _batch_index(site: Site, like: Piece) -> Text:
+    return call("torch.arange", call("len", like.text), device=f"{like.atom}.device")
+
+
+def _batch_cost(site: Site, a: Piece, b: Piece) -> Text:
+    rows = [
+        p.text if p.type.rank == 2 else f"{p.atom}[:, None]" if p.type.rank == 1 else f"{p.atom}.flatten(1)" for p in (a, b)
+    ]
+    distance = call("torch.cdist", *rows)
+    return distance if site.node.get("cost", "sqdist") == "dist" else f"{distance}.square()"
+
+
+TORCH: dict[Op, Spelling] = {
+    Op.CONST: _const,
+    Op.IOTA: _iota,
+    Op.NEG: _negate,
+    Op.ABS: _method("abs", "abs"),
+    Op.SIGN: _method("sign"),
+    Op.EXP: _method("exp", "math.exp"),
+    Op.EXPM1: _method("expm1", "math.expm1"),
+    Op.LOG: _method("log", "math.log"),
+    Op.LOG1P: _method("log1p", "math.log1p"),
+    Op.SQRT: _method("sqrt", "math.sqrt"),
+    Op.SIN: _method("sin", "math.sin"),
+    Op.COS: _method("cos", "math.cos"),
+    Op.TAN: _method("tan", "math.tan"),
+    Op.ASIN: _method("asin", "math.asin"),
+    Op.ACOS: _method("acos", "math.acos"),
+    Op.ATAN: _method("atan", "math.atan"),
+    Op.TANH: _method("tanh", "math.tanh"),
+    Op.SIGMOID: _method("sigmoid"),
+    Op.SOFTPLUS: _function("F.softplus"),
+    Op.ERF: _method("erf", "math.erf"),
+    Op.ERFINV: _method("erfinv"),
+    Op.LGAMMA: _method("lgamma", "math.lgamma"),
+    Op.FLOOR: _method("floor", "math.floor"),
+    Op.CEIL: _method("ceil", "math.ceil"),
+    Op.ROUND: _method("round", "round"),
+    Op.NOT: _not,
+    Op.CAST: _cast,
+    Op.SILU: _function("F.silu"),
+    Op.GELU: _function("F.gelu"),
+    Op.RELU: _function("F.relu"),
+    Op.ADD: _infix("+"),
+    Op.SUB: _infix("-"),
+    Op.MUL: _infix("*"),
+    Op.DIV: _infix("/"),
+    Op.FLOORDIV: _infix("//"),
+    Op.MOD: _infix("%"),
+    Op.POW: _power,
+    Op.MIN: _bounded("min", "torch.minimum", "max"),
+    Op.MAX: _bounded("max", "torch.maximum", "min"),
+    Op.EQ: _compare("=="),
+    Op.NE: _compare("!="),
+    Op.LT: _compare("<"),
+    Op.LE: _compare("<="),
+    Op.AND: _logic("&", "and"),
+    Op.OR: _logic("|", "or"),
+    Op.WHERE: _where,
+    Op.SUM: _reduce("sum"),
+    Op.MEAN: _mean,
+    Op.PROD: _prod,
+    Op.AMAX: _reduce("amax"),
+    Op.AMIN: _reduce("amin"),
+    Op.ARGMAX: _along("argmax"),
+    Op.LOGSUMEXP: _reduce("logsumexp"),
+    Op.SOFTMAX: _along("softmax"),
+    Op.CUMSUM: _along("cumsum"),
+    Op.SORT: _along("sort", ".values"),
+    Op.RESHAPE: _reshape,
+    Op.TRANSPOSE: _transpose,
+    Op.EXPAND: lambda site, x: shapes.expand(x, tuple(site["shape"]), site.batch),
+    Op.SLICE: lambda site, x: shapes.sliced(x, site["axis"], site["start"], site["stop"], site.node.get("step", 1)),
+    Op.CONCAT: _concat,
+    Op.PAD: lambda site, x: shapes.pad(x, site["pads"], literal(site.node.get("value", 0))),
+    Op.FLIP: _flip,
+    Op.TAKE: _take,
+    Op.SCATTER_ADD: _scatter_add,
+    Op.MATMUL: _infix("@"),
+    Op.LINEAR: layers.linear,
+    Op.CONV: layers.conv,
+    Op.CONV_TRANSPOSE: layers.conv_transpose,
+    Op.AVG_POOL: layers.avg_pool,
+    Op.RESIZE: layers.resize,
+    Op.LAYERNORM: layers.layernorm,
+    Op.GROUPNORM: layers.groupnorm,
+    Op.RMSNORM: layers.rmsnorm,
+    Op.ATTENTION: layers.attention,
+    Op.NORMAL: _draw("normal"),
+    Op.UNIFORM: _draw("uniform"),
+    Op.STOP: lambda site, x: f"{x.atom}.detach()",
+    Op.SPREAD: _spread,
+    Op.BATCH_SIZE: lambda site, like: call("len", like.text),
+    Op.BATCH_INDEX: _batch_index,
+    Op.BATCH_SUM: lambda site, x: f"{x.atom}.sum(dim=0)",
+    Op.BATCH_MEAN: lambda site, x: f"{x.atom}.mean(dim=0)",
+    Op.BATCH_TAKE: lambda site, x, at: f"{x.atom}[{at.text}]",
+    Op.BATCH_GATHER: lambda site, x: (x.text, x.level),
+    Op.BATCH_SCATTER: lambda site, x: (x.text, x.level),
+    Op.BATCH_COST: _batch_cost,
+}
+
+ELSEWHERE: dict[Op, str] = {
+    Op.PARAM: "an attribute of a module: modules.py",
+    Op.GRAD: "torch.autograd.grad around the statements that it differentiates: gradients.py",
+    Op.FOR: "a loop: statements.py",
+    Op.WHILE: "a loop: statements.py",
+    Op.IF: "a branch: statements.py",
+    Op.CALL: "a call of a function or module: printer.py",
+    Op.REPEAT: "a loop over a ModuleList: printer.py",
+    Op.EXTERN: "a function in a part: printer.py",
+}

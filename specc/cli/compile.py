@@ -1,0 +1,28 @@
+"""`specc compile`: a spec as files for a target."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from specc import driver
+from specc.cli.common import SPEC, Failure, checked, one, say
+
+
+@click.command("compile")
+@click.argument("spec", type=SPEC)
+@click.option("--target", type=click.Choice(list(driver.TARGETS)), default="pytorch", show_default=True)
+@click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="The folder to write into.")
+@click.option("--model", help="One of several models in SPEC.")
+def command(spec: Path, target: str, out: Path, model: str | None) -> None:
+    """Write SPEC as a PyTorch project, as ONNX files with initial weights, or as the IR in JSON."""
+    program = one(checked(spec, model), spec)
+    try:
+        files = driver.emit(program, target, out)
+    except OSError as error:
+        raise Failure(f"{out} could not be written: {error.strerror or error}") from None
+    for file in files:
+        click.echo(file)
+    if target == "pytorch":
+        say(f"next: python {out / 'train.py'}")

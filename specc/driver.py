@@ -1,0 +1,78 @@
+"""From a spec's text to files. Read from top to bottom, this is how a spec travels.
+
+    text --read--> Source --parse--> syntax tree --elaborate--> Program, example level
+         --prepare--> Program, array level --emit--> files
+
+A stage takes the former's value and returns a new one, and says what is wrong as diagnostics.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from specc.diagnostics import Diagnostic
+from specc.ir.program import Program
+from specc.passes.batch import batch
+from specc.passes.expand_grad import expand_grad
+from specc.passes.inline import inline
+from specc.passes.merge_calls import merge_calls
+from specc.passes.simplify import simplify
+from specc.sema import Default, elaborate
+from specc.source import Source
+from specc.syntax import parser, tree
+
+GRAPH = (inline, expand_grad, merge_calls, simplify, batch)  # for graphs and the printed array level: one pass a step
+TARGETS = {  # name: where `write(program, folder)` is, which returns the paths of its files
+    "pytorch": "specc.backends.pytorch.write",
+    "onnx": "specc.backends.onnx.write",
+    "ir": "specc.ir.document",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checked:
+    """All that is known of a spec before any code is written. A stage that could not begin leaves its field empty."""
+
+    source: Source | None = None
+    file: tree.File | None = None
+    programs: dict[str, Program]
+    diagnostics: tuple[Diagnostic, ...]
+    defaults: tuple[Default, ...] = ()
+    outline: str = ""
+
+    @property
+    def failed(self) -> bool:
+        return any(d.severity == "error" for d in self.diagnostics)
+
+
+def check(path: Path | str, model: str | None = None) -> Checked:
+    """Read, parse and elaborate a spec; `model` names one of its models, by default all of them."""
+    source, unreadable = parser.read(path)
+    if source is None:
+        return Checked(programs={}, diagnostics=unreadable)
+    file, mistakes = parser.parse(source)
+    made = elaborate(file, source, model)
+    every = {(d.code, str(d.span), d.message): d for d in (*mistakes, *made.diagnostics)}
+    return Checked(
+        source=source,
+        file=file,
+        programs=made.programs,
+        diagnostics=tuple(every.values()),
+        defaults=made.defaults,
+        outline=made.outline,
+    )
+
+
+def prepare(program: Program) -> Program:
+    """The program at array level, as the graph backends take it."""
+    for step in GRAPH:
+        program = step(program)
+    return program
+
+
+def emit(program: Program, target: str, folder: Path) -> tuple[Path, ...]:
+    """Write a program for one of `TARGETS` into a folder. The backend is imported here and nowhere else."""
+    backend = importlib.import_module(TARGETS[target])
+    return tuple(backend.write(program, folder))

@@ -1,0 +1,138 @@
+"""What must hold of every program between two passes; a breach is a bug of the compiler.
+
+Single assignment and definition before use, types that agree with the table of ops, regions of the right arity, and calls of
+functions that exist with arguments of the types that they take.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from specc.ir.ops import OPS, Op
+from specc.ir.program import Block, Function, Node, Program, Value
+from specc.ir.types import BATCH, BOOL, INT, Type
+
+LISTED = {Op.CALL, Op.IF, Op.EXTERN}  # their types follow from no operand: the attribute `types` may list them
+REGIONS = {Op.FOR: 1, Op.WHILE: 2, Op.IF: 2}
+
+
+class IRError(Exception):
+    """A broken program: a bug of the compiler rather than of a spec. Please report it."""
+
+
+def verify(program: Program) -> Program:
+    """The program itself. Raises IRError with the function and the node that break a rule."""
+    for name, function in program.functions.items():
+        _check(function.name == name, f"{name}: the function is called {function.name}")
+        _Checker(program, function).block(function.block, {})
+        if function.kind == "network":
+            for value in function.block.params:
+                _check(varies(value.type, program.level), f"{name}: the argument {value!r} of a network is shared")
+    for entry in program.entries.values():
+        _check(entry.function in program.functions, f"entry {entry.name}: there is no function {entry.function}")
+        types = tuple(v.type for v in program.functions[entry.function].block.params)
+        _check(types == tuple(i.type for i in entry.inputs), f"entry {entry.name}: its inputs differ from its function's")
+    for root, name in program.networks.items():
+        _check(name in program.functions, f"network {root}: there is no function {name}")
+    return program
+
+
+def infer(op: Op, inputs: tuple[Value, ...], attrs: dict[str, Any], outputs: tuple[Value, ...]) -> tuple[Type, ...]:
+    """Types of a node's results by its op's rule; a call, branch or extern that does not list them is taken at its word."""
+    if op in LISTED and "types" not in attrs:
+        return tuple(v.type for v in outputs)
+    return OPS[op].rule(tuple(v.type for v in inputs), attrs)
+
+
+def varies(type: Type, level: str) -> bool:
+    """Whether a value varies by example at this level of a program."""
+    return type.shape[:1] == (BATCH,) if level == "array" else bool(type.axes)
+
+
+def _check(condition: bool, message: str) -> None:
+    if not condition:
+        raise IRError(message)
+
+
+class _Checker:
+    def __init__(self, program: Program, function: Function) -> None:
+        self.program = program
+        self.function = function
+        self.used: set[int] = set()
+
+    def block(self, block: Block, scope: dict[int, Type]) -> None:
+        """scope: the types of what the blocks around this one have defined so far."""
+        scope = dict(scope)
+        for value in block.params:
+            self.define(value, scope)
+        for node in block.nodes:
+            for value in node.inputs:
+                self.use(value, scope, node)
+            for region in node.regions:
+                self.block(region, scope)
+            self.node(node)
+            for value in node.outputs:
+                self.define(value, scope)
+        for value in block.results:
+            self.use(value, scope, None)
+
+    def define(self, value: Value, scope: dict[int, Type]) -> None:
+        _check(value.id not in self.used, f"{self.function.name}: {value!r} is defined twice")
+        _check(not (self.program.level == "array" and value.type.axes), f"{self.function.name}: {value!r} has implicit axes")
+        self.used.add(value.id)
+        scope[value.id] = value.type
+
+    def use(self, value: Value, scope: dict[int, Type], node: Node | None) -> None:
+        where = f"{self.function.name}: {'its result' if node is None else node.op.value}"
+        _check(value.id in scope, f"{where} uses {value!r} before it is defined")
+        _check(scope[value.id] == value.type, f"{where} takes {value!r} as {value.type}, and it is {scope[value.id]}")
+
+    def node(self, node: Node) -> None:
+        where = f"{self.function.name}: {node.op.value} {', '.join(map(repr, node.outputs))}"
+        _check(len(node.regions) == REGIONS.get(node.op, 0), f"{where} has {len(node.regions)} regions")
+        try:
+            types = infer(node.op, node.inputs, dict(node.attrs), node.outputs)
+        except (ValueError, KeyError, IndexError) as error:
+            raise IRError(f"{where}: {error}") from error
+        have = tuple(v.type for v in node.outputs)
+        _check(types == have, f"{where} gives {_show(types)}, and it says {_show(have)}")
+        match node.op:
+            case Op.FOR:
+                self.carried(node.regions[0], (INT, *have), have, where)
+            case Op.WHILE:
+                test, body = node.regions
+                _check(len(test.results) == 1 and test.results[0].type.shaped(()).dtype is BOOL.dtype, f"{where}: no test")
+                self.carried(test, have, (test.results[0].type,), where)
+                self.carried(body, have, have, where)
+            case Op.IF:
+                for region in node.regions:
+                    self.carried(region, (), have, where)
+            case Op.CALL:
+                self.call(node, where, node.get("lanes", 1))
+            case Op.REPEAT:
+                self.call(node, where, 1)
+            case _:
+                pass
+
+    def carried(self, region: Block, params: tuple[Type, ...], results: tuple[Type, ...], where: str) -> None:
+        have = tuple(v.type for v in region.params)
+        _check(have == params, f"{where}: a region takes {_show(have)} and is given {_show(params)}")
+        have = tuple(v.type for v in region.results)
+        _check(have == results, f"{where}: a region gives {_show(have)} and {_show(results)} is needed")
+
+    def call(self, node: Node, where: str, lanes: int) -> None:
+        callee = self.program.functions.get(node["function"])
+        if callee is None:
+            raise IRError(f"{where}: there is no function {node['function']}")
+        given = tuple(v.type for v in node.inputs)
+        taken = tuple(v.type for v in callee.block.params) * lanes
+        _check(given == taken, f"{where}: {callee.name} takes {_show(taken)} and is given {_show(given)}")
+        results = tuple(v.type for v in callee.block.results) * lanes
+        have = tuple(v.type for v in node.outputs)
+        _check(results == have, f"{where}: {callee.name} gives {_show(results)} and the call says {_show(have)}")
+        plain = node.op is Op.CALL and node.get("bundle") is None
+        _check(plain == (callee.kind == "function"), f"{where}: a {callee.kind} called with bundle {node.get('bundle')}")
+
+
+def _show(types: tuple[Type, ...]) -> str:
+    return "(" + ", ".join(map(str, types)) + ")"

@@ -1,0 +1,56 @@
+"""Function bodies in place of calls: plain functions into their callers, and whole networks into one flat graph.
+
+`inline` removes plain functions (schedules, conversions between parameterisations) and leaves networks. `flatten` gives one
+entry as a function without any call, whose PARAM nodes carry the paths of the checkpoint (`backbone.block.0.qkv.weight`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+
+from specc.ir.ops import Op
+from specc.ir.program import Function, Node, Program, walk
+from specc.ir.rewrite import ids_after
+from specc.ir.splice import Splicer, never
+
+
+def inline(program: Program, only: Collection[str] | None = None, networks: bool = False) -> Program:
+    """Plain functions (all, or those named in `only`) go into their callers; with `networks`, networks as well.
+
+    Functions that nothing calls any more are left out, and so, with `networks`, are the networks.
+    """
+
+    def inside(node: Node) -> bool:
+        plain = node.op is Op.CALL and node.get("bundle") is None
+        return (plain or networks) and (only is None or node["function"] in only)
+
+    everywhere, nowhere = (Splicer(program.functions, ids_after(program), choice) for choice in (inside, never))
+    functions = {
+        name: replace(f, block=(nowhere if networks and f.kind == "network" else everywhere).rewritten(f.block))
+        for name, f in program.functions.items()
+    }
+    return pruned(replace(program, functions=functions, networks={} if networks else program.networks))
+
+
+def flatten(program: Program, entry: str) -> Function:
+    """An entry without calls, at either level; each lane of a call is written out. Loops of the entry stay rolled."""
+    source = program.functions[program.entries[entry].function]
+    splicer = Splicer(program.functions, ids_after(program), lambda node: True)
+    return replace(source, block=splicer.rewritten(source.block))
+
+
+def pruned(program: Program) -> Program:
+    """Without the functions that no entry or network reaches."""
+    kept = reachable(program.functions, [*program.networks.values(), *(e.function for e in program.entries.values())])
+    return replace(program, functions={name: f for name, f in program.functions.items() if name in kept})
+
+
+def reachable(functions: Mapping[str, Function], roots: Collection[str]) -> set[str]:
+    waiting, found = list(roots), set()
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += [n["function"] for n in walk(functions[name].block) if n.op in (Op.CALL, Op.REPEAT)]
+    return found

@@ -1,0 +1,125 @@
+"""Readers of data: what a spec's `data x: SPACE from READER` can name.
+
+Each reader is one file beside this one that imports only numpy and the packages of its row, so that a generated project can
+take its text as it stands. A finite data set has `load(split, **options)`, an endless distribution
+`draw(n, rng, **options)`; both return arrays by field: `x`, and `y` (int64 classes or modes) where there are any.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+Kind = Literal["finite", "endless"]
+Value = int | float | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """One row. `path` among the options has the default "" and must be given."""
+
+    kind: Kind
+    module: str  # the file beside this one, without .py
+    doc: str
+    options: Mapping[str, Value] = field(default_factory=dict)  # name to default
+    fields: tuple[str, ...] = ("x", "y")  # `y` may be absent from files without classes
+    packages: tuple[str, ...] = ("numpy",)
+
+    @property
+    def text(self) -> str:
+        """The source of the reader, for a generated project."""
+        return Path(__file__).with_name(f"{self.module}.py").read_text(encoding="utf-8")
+
+    @property
+    def function(self) -> Callable[..., dict]:
+        """`load` of a finite reader, `draw` of an endless one. Imports what the reader needs."""
+        module = importlib.import_module(f"{__name__}.{self.module}")
+        return getattr(module, "load" if self.kind == "finite" else "draw")
+
+
+_SHARE = {"test_share": 0.1}
+_TABLE: dict[str, Value] = {"path": "", "columns": "", "label": "", **_SHARE}
+
+READERS: dict[str, Reader] = {
+    "digits": Reader(
+        kind="finite",
+        module="digits",
+        doc="1797 handwritten digits, image(1, 8, 8) in [0, 1] on 17 levels, ten classes; size 16 or 32 repeats pixels",
+        options={"size": 8},
+        packages=("numpy", "scikit-learn"),
+    ),
+    "moons": Reader(
+        kind="endless",
+        module="moons",
+        doc="two interleaving half circles of radius 1 in the plane",
+        options={"noise": 0.05},
+    ),
+    "eight_gaussians": Reader(
+        kind="endless",
+        module="eight_gaussians",
+        doc="eight equal normals on a circle of radius 5",
+        options={"radius": 5.0, "std": math.sqrt(0.1)},
+    ),
+    "gaussians": Reader(
+        kind="endless",
+        module="gaussians",
+        doc="k equal normals on a circle",
+        options={"k": 5, "radius": 2.0, "std": 0.2},
+    ),
+    "checkerboard": Reader(
+        kind="endless",
+        module="checkerboard",
+        doc="the dark squares of a board of 4 by 4 on [-4, 4]",
+        options={"cells": 4, "extent": 4.0},
+    ),
+    "pinwheel": Reader(
+        kind="endless",
+        module="pinwheel",
+        doc="five curved arms around the origin",
+        options={"arms": 5, "radial_std": 0.3, "tangential_std": 0.1, "twist": 0.25},
+    ),
+    "ring": Reader(
+        kind="endless",
+        module="ring",
+        doc="a blurred circle of radius 2",
+        options={"radius": 2.0, "std": 0.1},
+        fields=("x",),
+    ),
+    "image_folder": Reader(
+        kind="finite",
+        module="image_folder",
+        doc="PNG and JPEG pictures, a subfolder a class, as image(channels, size, size) in [0, 1]",
+        options={"path": "", "size": 64, "channels": 3, **_SHARE},
+        packages=("numpy", "pillow"),
+    ),
+    "npy": Reader(
+        kind="finite",
+        module="npy",
+        doc="one NumPy array, examples first",
+        options={"path": "", **_SHARE},
+        fields=("x",),
+    ),
+    "npz": Reader(
+        kind="finite",
+        module="npz",
+        doc="an array of a NumPy archive, and another one with the classes",
+        options={"path": "", "key": "x", "label": "", **_SHARE},
+    ),
+    "csv": Reader(
+        kind="finite",
+        module="csv_table",
+        doc="columns of a table in comma-separated text, as vector(D)",
+        options=_TABLE,
+    ),
+    "parquet": Reader(
+        kind="finite",
+        module="parquet",
+        doc="columns of a table in Parquet, as vector(D)",
+        options=_TABLE,
+        packages=("numpy", "pyarrow"),
+    ),
+}

@@ -1,0 +1,212 @@
+"""Operators on values of either time: numbers fold while compiling, run-time values become nodes."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from specc.ir.ops import Op
+from specc.ir.program import Value
+from specc.ir.types import DType
+from specc.sema.frame import Frame
+from specc.sema.report import fail
+from specc.sema.values import Symbol, TypeRef
+from specc.source import Span
+
+OPERATORS: dict[str, tuple[Op, Callable[[Any, Any], Any]]] = {
+    "+": (Op.ADD, operator.add),
+    "-": (Op.SUB, operator.sub),
+    "*": (Op.MUL, operator.mul),
+    "/": (Op.DIV, operator.truediv),
+    "//": (Op.FLOORDIV, operator.floordiv),
+    "^": (Op.POW, operator.pow),
+    "@": (Op.MATMUL, operator.matmul),
+    "==": (Op.EQ, operator.eq),
+    "!=": (Op.NE, operator.ne),
+    "<": (Op.LT, operator.lt),
+    "<=": (Op.LE, operator.le),
+    ">": (Op.LT, operator.gt),
+    ">=": (Op.LE, operator.ge),
+    "and": (Op.AND, lambda a, b: a and b),
+    "or": (Op.OR, lambda a, b: a or b),
+    "mod": (Op.MOD, operator.mod),
+    "min": (Op.MIN, min),
+    "max": (Op.MAX, max),
+}
+
+
+def lift(value: Any, frame: Frame, span: Span, dtype: DType | None = None) -> Value:
+    """A value as a run-time one: numbers become constants, lists of numbers become vectors."""
+    if isinstance(value, Value):
+        if dtype is DType.FLOAT and value.type.dtype is DType.INT:
+            return frame.builder.add(Op.CAST, value, dtype="float", span=span)
+        return value
+    if isinstance(value, bool):
+        return frame.builder.add(Op.CONST, value=value, shape=(), dtype="bool", span=span)
+    if isinstance(value, int) and dtype is not DType.FLOAT:
+        return frame.builder.add(Op.CONST, value=value, shape=(), dtype="int", span=span)
+    if isinstance(value, (int, float)):
+        return frame.builder.add(Op.CONST, value=float(value), shape=(), dtype="float", span=span)
+    if isinstance(value, (list, tuple)) and value and all(isinstance(v, (int, float)) for v in value):
+        flat = tuple(float(v) for v in value)
+        return frame.builder.add(Op.CONST, value=flat, shape=(len(flat),), dtype="float", span=span)
+    if isinstance(value, Symbol):
+        fail("E0201", value.span, f"there is no `{value.id}` here", caption="unknown name")
+    if isinstance(value, TypeRef):
+        fail("E0304", span, "there is no example here, only its type", help="draw a value first, as in `z ~ normal(like = x)`")
+    return fail("E0304", span, f"a number or a tensor is needed here, not {describe(value)}")
+
+
+def describe(value: Any) -> str:
+    """What a compile-time value is, in words."""
+    match value:
+        case Value():
+            return f"{value.type}"
+        case None:
+            return "`none`"
+        case bool():
+            return "a truth value"
+        case int() | float():
+            return f"the number {value}"
+        case str():
+            return "a text"
+        case list():
+            return "a list"
+        case tuple():
+            return f"{len(value)} values"
+        case _:
+            return f"a {type(value).__name__.lower()}"
+
+
+def binary(op: str, a: Any, b: Any, frame: Frame, span: Span) -> Any:
+    """`a op b`. Shapes must be equal unless one is a scalar."""
+    row, compute = OPERATORS[op]
+    if not isinstance(a, Value) and not isinstance(b, Value):
+        return _static(op, compute, a, b, span)
+    if (short := _identity(op, a, b)) is not None:
+        return short
+    if op in (">", ">="):
+        a, b = b, a
+    dtypes = {v.type.dtype if isinstance(v, Value) else _dtype(v) for v in (a, b)}
+    wide = DType.FLOAT if op == "/" or DType.FLOAT in dtypes else None
+    x, y = lift(a, frame, span, wide), lift(b, frame, span, wide)
+    if op == "@":
+        return matmul(x, y, frame, span)
+    if x.type.shape != y.type.shape and x.type.shape and y.type.shape:
+        left, right = _shape(x), _shape(y)
+        message = f"shapes {left} and {right} differ, and nothing is broadcast silently"
+        fail(
+            "E0302",
+            span,
+            message,
+            caption=f"{left} {op} {right}",
+            help="say `expand(v, like = w)`, with `axis = ...` for the new axis",
+        )
+    x, y = _unexpanded(x, y, frame), _unexpanded(y, x, frame)
+    return add(frame, span, row, x, y)
+
+
+def _static(op: str, compute: Callable[[Any, Any], Any], a: Any, b: Any, span: Span) -> Any:
+    for v in (a, b):
+        if isinstance(v, Symbol):
+            fail("E0201", v.span, f"there is no `{v.id}` here", caption="unknown name")
+    if op == "+" and isinstance(a, list) and isinstance(b, list):
+        return a + b
+    if op in ("==", "!=", "and", "or"):
+        return compute(a, b)
+    numbers = all(isinstance(v, (int, float)) for v in (a, b))
+    if not numbers:
+        fail("E0304", span, f"`{op}` does not apply to {describe(a)} and {describe(b)}")
+    if op == "^" and isinstance(a, int) and isinstance(b, int) and (abs(b) > 4096 or abs(a) > 10**9):
+        a = float(a)
+    try:
+        out = compute(a, b)
+    except (ZeroDivisionError, OverflowError, ValueError) as error:
+        fail("E0601", span, f"this number does not exist: {error}")
+    if isinstance(out, complex) or (isinstance(out, float) and math.isnan(out)):
+        fail("E0601", span, "this number does not exist: it is not real")
+    return out
+
+
+def _identity(op: str, a: Any, b: Any) -> Any:
+    """x + 0, 1 * x and their like need no node; None when one is needed."""
+    if a == 1 and op == "*" and isinstance(a, int) and isinstance(b, Value) and b.type.dtype is DType.INT:
+        return b
+    if isinstance(a, (int, float)) and not isinstance(a, bool) and isinstance(b, Value) and b.type.dtype is DType.FLOAT:
+        if (a == 0 and op == "+") or (a == 1 and op == "*"):
+            return b
+        if a == 0 and op in ("*", "/") and not b.type.shape:
+            return 0
+    if isinstance(b, (int, float)) and not isinstance(b, bool) and isinstance(a, Value) and a.type.dtype is DType.FLOAT:
+        if (b == 0 and op in ("+", "-")) or (b == 1 and op in ("*", "/", "^")):
+            return a
+        if b == 0 and op == "*" and not a.type.shape:
+            return 0
+    return None
+
+
+def _dtype(value: Any) -> DType:
+    return DType.FLOAT if isinstance(value, float) else DType.BOOL if isinstance(value, bool) else DType.INT
+
+
+def _unexpanded(v: Value, other: Value, frame: Frame) -> Value:
+    """The operand of an `expand` beside a value of the full shape: the op broadcasts by itself."""
+    node = frame.builder.made_by(v)
+    if node is None or node.op is not Op.EXPAND or other.type.shape != v.type.shape:
+        return v
+    whole = frame.builder.made_by(other)
+    return v if whole is not None and whole.op is Op.EXPAND else node.inputs[0]
+
+
+def _shape(value: Value) -> str:
+    return "(" + ", ".join(map(str, value.type.shape)) + ")"
+
+
+def negate(a: Any, frame: Frame, span: Span) -> Any:
+    if isinstance(a, Value):
+        return add(frame, span, Op.NEG, a)
+    if isinstance(a, (int, float)):
+        return -a
+    return fail("E0304", span, f"`-` does not apply to {describe(a)}")
+
+
+def invert(a: Any, frame: Frame, span: Span) -> Any:
+    return add(frame, span, Op.NOT, a) if isinstance(a, Value) else not a
+
+
+def matmul(x: Value, y: Value, frame: Frame, span: Span) -> Value:
+    """`@`, with vectors as a row on the left and a column on the right."""
+    left, right = x.type.rank == 1, y.type.rank == 1
+    if left:
+        x = add(frame, span, Op.RESHAPE, x, shape=(1, *x.type.shape))
+    if right:
+        y = add(frame, span, Op.RESHAPE, y, shape=(*y.type.shape, 1))
+    out = add(frame, span, Op.MATMUL, x, y)
+    if left or right:
+        shape = out.type.shape
+        out = add(frame, span, Op.RESHAPE, out, shape=shape[: -2 if left else -1] + (() if right else shape[-1:]))
+    return out
+
+
+def add(frame: Frame, span: Span, op: Op, *inputs: Value, **attrs: Any) -> Value:
+    """Append a node; operands that do not fit become a located error."""
+    try:
+        return frame.builder.add(op, *inputs, span=span, **attrs)
+    except ValueError as error:
+        fail("E0301", span, str(error))
+
+
+def where(test: Any, a: Any, b: Any, frame: Frame, span: Span) -> Any:
+    if not isinstance(test, Value):
+        return a if test else b
+    if a is b:
+        return a
+    dtypes = {v.type.dtype if isinstance(v, Value) else _dtype(v) for v in (a, b)}
+    wide = DType.FLOAT if DType.FLOAT in dtypes else None
+    x, y = lift(a, frame, span, wide), lift(b, frame, span, wide)
+    shapes = {v.type.shape for v in (test, x, y) if v.type.shape}
+    if len(shapes) > 1:
+        fail("E0302", span, "the condition and its two values differ in shape", help="say `expand(v, like = w)`")
+    return add(frame, span, Op.WHERE, test, x, y)

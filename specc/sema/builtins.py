@@ -1,0 +1,484 @@
+"""Functions that the compiler knows: one table, each row a few lines over the ops."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from specc.ir.ops import Op
+from specc.ir.program import Value
+from specc.ir.types import EXAMPLE, DType, Type
+from specc.sema import spaces
+from specc.sema.arithmetic import add, binary, describe, lift, where
+from specc.sema.evaluate import Evaluator
+from specc.sema.frame import Frame
+from specc.sema.laws import LAWS
+from specc.sema.networks import LAYERS
+from specc.sema.report import choices, did_you_mean, fail
+from specc.sema.values import Builtin, Captures, Closure, Dynamic, Env, Marker, Namespace, Pairs, Partial, Symbol, TypeRef
+from specc.source import Span
+
+Args = list[Any]
+Knobs = dict[str, Any]
+
+UNARY: dict[str, tuple[Op, Any]] = {
+    "abs": (Op.ABS, abs),
+    "sign": (Op.SIGN, lambda x: (x > 0) - (x < 0)),
+    "exp": (Op.EXP, math.exp),
+    "expm1": (Op.EXPM1, math.expm1),
+    "log": (Op.LOG, math.log),
+    "log1p": (Op.LOG1P, math.log1p),
+    "sqrt": (Op.SQRT, math.sqrt),
+    "sin": (Op.SIN, math.sin),
+    "cos": (Op.COS, math.cos),
+    "tan": (Op.TAN, math.tan),
+    "asin": (Op.ASIN, math.asin),
+    "acos": (Op.ACOS, math.acos),
+    "atan": (Op.ATAN, math.atan),
+    "tanh": (Op.TANH, math.tanh),
+    "sigmoid": (Op.SIGMOID, lambda x: 1 / (1 + math.exp(-x)) if x > -700 else 0.0),
+    "softplus": (Op.SOFTPLUS, lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x)))),
+    "erf": (Op.ERF, math.erf),
+    "erfinv": (Op.ERFINV, None),
+    "lgamma": (Op.LGAMMA, math.lgamma),
+    "floor": (Op.FLOOR, math.floor),
+    "ceil": (Op.CEIL, math.ceil),
+    "round": (Op.ROUND, round),
+    "silu": (Op.SILU, None),
+    "gelu": (Op.GELU, None),
+    "relu": (Op.RELU, None),
+}
+CHANNEL_AXES = {"channel": 0, "row": -2, "column": -1, "place": 0, "feature": -1}
+REDUCTIONS = {"sum": Op.SUM, "mean": Op.MEAN, "prod": Op.PROD, "amax": Op.AMAX, "amin": Op.AMIN, "logsumexp": Op.LOGSUMEXP}
+ALONG = {"softmax": Op.SOFTMAX, "cumsum": Op.CUMSUM, "sort": Op.SORT, "flip": Op.FLIP, "argmax": Op.ARGMAX}
+SOLVERS = ("exact", "stable")
+COSTS = ("sqdist", "dist")
+
+
+def unary(name: str) -> Any:
+    op, compute = UNARY[name]
+
+    def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+        (x,) = exactly(name, args, kwargs, 1, span)
+        if isinstance(x, (int, float)) and not isinstance(x, bool) and compute is not None:
+            try:
+                return compute(x)
+            except (ValueError, OverflowError) as error:
+                fail("E0601", span, f"`{name}({x})` does not exist: {error}")
+        return add(frame, span, op, lift(x, frame, span, DType.FLOAT if op not in (Op.ABS, Op.SIGN) else None))
+
+    return apply
+
+
+def exactly(name: str, args: Args, kwargs: Knobs, count: int, span: Span, **defaults: Any) -> Args:
+    """Positional arguments, then knobs by name with their defaults."""
+    for key in kwargs:
+        if key not in defaults:
+            fail("E0205", span, f"`{name}` has no knob `{key}`", help=did_you_mean(key, defaults))
+    if len(args) != count:
+        fail("E0206", span, f"`{name}` takes {count} argument{'s' if count != 1 else ''}, not {len(args)}")
+    return [*args, *(kwargs.get(k, d) for k, d in defaults.items())]
+
+
+def axis_of(value: Any, rank: int, span: Span) -> int:
+    number = CHANNEL_AXES.get(value.id) if isinstance(value, Symbol) else value
+    if isinstance(number, bool) or not isinstance(number, int):
+        fail("E0303", span, f"{describe(value)} is not an axis", help=f"axes are numbers from 0, or {choices(CHANNEL_AXES)}")
+    if not -rank <= number < rank:
+        fail("E0303", span, f"a value of {rank} dimensions has no axis {number}")
+    return number % rank
+
+
+def reduction(name: str) -> Any:
+    def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+        x, axis = exactly(name, args, kwargs, 1, span, axis=None)
+        v = lift(x, frame, span, DType.FLOAT)
+        if not v.type.shape:
+            return v
+        wanted = (
+            list(range(v.type.rank))
+            if axis is None
+            else [axis_of(a, v.type.rank, span) for a in (axis if isinstance(axis, list) else [axis])]
+        )
+        return add(frame, span, REDUCTIONS[name], v, axes=tuple(sorted(wanted)))
+
+    return apply
+
+
+def along(name: str) -> Any:
+    def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+        x, axis = exactly(name, args, kwargs, 1, span, axis=-1)
+        v = lift(x, frame, span)
+        return add(frame, span, ALONG[name], v, axis=axis_of(axis, v.type.rank, span))
+
+    return apply
+
+
+def pairwise(name: str) -> Any:
+    def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+        a, b = exactly(name, args, kwargs, 2, span)
+        return binary(name, a, b, frame, span)
+
+    return apply
+
+
+def _clip(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    x, low, high = exactly("clip", args, kwargs, 3, span)
+    return binary("min", binary("max", x, low, frame, span), high, frame, span)
+
+
+def _where(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    test, a, b = exactly("where", args, kwargs, 3, span)
+    return where(test, a, b, frame, span)
+
+
+def _log_softmax(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    (x,) = exactly("log_softmax", args, kwargs, 1, span)
+    v = lift(x, frame, span)
+    total = add(frame, span, Op.LOGSUMEXP, v, axes=(v.type.rank - 1,))
+    if total.type.shape:
+        total = add(frame, span, Op.RESHAPE, total, shape=(*total.type.shape, 1))
+        total = add(frame, span, Op.EXPAND, total, shape=v.type.shape)
+    return binary("-", v, total, frame, span)
+
+
+def _cross_entropy(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    logits, y = exactly("cross_entropy", args, kwargs, 2, span)
+    v = lift(logits, frame, span)
+    if v.type.rank != 1 or not isinstance(y, Value) or y.type.dtype is not DType.INT or y.type.shape:
+        fail("E0301", span, "`cross_entropy` takes a vector of logits and one class")
+    chosen = add(frame, span, Op.TAKE, v, y, axis=0)
+    return binary("-", add(frame, span, Op.LOGSUMEXP, v, axes=(0,)), chosen, frame, span)
+
+
+def _ints(values: Args, span: Span) -> tuple[int, ...]:
+    for v in values:
+        if isinstance(v, bool) or not isinstance(v, int):
+            fail("E0305", span, f"sizes are integers known while compiling, not {describe(v)}")
+    return tuple(values)
+
+
+def _reshape(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    return add(frame, span, Op.RESHAPE, lift(args[0], frame, span), shape=_ints(args[1:], span))
+
+
+def _reshape_like(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    x, like = exactly("reshape_like", args, kwargs, 2, span)
+    v = lift(x, frame, span)
+    shape = spaces.shaped_like(like, span)[0]
+    return v if v.type.shape == shape else add(frame, span, Op.RESHAPE, v, shape=shape)
+
+
+def _flatten(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    (x,) = exactly("flatten", args, kwargs, 1, span)
+    v = lift(x, frame, span)
+    return v if v.type.rank == 1 else add(frame, span, Op.RESHAPE, v, shape=(math.prod(_ints(list(v.type.shape), span)),))
+
+
+def _size(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> int:
+    (x,) = exactly("size", args, kwargs, 1, span)
+    return math.prod(_ints(list(spaces.shaped_like(x, span)[0]), span))
+
+
+def _dim(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    x, axis = exactly("dim", args, kwargs, 2, span)
+    shape = spaces.shaped_like(x, span)[0]
+    return shape[axis_of(axis, len(shape), span)]
+
+
+def _transpose(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    v = lift(args[0], frame, span)
+    perm = _ints(args[1:], span) or tuple(reversed(range(v.type.rank)))
+    return add(frame, span, Op.TRANSPOSE, v, perm=perm)
+
+
+def _expand(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    """expand(v, like = w, axis = none): v repeated along the axes of w that it lacks: the leading ones, or those named."""
+    x, like, axis = exactly("expand", args, kwargs, 1, span, like=None, axis=None)
+    if like is None:
+        fail("E0206", span, "`expand` needs `like = ...`")
+    v = lift(x, frame, span)
+    shape = spaces.shaped_like(like, span)[0]
+    missing = len(shape) - v.type.rank
+    new = (
+        list(range(missing))
+        if axis is None
+        else [axis_of(a, len(shape), span) for a in (axis if isinstance(axis, list) else [axis])]
+    )
+    rest = iter(v.type.shape)
+    with_ones = tuple(1 if i in new else next(rest, None) for i in range(len(shape)))
+    if len(new) != missing or any(o not in (1, d) for o, d in zip(with_ones, shape, strict=True)):
+        message = f"shape {v.type.shape} does not expand to {shape}"
+        fail("E0302", span, message, help="`axis = ...` names the new axes, as in `expand(v, like = w, axis = [1, 2])`")
+    if with_ones != v.type.shape:
+        v = add(frame, span, Op.RESHAPE, v, shape=with_ones)
+    return add(frame, span, Op.EXPAND, v, shape=shape)
+
+
+def _concat(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    knobs = {k: v for k, v in kwargs.items() if k == "axis"}
+    parts = args[0] if len(args) == 1 and isinstance(args[0], (list, tuple)) else args
+    exactly("concat", [], kwargs, 0, span, axis=0)
+    values = [lift(p, frame, span) for p in parts]
+    if not values:
+        fail("E0206", span, "`concat` needs at least one value")
+    return add(frame, span, Op.CONCAT, *values, axis=axis_of(knobs.get("axis", 0), values[0].type.rank, span))
+
+
+def _split(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> tuple[Value, ...]:
+    x, n, axis = exactly("split", args, kwargs, 2, span, axis=-1)
+    v = lift(x, frame, span)
+    a = axis_of(axis, v.type.rank, span)
+    total = v.type.shape[a]
+    if not isinstance(n, int) or not isinstance(total, int) or n < 1 or total % n:
+        fail("E0301", span, f"{total} does not split into {describe(n)} equal parts")
+    each = total // n
+    return tuple(add(frame, span, Op.SLICE, v, axis=a, start=i * each, stop=(i + 1) * each, step=1) for i in range(n))
+
+
+def _filled(number: float | None) -> Any:
+    def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+        like = kwargs.get("like")
+        value = number if number is not None else args[0]
+        sizes = args if number is not None else args[1:]
+        shape = spaces.shaped_like(like, span)[0] if like is not None else _ints(sizes, span)
+        const = lift(value, frame, span, DType.FLOAT)
+        if not shape:
+            return const
+        ones = add(frame, span, Op.RESHAPE, const, shape=(1,) * len(shape))
+        return add(frame, span, Op.EXPAND, ones, shape=shape)
+
+    return apply
+
+
+def _iota(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    (n,) = exactly("iota", args, kwargs, 1, span)
+    return add(frame, span, Op.IOTA, n=_ints([n], span)[0])
+
+
+def _interpolate(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    """interpolate(table, u): the table (n) at a real index u, linear between entries, held at the ends."""
+    table, u = exactly("interpolate", args, kwargs, 2, span)
+    v = lift(table, frame, span)
+    last = v.type.shape[0]
+    assert isinstance(last, int)
+    at = lift(_clip(ev, frame, span, [u, 0.0, float(last - 1)], {}), frame, span, DType.FLOAT)
+    low = add(frame, span, Op.FLOOR, _clip(ev, frame, span, [at, 0.0, float(last - 2)], {}))
+    index = add(frame, span, Op.CAST, low, dtype="int")
+    left = add(frame, span, Op.TAKE, v, index, axis=0)
+    right = add(frame, span, Op.TAKE, v, binary("+", index, 1, frame, span), axis=0)
+    share = binary("-", at, low, frame, span)
+    return binary("+", left, binary("*", share, binary("-", right, left, frame, span), frame, span), frame, span)
+
+
+def _attention(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    q, k, v, causal = exactly("dot_attention", args, kwargs, 3, span, causal=False)
+    return add(frame, span, Op.ATTENTION, lift(q, frame, span), lift(k, frame, span), lift(v, frame, span), causal=bool(causal))
+
+
+def _pool(name: str, op: Op, knob: str) -> Any:
+    def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+        x, k = exactly(name, args, kwargs, 2, span)
+        v = lift(x, frame, span)
+        return add(frame, span, op, v, **{knob: _ints([k], span)[0]}, spatial=v.type.rank - 1)
+
+    return apply
+
+
+def _stop(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    (x,) = exactly("stop", args, kwargs, 1, span)
+    return add(frame, span, Op.STOP, x) if isinstance(x, Value) else x
+
+
+def _grad(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    e, v = exactly("grad", args, kwargs, 2, span)
+    if not isinstance(e, Value) or not isinstance(v, Value):
+        fail(
+            "E0502",
+            span,
+            "the gradient of a constant is zero",
+            help="`grad(e, v)` is the gradient of e in the value bound to v",
+        )
+    if e.type.shape:
+        total = add(frame, span, Op.SUM, e, axes=tuple(range(e.type.rank)))
+    else:
+        total = e
+    if not depends(frame, total, v):
+        fail("E0502", span, "this gradient is zero everywhere: the first argument does not depend on the second")
+    return add(frame, span, Op.GRAD, total, v)
+
+
+def depends(frame: Frame, value: Value, on: Value) -> bool:
+    """Whether a value is computed from another through differentiable nodes of the block at hand or those around it."""
+    seen: set[int] = set()
+    stack = [value]
+    while stack:
+        v = stack.pop()
+        if v.id == on.id:
+            return True
+        if v.id in seen:
+            continue
+        seen.add(v.id)
+        node = frame.builder.made_by(v)
+        if node is not None and node.op is not Op.STOP:
+            stack.extend(node.inputs)
+            stack.extend(r for region in node.regions for r in region.results)
+    return False
+
+
+def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Pairs:
+    f, n = exactly("pairs", args, kwargs, 2, span)
+    if isinstance(n, float) and n.is_integer():
+        n = int(n)
+    if not isinstance(n, (int, Value)) or isinstance(n, bool):
+        fail("E0305", span, f"the number of steps is an integer, not {describe(n)}")
+    if isinstance(n, int) and n < 1:
+        fail("E0601", span, f"{n} steps make no sampler", help="take 1 step or more")
+    return Pairs(f, n)
+
+
+def _input(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Marker:
+    (default,) = exactly("input", args, kwargs, 1, span)
+    if isinstance(default, bool) or not isinstance(default, (int, float)):
+        fail("E0305", span, "`input(...)` takes its default, a number")
+    return Marker(default, "")
+
+
+def _gcd(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> int:
+    a, b = _ints(exactly("gcd", args, kwargs, 2, span), span)
+    return math.gcd(a, b)
+
+
+def _for_all(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> bool:
+    """for_all(t => condition): on 257 times of the process's range, ends included."""
+    (f,) = exactly("for_all", args, kwargs, 1, span)
+    low, high = ev.world.names["t_min"], ev.world.names["t_max"]
+    return all(bool(ev.call(f, [low + (high - low) * i / 256], {}, frame, span)) for i in range(257))
+
+
+def _like(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> TypeRef:
+    (x,) = exactly("like", args, kwargs, 1, span)
+    shape, dtype = spaces.shaped_like(x, span)
+    return TypeRef(Type(dtype, shape), x.kind if isinstance(x, TypeRef) else "tensor")
+
+
+def _batch_cost(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    a, b, cost = exactly("batch.cost", args, kwargs, 3, span)
+    if not isinstance(cost, Symbol) or cost.id not in COSTS:
+        fail("E0203", span, "a cost is needed", help=f"costs are {choices(COSTS)}")
+    return add(frame, span, Op.BATCH_COST, lift(a, frame, span), lift(b, frame, span), cost=cost.id)
+
+
+def _batch_assign(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    cost, solver = exactly("batch.assign", args, kwargs, 1, span, solver=Symbol("exact", span))
+    if not isinstance(solver, Symbol) or solver.id not in SOLVERS:
+        word = solver.id if isinstance(solver, Symbol) else describe(solver)
+        at = solver.span if isinstance(solver, Symbol) else span
+        fail("E0203", at, f"there is no solver `{word}`", help=did_you_mean(word, SOLVERS) or f"solvers are {choices(SOLVERS)}")
+    if frame.kind == "function":
+        raise Captures
+    index = Type(DType.INT, (), frozenset({EXAMPLE}))
+    return add(frame, span, Op.EXTERN, lift(cost, frame, span), name="assign", options=(("solver", solver.id),), types=(index,))
+
+
+def _batch(op: Op, count: int = 1) -> Any:
+    def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+        values = exactly(op.value, args, kwargs, count, span)
+        return add(frame, span, op, *(lift(v, frame, span) for v in values))
+
+    return apply
+
+
+def _each(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    """batch.each(v): a shared value, one for each example."""
+    (x,) = exactly("batch.each", args, kwargs, 1, span)
+    return ev.spread(lift(x, frame, span, DType.FLOAT), frame, span)
+
+
+def _space(name: str) -> Any:
+    def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> TypeRef:
+        exactly(name, [], kwargs, 0, span)
+        return spaces.space(name, args, span)
+
+    return apply
+
+
+def _unconditional(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    raise AssertionError("`unconditional` is evaluated by its call")
+
+
+def _apply_partial(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    """grid(steps, spacing): the times of a spacing given by name."""
+    steps, spacing = exactly("grid", args, kwargs, 1, span, spacing=None)
+    found = (
+        spacing
+        if isinstance(spacing, (Partial, Closure))
+        else ev.definition("grid", spacing.id if isinstance(spacing, Symbol) else "uniform")
+    )
+    if found is None:
+        fail("E0203", span, f"there is no grid `{spacing.id}`")
+    target = found if isinstance(found, (Partial, Closure)) else Partial(found[0], span=span, env=found[1])
+    return ev.call(target, [steps], {}, frame, span)
+
+
+FUNCTIONS: dict[str, Any] = {
+    **{name: unary(name) for name in UNARY},
+    **{name: reduction(name) for name in REDUCTIONS},
+    **{name: along(name) for name in ALONG},
+    **{name: pairwise(name) for name in ("min", "max", "mod")},
+    **LAYERS,
+    **LAWS,
+    **{name: _space(name) for name in (*spaces.SPACES, *spaces.CLASSES, *spaces.LATER) if name != "scalar"},
+    "clip": _clip,
+    "where": _where,
+    "log_softmax": _log_softmax,
+    "cross_entropy": _cross_entropy,
+    "reshape": _reshape,
+    "reshape_like": _reshape_like,
+    "flatten": _flatten,
+    "size": _size,
+    "dim": _dim,
+    "transpose": _transpose,
+    "expand": _expand,
+    "concat": _concat,
+    "split": _split,
+    "zeros": _filled(0.0),
+    "ones": _filled(1.0),
+    "fill": _filled(None),
+    "iota": _iota,
+    "interpolate": _interpolate,
+    "dot_attention": _attention,
+    "avg_pool": _pool("avg_pool", Op.AVG_POOL, "window"),
+    "upsample": _pool("upsample", Op.RESIZE, "factor"),
+    "stop": _stop,
+    "grad": _grad,
+    "pairs": _pairs,
+    "grid": _apply_partial,
+    "input": _input,
+    "gcd": _gcd,
+    "for_all": _for_all,
+    "like": _like,
+    "unconditional": _unconditional,
+}
+
+BATCH: dict[str, Any] = {
+    "cost": Builtin("batch.cost", _batch_cost),
+    "assign": Builtin("batch.assign", _batch_assign),
+    "take": Builtin("batch.take", _batch(Op.BATCH_TAKE, 2)),
+    "mean": Builtin("batch.mean", _batch(Op.BATCH_MEAN)),
+    "sum": Builtin("batch.sum", _batch(Op.BATCH_SUM)),
+    "join": Builtin("batch.join", _batch(Op.BATCH_GATHER)),
+    "split": Builtin("batch.split", _batch(Op.BATCH_SCATTER)),
+    "each": Builtin("batch.each", _each),
+    "index": Dynamic("batch.index"),
+    "size": Dynamic("batch.size"),
+}
+
+
+def environment() -> Env:
+    """The outermost names."""
+    names: dict[str, Any] = {name: Builtin(name, fn) for name, fn in FUNCTIONS.items()}
+    names["pi"] = math.pi
+    names["scalar"] = TypeRef(spaces.space("scalar", [], Span.__new__(Span)).type, "scalar")
+    names["batch"] = Namespace("batch", BATCH)
+    return Env(names)

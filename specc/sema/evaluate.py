@@ -1,0 +1,656 @@
+"""Evaluating expressions of the language while compiling: names are resolved, types inferred and nodes written in one walk.
+
+Definitions are templates: their dimensions and knobs are known only where they are used, so resolving, inferring and
+lowering happen together, at each use (docs/decisions/0001). Functions of run-time values become IR functions of the same
+name, so that printed code keeps the author's equations; a body that draws, calls a network or needs its caller's values is
+inlined instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, assert_never
+
+from specc.diagnostics import Diagnostic
+from specc.ir.derivatives import derivative_function
+from specc.ir.ops import Op
+from specc.ir.program import Builder, Function, Ids, Input, Value
+from specc.ir.types import EXAMPLE, Type
+from specc.sema import library
+from specc.sema.arithmetic import add, binary, describe, invert, lift, matmul, negate, where
+from specc.sema.frame import Frame
+from specc.sema.report import did_you_mean, fail
+from specc.sema.values import (
+    Builtin,
+    Captures,
+    Closure,
+    Definition,
+    Derivative,
+    Dynamic,
+    Env,
+    Instance,
+    Lazy,
+    Marker,
+    Namespace,
+    Network,
+    Partial,
+    Symbol,
+    freeze,
+    runtime,
+)
+from specc.source import Source, Span
+from specc.syntax import tree
+
+FUNCTION_KINDS = ("grid", "network", "function")  # definitions that an expression may call by their bare name
+
+__all__ = ["Evaluator", "matmul"]
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a function of run-time values comes to when it just gives one of its arguments."""
+
+    place: int
+
+
+@dataclass(slots=True)
+class Evaluator:
+    """The state of elaborating one model: functions written so far, diagnostics, and the names of the model's world."""
+
+    builtins: Env
+    world: Env
+    user: dict[tuple[str, str], tuple[Definition, Env]] = field(default_factory=dict)
+    ids: Ids = field(default_factory=Ids)
+    functions: dict[str, Function] = field(default_factory=dict)
+    memo: dict[Any, Any] = field(default_factory=dict)
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    guidance: Instance | None = None
+    networks: dict[str, Network] = field(default_factory=dict)
+    classes: dict[int, int] = field(default_factory=dict)  # value number -> number of indices of a class, null included
+    files: dict[str, str] = field(default_factory=dict)
+    used: set[int] = field(default_factory=set)  # ids of parameters (tree nodes) that some body read
+    touched: set[str] = field(default_factory=set)  # names of the world that were asked for
+    depth: int = 0
+    node: object = None  # the call being evaluated, for tags
+
+    # Names -------------------------------------------------------------------------------------------------------
+
+    def lookup(self, name: str, env: Env, frame: Frame, span: Span, *, symbols: bool = False) -> Any:
+        """What a name means here. With `symbols`, an unknown word stands for itself."""
+        found, value = env.find(name)
+        if found:
+            return self.settle(value, frame, name)
+        for kind in FUNCTION_KINDS:
+            if (definition := self.definition(kind, name)) is not None:
+                return Partial(definition[0], span=span, env=definition[1])
+        if symbols:
+            return Symbol(name, span)
+        known = env.known() | set().union(*(library.names(k) for k in FUNCTION_KINDS))
+        return fail("E0201", span, f"there is no `{name}` here", caption="unknown name", help=did_you_mean(name, known))
+
+    def settle(self, value: Any, frame: Frame, name: str = "") -> Any:
+        """A stored value as it is at this place: inputs become values of the entry, lazy members are evaluated."""
+        match value:
+            case Lazy():
+                return self.expr(value.value, value.env, frame)
+            case Dynamic():
+                if frame.entry is None or value.name not in frame.entry.bindings:
+                    raise Captures
+                frame.entry.used.add(value.name)
+                return frame.entry.bindings[value.name]
+            case Marker():
+                return self.input(value, frame)
+            case Value() | list() | tuple():
+                if frame.floor and any(v.id <= frame.floor for v in _values(value)):
+                    raise Captures
+                return value
+            case _:
+                return value
+
+    def input(self, marker: Marker, frame: Frame) -> Any:
+        """An `input(...)`: an input of the sampler's graph; its default everywhere else."""
+        if frame.kind == "function":
+            raise Captures
+        entry = frame.entry
+        if entry is None or entry.role == "objective":
+            return marker.default
+        if id(marker) not in entry.markers:
+            dtype = lift(marker.default, frame, frame.span or _NOWHERE).type
+            taken = {i.name for i in entry.inputs}
+            name = marker.name if marker.name not in taken else f"{marker.name}_{len(taken)}"
+            entry.markers[id(marker)] = entry.builder.param(dtype, name)
+            entry.inputs.append(Input(name=name, role="argument", type=dtype, default=marker.default))
+        return entry.markers[id(marker)]
+
+    def definition(self, kind: str, name: str) -> tuple[Definition, Env] | None:
+        """A definition of the user's file, or of the library."""
+        if (kind, name) in self.user:
+            return self.user[kind, name]
+        found = library.find(kind, name)
+        return (found, self.world) if found else None
+
+    # Expressions -------------------------------------------------------------------------------------------------
+
+    def expr(self, node: tree.Expr, env: Env, frame: Frame, *, symbols: bool = False) -> Any:
+        """The value of an expression."""
+        self.depth += 1
+        if self.depth > 400:
+            self.depth = 0
+            fail("E0305", node.span, "definitions nest too deep here: does one call itself without an end?")
+        try:
+            return self._expr(node, env, frame, symbols)
+        finally:
+            self.depth = max(self.depth - 1, 0)
+
+    def _expr(self, node: tree.Expr, env: Env, frame: Frame, symbols: bool) -> Any:
+        match node:
+            case tree.Name(id="none"):
+                return None
+            case tree.Name():
+                return self.lookup(node.id, env, frame, node.span, symbols=symbols)
+            case tree.Number() | tree.Bool():
+                return node.value
+            case tree.String():
+                return self.text(node, env, frame)
+            case tree.Paren():
+                return self.expr(node.value, env, frame, symbols=symbols)
+            case tree.Unary(op="-"):
+                return negate(self.expr(node.operand, env, frame), frame, node.span)
+            case tree.Unary():
+                return invert(self.expr(node.operand, env, frame), frame, node.span)
+            case tree.Binary():
+                return self.operator(node, env, frame)
+            case tree.Ternary():
+                test = self.expr(node.test, env, frame)
+                if not isinstance(test, Value):
+                    return self.expr(node.then if test else node.other, env, frame, symbols=symbols)
+                return where(test, self.expr(node.then, env, frame), self.expr(node.other, env, frame), frame, node.span)
+            case tree.Lambda():
+                params = tuple(tree.Arg(span=node.span, name=p, type=None, value=None) for p in node.params)
+                return Closure("", params, node.body, env, id(node), node.span)
+            case tree.Call():
+                return self.call_node(node, env, frame)
+            case tree.Index():
+                return self.index(node, env, frame)
+            case tree.Attribute():
+                return self.attribute(node, env, frame)
+            case tree.Prime():
+                return self.prime(node, env, frame)
+            case tree.Tuple():
+                return tuple(self.expr(e, env, frame, symbols=symbols) for e in node.items)
+            case tree.List():
+                return [self.expr(e, env, frame, symbols=symbols) for e in node.items]
+            case tree.Comprehension():
+                items = self.static_list(self.expr(node.iterable, env, frame), node.iterable.span)
+                return [self.expr(node.value, bind_pattern(env, node.pattern, v, node.span), frame) for v in items]
+            case _:
+                assert_never(node)
+
+    def text(self, node: tree.String, env: Env, frame: Frame) -> str:
+        """A text; `{i}` inside it is the value of a compile-time name."""
+        out = node.value
+        while "{" in out and "}" in out[out.index("{") :]:
+            start = out.index("{")
+            stop = out.index("}", start)
+            found, value = env.find(out[start + 1 : stop])
+            if not found or runtime(value):
+                break
+            out = f"{out[:start]}{value}{out[stop + 1 :]}"
+        return out
+
+    def operator(self, node: tree.Binary, env: Env, frame: Frame) -> Any:
+        if node.op == "|>":
+            right = node.right
+            args = right.args if isinstance(right, tree.Call) else ()
+            func = right.func if isinstance(right, tree.Call) else right
+            first = tree.Arg(span=node.left.span, name=None, type=None, value=node.left)
+            return self.call_node(tree.Call(span=node.span, func=func, args=(first, *args)), env, frame)
+        a = self.expr(node.left, env, frame)
+        if node.op in ("and", "or") and not isinstance(a, Value):
+            return (a and self.expr(node.right, env, frame)) if node.op == "and" else (a or self.expr(node.right, env, frame))
+        b = self.expr(node.right, env, frame)
+        if node.op == "..":
+            return self.span_of_integers(a, b, node)
+        if node.op in ("==", "!=") and (a is None or b is None):
+            return (a is b) == (node.op == "==")
+        return binary(node.op, a, b, frame, node.span)
+
+    def span_of_integers(self, a: Any, b: Any, node: tree.Binary) -> Any:
+        if isinstance(a, int) and isinstance(b, int):
+            if abs(b - a) > 10_000_000:
+                fail("E0601", node.span, "a range of more than ten million steps")
+            return range(a, b + 1) if a <= b else range(a, b - 1, -1)
+        if isinstance(a, int) and isinstance(b, Value):
+            return (a, b)
+        return fail("E0305", node.span, "the ends of a range must be integers, the first one known while compiling")
+
+    def index(self, node: tree.Index, env: Env, frame: Frame) -> Any:
+        value = self.expr(node.value, env, frame)
+        if isinstance(value, (list, tuple)):
+            i = self.expr(node.items[0], env, frame) if not isinstance(node.items[0], tree.Slice) else None
+            if not isinstance(i, int):
+                fail("E0305", node.span, "an index into a list must be an integer known while compiling")
+            if not -len(value) <= i < len(value):
+                fail("E0303", node.span, f"the list has {len(value)} items: there is no item {i}", help="indices count from 0")
+            return value[i]
+        if not isinstance(value, Value):
+            fail("E0304", node.span, f"{describe(value)} has no items")
+        axis = 0
+        for item in node.items:
+            value, kept = self._index_one(value, item, axis, env, frame)
+            axis += kept
+        return value
+
+    def _index_one(self, value: Value, item: tree.Expr | tree.Slice, axis: int, env: Env, frame: Frame) -> tuple[Value, int]:
+        if axis >= value.type.rank:
+            fail("E0303", item.span, f"a value of {value.type.rank} dimensions has no dimension {axis}")
+        n = value.type.shape[axis]
+        if isinstance(item, tree.Slice):
+            ends = [self.expr(e, env, frame) if e is not None else d for e, d in ((item.start, 0), (item.stop, n))]
+            if not all(isinstance(e, int) for e in ends):
+                fail("E0305", item.span, "the ends of a slice must be integers known while compiling")
+            start, stop = (e + n if e < 0 else e for e in ends)
+            return add(frame, item.span, Op.SLICE, value, axis=axis, start=start, stop=stop, step=1), 1
+        i = self.expr(item, env, frame)
+        if isinstance(i, Value):
+            return add(frame, item.span, Op.TAKE, value, i, axis=axis), 0
+        if not isinstance(i, int) or not isinstance(n, int) or not -n <= i < n:
+            fail("E0303", item.span, f"there is no item {i} among {n}", help="indices count from 0")
+        part = add(frame, item.span, Op.SLICE, value, axis=axis, start=i % n, stop=i % n + 1, step=1)
+        shape = value.type.shape[:axis] + value.type.shape[axis + 1 :]
+        return add(frame, item.span, Op.RESHAPE, part, shape=shape), 0
+
+    def attribute(self, node: tree.Attribute, env: Env, frame: Frame) -> Any:
+        value = self.expr(node.value, env, frame)
+        match value:
+            case Namespace():
+                if node.name not in value.members:
+                    hint = did_you_mean(node.name, value.members)
+                    fail("E0201", node.span, f"`{value.name}` has no `{node.name}`", help=hint)
+                return self.settle(value.members[node.name], frame, node.name)
+            case Instance() | Partial():
+                instance = value if isinstance(value, Instance) else self.instantiate(value, frame)
+                if node.name not in instance.members:
+                    name = instance.definition.name
+                    fail("E0201", node.span, f"`{name}` has no `{node.name}`", help=did_you_mean(node.name, instance.members))
+                return self.settle(instance.members[node.name], frame, node.name)
+            case _:
+                return fail("E0304", node.span, f"{describe(value)} has no `{node.name}`")
+
+    def prime(self, node: tree.Prime, env: Env, frame: Frame) -> Derivative:
+        value = self.expr(node.value, env, frame)
+        if not isinstance(value, (Closure, Derivative)):
+            fail("E0304", node.span, f"only a function has a derivative, not {describe(value)}")
+        if isinstance(value, Closure) and len(value.params) != 1:
+            fail("E0304", node.span, f"`{value.name}'` is ambiguous: the function has {len(value.params)} arguments")
+        return Derivative(value)
+
+    def static_list(self, value: Any, span: Span) -> Sequence[Any]:
+        if isinstance(value, (range, list)) or (isinstance(value, tuple) and not runtime(value)):
+            return value
+        return fail("E0305", span, f"a list or a range known while compiling is needed here, not {describe(value)}")
+
+    # Calls -------------------------------------------------------------------------------------------------------
+
+    def call_node(self, node: tree.Call, env: Env, frame: Frame) -> Any:
+        func = self.expr(node.func, env, frame)
+        if isinstance(func, Builtin) and func.name == "unconditional":
+            return self.unconditional(node, env, frame)
+        args: list[Any] = []
+        kwargs: dict[str, Any] = {}
+        for a in node.args:
+            if a.value is None:
+                fail("E0206", a.span, "an argument needs a value")
+            value = self.expr(a.value, env, frame, symbols=True)
+            if a.name is None:
+                args.append(value)
+            elif a.name in kwargs:
+                fail("E0206", a.span, f"`{a.name}` is given twice")
+            else:
+                kwargs[a.name] = value
+        self.node = node
+        return self.call(func, args, kwargs, frame, node.span, node)
+
+    def unconditional(self, node: tree.Call, env: Env, frame: Frame) -> Any:
+        """`unconditional(e)`: e with every condition at its null value."""
+        entry = frame.entry
+        if entry is None:
+            raise Captures
+        if not entry.conditions:
+            fail(
+                "E0308",
+                node.span,
+                "there is no condition to leave out",
+                help="declare one: `condition y: class(10) with { drop = 0.1 }`",
+            )
+        before, entry.null = entry.null, True
+        try:
+            return self.expr(_value(node.args[0]), env, frame)
+        finally:
+            entry.null = before
+
+    def call(self, func: Any, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object = None) -> Any:
+        """Apply a function of any sort."""
+        match func:
+            case Builtin():
+                return func.fn(self, frame, span, args, kwargs)
+            case Closure():
+                return self.call_closure(func, args, kwargs, frame, span)
+            case Derivative():
+                return self.call_derivative(func, args, frame, span)
+            case Network():
+                from specc.sema import networks
+
+                return networks.call(self, func, args, kwargs, frame, span, node)
+            case Partial(definition=Definition(kind="network" | "backbone")):
+                from specc.sema import networks
+
+                return networks.call_part(self, func, args, kwargs, frame, span, node)
+            case Partial():
+                merged = replace(func, args=(*func.args, *args), kwargs=(*func.kwargs, *kwargs.items()), span=span)
+                return self.run(self.instantiate(merged, frame), frame, span)
+            case Instance():
+                return self.run(func, frame, span)
+            case _:
+                return fail("E0207", span, f"{describe(func)} is not a function")
+
+    def bind(
+        self,
+        name: str,
+        params: tuple[tree.Arg, ...],
+        args: Sequence[Any],
+        kwargs: dict[str, Any],
+        env: Env,
+        frame: Frame,
+        span: Span,
+    ) -> Env:
+        """An environment with a definition's or a function's parameters bound."""
+        inner = env.child()
+        if len(args) > len(params):
+            fail("E0206", span, f"`{name}` takes {len(params)} arguments, not {len(args)}")
+        given = dict(zip((p.name for p in params), args, strict=False))
+        for key, value in kwargs.items():
+            if key in given:
+                fail("E0206", span, f"`{name}` is given `{key}` twice")
+            if key not in {p.name for p in params}:
+                known = {p.name or "" for p in params}
+                help = did_you_mean(key, known) or (
+                    f"its knobs are {', '.join(f'`{k}`' for k in sorted(known))}" if known else ""
+                )
+                fail("E0205", span, f"`{name}` has no knob `{key}`", caption=f"`{key}` is not used by anything", help=help)
+            given[key] = value
+        for p in params:
+            assert p.name is not None
+            if p.name in given:
+                inner.names[p.name] = self.argument(p, given[p.name], frame)
+            elif p.value is not None:
+                default = self.expr(p.value, inner, frame, symbols=True)
+                inner.names[p.name] = self.argument(p, default, frame)
+            else:
+                fail("E0206", span, f"`{name}` needs `{p.name}`")
+        return inner
+
+    def argument(self, param: tree.Arg, value: Any, frame: Frame) -> Any:
+        """An argument as its parameter understands it: a word may name a definition of the kind that annotates it."""
+        if isinstance(value, Marker):
+            return Marker(value.default, param.name or value.name) if not value.name else value
+        kind = param.type.id if isinstance(param.type, tree.Name) else None
+        if kind is not None and isinstance(value, (Symbol, Partial, Builtin)):
+            name = (
+                value.id if isinstance(value, Symbol) else value.name if isinstance(value, Builtin) else value.definition.name
+            )
+            if isinstance(value, Partial) and value.definition.kind == kind:
+                return value
+            found = self.definition(kind, name)
+            if found is not None:
+                extra = (value.args, value.kwargs) if isinstance(value, Partial) else ((), ())
+                return Partial(found[0], *extra, span=param.span, env=found[1])
+            if library.names(kind):
+                span = value.span if isinstance(value, Symbol) else param.span
+                fail("E0203", span, f"there is no {kind} `{name}`", help=did_you_mean(name, library.names(kind)))
+        return value
+
+    def call_closure(self, f: Closure, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span) -> Any:
+        self.touched.add(f.name)
+        if (rewrite := self.rewritten(f, frame)) is not None:
+            entry = frame.entry
+            assert entry is not None
+            entry.inside_guidance = True
+            try:
+                return self.call_closure(rewrite, args, kwargs, frame, span)
+            finally:
+                entry.inside_guidance = False
+        env = self.bind(f.name or "this function", f.params, args, kwargs, f.env, frame, span)
+        bound = [env.names[p.name] for p in f.params if p.name]
+        if f.outline and any(isinstance(v, Value) for v in bound) and all(isinstance(v, (Value, int, float)) for v in bound):
+            try:
+                return self.outlined(f, bound, frame, span)
+            except Captures:
+                pass
+        return self.body(f.body, env, frame)
+
+    def rewritten(self, f: Closure, frame: Frame) -> Closure | None:
+        """The guidance's own version of a function of the world, where guidance applies."""
+        entry = frame.entry
+        if self.guidance is None or entry is None or not entry.guided or entry.inside_guidance:
+            return None
+        found = self.guidance.members.get(f.name)
+        return found if isinstance(found, Closure) and self.world.names.get(f.name) is f else None
+
+    def body(self, body: tree.Expr | tuple[tree.Expr, ...] | tree.Block, env: Env, frame: Frame) -> Any:
+        if isinstance(body, tree.Block):
+            from specc.sema import statements
+
+            return statements.run_function(self, body, env, frame)
+        if isinstance(body, tuple):
+            return tuple(self.expr(e, env, frame) for e in body)
+        return self.expr(body, env, frame)
+
+    def outlined(self, f: Closure, bound: list[Any], frame: Frame, span: Span) -> Any:
+        """A call of the IR function that this function is for these types; written on first use."""
+        values = tuple(v for v in bound if isinstance(v, Value))
+        key = ("outline", f.key, tuple(v.type if isinstance(v, Value) else freeze(v) for v in bound))
+        if key not in self.memo:
+            self.memo[key] = self._outline(f, bound)
+        made = self.memo[key]
+        if made is Captures:
+            raise Captures
+        if isinstance(made, Given):
+            return bound[made.place]
+        if not isinstance(made, Function):
+            return made
+        types = tuple(r.type for r in made.block.results)
+        out = frame.builder.add_many(Op.CALL, *values, function=made.name, bundle=None, lanes=1, types=types, span=span)
+        return out[0] if len(out) == 1 else out
+
+    def _outline(self, f: Closure, bound: list[Any]) -> Any:
+        floor = self.ids.last
+        inner = Frame(builder=Builder(self.ids), kind="function", floor=max(floor, 1), span=f.span)
+        env = f.env.child()
+        for p, v in zip(f.params, bound, strict=True):
+            assert p.name is not None
+            env.names[p.name] = inner.builder.param(v.type, p.name) if isinstance(v, Value) else v
+        try:
+            result = self.body(f.body, env, inner)
+        except Captures:
+            return Captures
+        if not runtime(result):
+            return result
+        for place, p in enumerate(f.params):
+            if isinstance(result, Value) and result is env.names[p.name or ""]:
+                return Given(place)
+        results = tuple(lift(r, inner, f.span) for r in (result if isinstance(result, tuple) else (result,)))
+        name = self.unique(f.name or "f")
+        text = f.label or " ".join(f.span.text.split())
+        made = Function(name=name, kind="function", block=inner.builder.block(*results), doc=text, span=f.span)
+        self.functions[name] = made
+        return made
+
+    def unique(self, name: str) -> str:
+        taken, count = name, 1
+        while taken in self.functions:
+            count += 1
+            taken = f"{name}.{count}"
+        return taken
+
+    def call_derivative(self, f: Derivative, args: list[Any], frame: Frame, span: Span) -> Any:
+        """`f'(t)`: the IR function of f is differentiated by the one engine."""
+        if len(args) != 1:
+            fail("E0206", span, "a derivative takes one argument")
+        value = args[0]
+        if not isinstance(value, Value):
+            if not isinstance(value, (int, float)):
+                fail("E0304", span, f"a derivative is taken at a number, not at {describe(value)}")
+            return self.numeric(f, float(value))
+        if value.type.shape:
+            fail(
+                "E0304", span, f"`'` is the derivative of a function of one number; this argument has shape {value.type.shape}"
+            )
+        function = self.derivative(f, value.type, span)
+        if not isinstance(function, Function):
+            return function
+        out = function.block.results[0]
+        return frame.builder.add(Op.CALL, value, function=function.name, bundle=None, lanes=1, types=(out.type,), span=span)
+
+    def derivative(self, f: Derivative | Closure, type: Type, span: Span) -> Any:
+        """The IR function of f or of its derivative for an argument of this type; a number when it is constant."""
+        key = ("derivative" if isinstance(f, Derivative) else "plain", _key(f), type)
+        if key in self.memo:
+            return self.memo[key]
+        if isinstance(f, Closure):
+            probe = Frame(builder=Builder(self.ids), kind="entry", span=span)
+            value = probe.builder.param(type, f.params[0].name)
+            try:
+                result = self.outlined(replace(f, outline=True), [value], probe, span)
+            except Captures:
+                fail(
+                    "E0304",
+                    span,
+                    f"`{f.name or 'this function'}` uses run-time values from around it: it has no closed derivative",
+                )
+            made: Any = result
+            if isinstance(result, Value):
+                node = probe.builder.made_by(result)
+                made = self.functions[node["function"]] if node is not None else self._identity(type)
+        else:
+            inner = self.derivative(f.of, type, span)
+            if not isinstance(inner, Function):
+                made = 0
+            else:
+                made = derivative_function(self.functions, inner, 0, self.ids)
+                if made is None:
+                    made = 0
+                elif isinstance(made, Function):
+                    made = replace(made, name=self.unique(made.name), doc=made.doc or f"d/dt of {inner.name}")
+                    self.functions[made.name] = made
+        self.memo[key] = made
+        return made
+
+    def _identity(self, type: Type) -> Function:
+        builder = Builder(self.ids)
+        made = Function(name=self.unique("identity"), kind="function", block=builder.block(builder.param(type, "t")), doc="t")
+        self.functions[made.name] = made
+        return made
+
+    def numeric(self, f: Any, *values: float) -> float:
+        """A function of numbers at numbers, through the reference interpreter when it is a derivative."""
+        import numpy as np
+
+        from specc.ir.types import FLOAT
+        from specc.reference.interpret import evaluate
+
+        if isinstance(f, Derivative):
+            made = self.derivative(f, FLOAT, _NOWHERE)
+            return (
+                float(np.asarray(evaluate(made, [np.asarray(values[0])], self.functions)[0]))
+                if isinstance(made, Function)
+                else made
+            )
+        probe = Frame(builder=Builder(self.ids), kind="function", floor=0)
+        out = self.call(f, list(values), {}, probe, _NOWHERE)
+        if isinstance(out, Value):
+            made = Function(name="probe", kind="function", block=probe.builder.block(out))
+            return float(np.asarray(evaluate(made, [], self.functions)[0]))
+        return float(out)
+
+    # Definitions -------------------------------------------------------------------------------------------------
+
+    def instantiate(self, partial: Partial, frame: Frame) -> Instance:
+        """A definition with its arguments bound and its members known."""
+        definition = partial.definition
+        span = partial.span or definition.section.span
+        parent = partial.env or self.world
+        env = self.bind(definition.name, definition.params, partial.args, dict(partial.kwargs), parent, frame, span)
+        key = (id(definition), freeze([env.names[p.name] for p in definition.params if p.name]))
+        cached = self.memo.get(("instance", key))
+        if cached is not None and not _mentions_inputs(env):
+            return cached  # type: ignore[no-any-return]
+        from specc.sema import statements
+
+        members, rest = statements.members(self, definition, env, key)
+        declared = library.find("interface", definition.kind)
+        if declared is not None:
+            defaults, _ = statements.members(self, declared, env, (key, "default"))
+            members = defaults | members
+        instance = Instance(definition, env, members, rest, key, span)
+        env.names.update({k: v for k, v in members.items() if k not in env.names})
+        self.memo["instance", key] = instance
+        return instance
+
+    def run(self, instance: Instance, frame: Frame, span: Span) -> Any:
+        """The statements of an instance: the draw of a source, the times of a grid, the steps of a sampler."""
+        from specc.sema import statements
+
+        if not instance.statements:
+            fail(
+                "E0207",
+                span,
+                f"`{instance.definition.name}` is not something to run",
+                help="say which of its functions is meant",
+            )
+        if frame.kind == "function":
+            raise Captures
+        return statements.run_function(self, tree.Block(span=span, items=instance.statements), instance.env.child(), frame)
+
+    def spread(self, value: Value, frame: Frame, span: Span) -> Value:
+        """A value that varies by example."""
+        if EXAMPLE in value.type.axes:
+            return value
+        if frame.entry is None:
+            raise Captures
+        out = frame.builder.add(Op.SPREAD, value, frame.entry.like, span=span)
+        if value.id in self.classes:
+            self.classes[out.id] = self.classes[value.id]
+        return out
+
+
+def bind_pattern(env: Env, pattern: tuple[str, ...], value: Any, span: Span) -> Env:
+    """An environment in which the names of a pattern stand for a value, or for its items."""
+    if len(pattern) == 1:
+        return env.child(**{pattern[0]: value})
+    if not isinstance(value, (tuple, list)) or len(value) != len(pattern):
+        fail("E0304", span, f"{len(pattern)} names for {describe(value)}")
+    return env.child(**dict(zip(pattern, value, strict=True)))
+
+
+def _values(value: Any) -> list[Value]:
+    if isinstance(value, Value):
+        return [value]
+    return [v for item in value for v in _values(item)] if isinstance(value, (list, tuple)) else []
+
+
+def _key(f: Closure | Derivative) -> Any:
+    return ("prime", _key(f.of)) if isinstance(f, Derivative) else f.key
+
+
+def _value(arg: tree.Arg) -> tree.Expr:
+    assert arg.value is not None
+    return arg.value
+
+
+def _mentions_inputs(env: Env) -> bool:
+    return any(isinstance(v, (Marker, Value)) for v in env.names.values())
+
+
+_NOWHERE = Span(Source("", ""), 0, 0)

@@ -1,0 +1,71 @@
+"""Where code is being written while a spec is elaborated: the entry, the function, the block."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from specc.ir.program import Builder, Input, Value
+from specc.source import Span
+
+
+class ObjectiveDone(Exception):
+    """Raised at the `minimize` that an objective is being written for: what follows belongs to later objectives."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Condition:
+    """A condition as an entry sees it: its value, and the value that stands for its absence."""
+
+    name: str
+    value: Value
+    null: Value | None
+
+
+@dataclass(slots=True, kw_only=True)
+class EntryState:
+    """What belongs to one entry: its inputs, the places of its draws, and whether guidance applies."""
+
+    role: str
+    builder: Builder
+    like: Value  # a value that varies by example, to spread shared ones over
+    seed: Value | None = None
+    inputs: list[Input] = field(default_factory=list)
+    bindings: dict[str, Any] = field(default_factory=dict)
+    conditions: dict[str, Condition] = field(default_factory=dict)
+    markers: dict[int, Value] = field(default_factory=dict)
+    objective: int | None = None  # which `minimize` is wanted
+    minimized: int = 0
+    over: tuple[str, ...] = ()
+    schedule: tuple[tuple[str, Any], ...] = ()
+    place: int = 0
+    guided: bool = True
+    inside_guidance: bool = False
+    null: bool = False
+    used: set[str] = field(default_factory=set)
+
+
+@dataclass(slots=True, kw_only=True)
+class Frame:
+    """One block under construction."""
+
+    builder: Builder
+    kind: str  # entry, function, network
+    floor: int = 0  # values numbered up to here belong to a caller
+    entry: EntryState | None = None
+    indices: tuple[Value, ...] = ()
+    stems: dict[str, int] = field(default_factory=dict)
+    tagged: dict[int, str] = field(default_factory=dict)
+    span: Span | None = None
+
+    def inside(self, index: Value | None = None) -> Frame:
+        """The same place, writing into a new block within this one."""
+        indices = (*self.indices, index) if index is not None else self.indices
+        return replace(self, builder=self.builder.child(), indices=indices)
+
+    def stem(self, kind: str, call: object = None) -> str:
+        """The path of a layer or sub-network: its tag, or its kind with a number from the second one on."""
+        tag = self.tagged.get(id(call)) if call is not None else None
+        name = tag or kind
+        count = self.stems[name] = self.stems.get(name, 0) + 1
+        return name if count == 1 else f"{name}{count}"

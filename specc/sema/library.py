@@ -1,0 +1,112 @@
+"""The library: definitions in `specs/std/`, found by kind and name and parsed only when they are asked for."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+from specc.sema.report import fail
+from specc.sema.values import Definition
+from specc.source import Source
+from specc.syntax import tree
+from specc.syntax.parser import parse
+
+_HEAD = re.compile(r"^([a-z_]+) ([A-Za-z_]\w*)(.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a library definition stands: its text, parsed on demand."""
+
+    kind: str
+    name: str
+    file: str
+    line: int
+    text: str
+    summary: str
+    signature: str
+
+
+@cache
+def index() -> dict[tuple[str, str], Entry]:
+    """Every library definition by kind and name. The files are read once; nothing is parsed."""
+    found: dict[tuple[str, str], Entry] = {}
+    folder = resources.files("specc.specs") / "std"
+    for file in sorted(folder.iterdir(), key=lambda f: f.name):
+        if not file.name.endswith(".spec"):
+            continue
+        text = file.read_text(encoding="utf-8")
+        heads = [m for m in _HEAD.finditer(text) if m[1] != "specc"]
+        for m, following in zip(heads, [*(h.start() for h in heads[1:]), len(text)], strict=True):
+            line = text.count("\n", 0, m.start()) + 1
+            signature = re.split(r"\s(?:for|over)\s|\{|=\s*extern", f"{m[2]}{m[3]}")[0].strip()
+            found[m[1], m[2]] = Entry(
+                m[1], m[2], file.name, line, text[m.start() : following], _comment(text, m.start()), signature
+            )
+    return found
+
+
+def _comment(text: str, offset: int) -> str:
+    """The comment lines that end just before an offset."""
+    lines: list[str] = []
+    for line in reversed(text[:offset].split("\n")[:-1]):
+        if not line.startswith("#"):
+            break
+        lines.insert(0, line[1:].strip())
+    return " ".join(lines)
+
+
+@cache
+def find(kind: str, name: str) -> Definition | None:
+    """A library definition; None when there is none of that kind and name."""
+    entry = index().get((kind, name))
+    if entry is None:
+        return None
+    file, diagnostics = parse(Source(f"std/{entry.file}", entry.text, entry.line))
+    if diagnostics or not file.items or not isinstance(file.items[0], tree.Section):
+        raise AssertionError(f"the library does not parse: {entry.file}:{entry.line}: {[d.message for d in diagnostics]}")
+    return define(file.items[0], library=True, summary=entry.summary)
+
+
+def names(kind: str) -> set[str]:
+    return {n for k, n in index() if k == kind}
+
+
+def catalogue() -> list[Entry]:
+    """The whole library, for `specc list`."""
+    return sorted(index().values(), key=lambda e: (e.kind, e.name))
+
+
+def define(section: tree.Section, *, library: bool = False, summary: str = "") -> Definition:
+    """Read a section's head as a definition's name, parameters and inputs."""
+    head = section.head
+    groups: list[tuple[tree.Arg, ...]] = []
+    while isinstance(head, tree.Call):
+        groups.insert(0, head.args)
+        head = head.func
+    if not isinstance(head, tree.Name):
+        fail("E0203", section.span, f"a definition of kind `{section.kind}` needs a name")
+    params, inputs = (groups + [(), ()])[0], (groups + [(), ()])[1]
+    if section.kind in ("network", "backbone") and len(groups) == 1 and any(a.type is not None for a in params):
+        params, inputs = (), params
+    return Definition(
+        kind=section.kind,
+        name=head.id,
+        params=tuple(_parameter(a) for a in params),
+        inputs=tuple(_parameter(a) for a in inputs),
+        result=section.result,
+        section=section,
+        library=library,
+        summary=summary,
+    )
+
+
+def _parameter(arg: tree.Arg) -> tree.Arg:
+    """A header's bare `steps` is a parameter without a default."""
+    if arg.name is None and isinstance(arg.value, tree.Name):
+        return tree.Arg(span=arg.span, name=arg.value.id, type=None, value=None)
+    if arg.name is None:
+        fail("E0206", arg.span, "a parameter needs a name")
+    return arg

@@ -1,0 +1,640 @@
+"""A model: its sections resolved, its world of names, and the program of its objectives, samplers and queries."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from specc.diagnostics import SpecError
+from specc.ir.ops import Op
+from specc.ir.program import Builder, Entry, Function, Input, Program, Setting, Value
+from specc.ir.types import EXAMPLE, INT, DType, Type
+from specc.sema import library, sections, statements
+from specc.sema.arithmetic import add, binary, describe, lift, where
+from specc.sema.evaluate import Evaluator
+from specc.sema.frame import Condition, EntryState, Frame, ObjectiveDone
+from specc.sema.report import choices, diagnostic, did_you_mean, fail
+from specc.sema.values import Captures, Closure, Definition, Dynamic, Env, Instance, Network, Partial, TypeRef
+from specc.source import Span
+from specc.syntax import tree
+
+# What a section of a kind names: a definition of that kind (or of those in its place), used or given in place.
+PARTS = ("process", "predict", "source", "coupling", "times", "guidance")
+DEFAULTS = {"source": "standard_normal", "coupling": "independent", "times": "uniform"}
+SECTIONS = (
+    *PARTS,
+    "data",
+    "condition",
+    "backbone",
+    "network",
+    "loss",
+    "sampler",
+    "query",
+    "train",
+    "quantize",
+    "evaluate",
+)
+LATER = (
+    "represent",
+    "latent",
+    "bijection",
+    "memory",
+    "state",
+    "decode",
+    "plan",
+    "stage",
+    "param",
+    "fit",
+    "patch",
+    "environment",
+    "target",
+    "density",
+    "carry",
+    "dataset",
+    "adapter",
+    "search",
+    "choice",
+)
+ONCE = (*PARTS, "data", "backbone", "train")
+
+
+@dataclass(frozen=True, slots=True)
+class Default:
+    """A resolved setting and where it came from, for `specc check --explain`."""
+
+    section: str
+    knob: str
+    value: str
+    origin: str
+
+
+@dataclass(slots=True)
+class Model:
+    """A model under elaboration."""
+
+    name: str
+    block: tree.Block
+    span: Span
+    ev: Evaluator
+    env: Env  # names of the user's model, around its inline bodies
+    found: dict[str, list[tree.Section]] = field(default_factory=dict)
+    parts: dict[str, Instance] = field(default_factory=dict)
+    defaults: list[Default] = field(default_factory=list)
+    data: list[Any] = field(default_factory=list)
+    conditions: list[tuple[Any, TypeRef]] = field(default_factory=list)
+    entries: dict[str, Entry] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
+    quantize: list[Any] = field(default_factory=list)
+    evaluate: list[Any] = field(default_factory=list)
+    top: Frame = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.top = Frame(builder=Builder(self.ev.ids), kind="model", span=self.span)
+
+    def attempt(self, work: Callable[[], Any]) -> Any:
+        """Do one construct; an error in it is kept, and the others are still looked at."""
+        try:
+            return work()
+        except SpecError as error:
+            self.ev.depth = 0
+            self.ev.diagnostics.append(error.diagnostic)
+            return None
+
+
+def sort_sections(m: Model) -> None:
+    """Sections by kind; what is unknown, misplaced or said twice is reported."""
+    for item in m.block.items:
+        if isinstance(item, (tree.Bind, tree.Method)):
+            m.attempt(lambda item=item: statements.run_statement(m.ev, item, m.env, m.top))
+            continue
+        if not isinstance(item, tree.Section):
+            m.attempt(
+                lambda item=item: fail(
+                    "E0202", item.span, "a model is made of sections", help=f"sections are {choices(SECTIONS)}"
+                )
+            )
+            continue
+        m.attempt(lambda item=item: _sort(m, item))
+
+
+def _sort(m: Model, item: tree.Section) -> None:
+    if item.kind in LATER:
+        fail(
+            "E0211",
+            item.kind_span,
+            f"`{item.kind}` is not supported yet",
+            help=f"the sections that work are {choices(SECTIONS)}",
+        )
+    if item.kind not in SECTIONS:
+        hint = did_you_mean(item.kind, SECTIONS) or f"sections are {choices(SECTIONS)}"
+        fail("E0202", item.kind_span, f"there is no section `{item.kind}`", caption="unknown section", help=hint)
+    before = m.found.setdefault(item.kind, [])
+    if before and item.kind in ONCE:
+        fail("E0208", item.span, f"a second `{item.kind}`", labels=((before[0].span, "the first one"),), help="a model has one")
+    before.append(item)
+
+
+def partial(m: Model, section: tree.Section, kinds: tuple[str, ...]) -> Partial:
+    """The definition that a section uses or gives, with its arguments."""
+    if section.body is not None and not section.values and section.kind not in ("train", "quantize"):
+        return Partial(library.define(section), span=section.span, env=m.env)
+    node = section.values[0] if section.values else section.head
+    if node is None:
+        fail("E0203", section.span, f"`{section.kind}` needs a name", help=f"known are {choices(library.names(kinds[0]))}")
+    return use(m, node, kinds)
+
+
+def use(m: Model, node: tree.Expr, kinds: tuple[str, ...]) -> Partial:
+    """`vp(beta_max = 20)` as a definition of one of these kinds with its arguments."""
+    if isinstance(node, tree.Paren):
+        return use(m, node.value, kinds)
+    func = node.func if isinstance(node, tree.Call) else node
+    if not isinstance(func, tree.Name):
+        fail("E0203", node.span, f"the name of a {kinds[0]} is needed here")
+    found = next((d for k in kinds if (d := m.ev.definition(k, func.id)) is not None), None)
+    if found is None:
+        known = set().union(*(library.names(k) | {n for kk, n in m.ev.user if kk == k} for k in kinds))
+        help = did_you_mean(func.id, known) or f"known are {choices(known)}"
+        fail("E0203", func.span, f"there is no {kinds[0]} `{func.id}`", caption="unknown name", help=help)
+    args: list[Any] = []
+    kwargs: list[tuple[str, Any]] = []
+    for a in node.args if isinstance(node, tree.Call) else ():
+        if a.value is None:
+            fail("E0206", a.span, "an argument needs a value")
+        value = m.ev.expr(a.value, m.env, m.top, symbols=True)
+        _finite(value, a)
+        if a.name is None:
+            args.append(value)
+        else:
+            if a.name not in {p.name for p in found[0].params}:
+                known = {p.name or "" for p in found[0].params}
+                help = did_you_mean(a.name, known) or (f"its knobs are {choices(known)}" if known else "it has none")
+                fail(
+                    "E0205",
+                    a.span,
+                    f"`{func.id}` has no knob `{a.name}`",
+                    caption=f"`{a.name}` is not used by anything",
+                    help=help,
+                )
+            kwargs.append((a.name, value))
+    return Partial(found[0], tuple(args), tuple(kwargs), node.span, found[1])
+
+
+def _finite(value: Any, arg: tree.Arg) -> None:
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        fail("E0601", arg.span, f"`{arg.name}` is {value}: a finite number is needed")
+
+
+def _part(m: Model, kind: str) -> None:
+    """Resolve one of PARTS, or its default."""
+    if kind in m.found:
+        section = m.found[kind][0]
+        p = partial(m, section, (kind,))
+        origin = f"{section.span}"
+    elif kind in DEFAULTS and "process" in m.found:
+        p = Partial(library.find(kind, DEFAULTS[kind]) or _missing(kind), span=m.span, env=m.ev.world)
+        origin = "default"
+    else:
+        return
+    instance = m.ev.instantiate(p, m.top)
+    _interface(m, instance)
+    m.parts[kind] = instance
+    m.defaults.append(Default(kind, "", p.definition.name, origin))
+    given = {*dict(p.kwargs), *(a.name for a, _ in zip(p.definition.params, p.args, strict=False))}
+    for a in p.definition.params:
+        if a.name:
+            m.defaults.append(
+                Default(
+                    kind,
+                    a.name,
+                    show(instance.env.names[a.name]),
+                    origin if a.name in given else f"default of `{p.definition.name}`",
+                )
+            )
+
+
+def _missing(kind: str) -> Definition:
+    raise AssertionError(f"the library has no default {kind}")
+
+
+def _interface(m: Model, instance: Instance) -> None:
+    """A process must give what its interface declares."""
+    name = instance.definition.interface
+    if instance.definition.kind != "process":
+        return
+    if name is None:
+        fail(
+            "E0209",
+            instance.definition.section.span,
+            f"`process {instance.definition.name}` does not say what it is for",
+            help="write `process ... for gaussian over t in [0, 1]`",
+        )
+    declared = m.ev.definition("interface", name)
+    if declared is None:
+        fail(
+            "E0203",
+            instance.definition.section.span,
+            f"there is no interface `{name}`",
+            help=did_you_mean(name, library.names("interface")),
+        )
+    assert declared[0].body is not None
+    for item in declared[0].body.items:
+        if (
+            isinstance(item, tree.ExprStatement)
+            and isinstance(item.value, tree.Call)
+            and isinstance(item.value.func, tree.Name)
+        ):
+            wanted = item.value.func.id
+            if wanted not in instance.members:
+                fail(
+                    "E0209",
+                    instance.definition.section.span,
+                    f"`process {instance.definition.name}` does not give `{item.value.span.text}`",
+                )
+
+
+def show(value: Any) -> str:
+    match value:
+        case Partial():
+            return value.definition.name
+        case Closure():
+            return value.span.text
+        case bool():
+            return "true" if value else "false"
+        case int() | float() | str():
+            return str(value)
+        case None:
+            return "none"
+        case list():
+            return "[" + ", ".join(show(v) for v in value) + "]"
+        case _:
+            return getattr(value, "id", None) or getattr(value, "name", None) or describe(value)
+
+
+# The world: what library bodies see -----------------------------------------------------------------------------------
+
+
+def build_world(m: Model) -> None:
+    """Names that losses, samplers and guidance share: the interfaces' defaults, then what process and predict give."""
+    world = m.ev.world
+    for kind in ("data", "condition"):
+        for section in m.found.get(kind, []):
+            m.attempt(lambda section=section, kind=kind: _data(m, section, kind))
+    for kind in ("source", "process"):
+        m.attempt(lambda kind=kind: _part(m, kind))
+    if "process" in m.parts:
+        m.attempt(lambda: _times_of(m, m.parts["process"]))
+        for name in ("gaussian", "head"):
+            _defaults(m, name)
+        world.names.update(m.parts["process"].members)
+    for kind in ("predict", "coupling", "times", "guidance"):
+        if kind == "guidance":
+            _networks(m)
+        m.attempt(lambda kind=kind: _part(m, kind))
+    if "predict" in m.parts:
+        world.names.update(m.parts["predict"].members)
+    for kind in ("source", "times"):
+        if kind in m.parts:
+            world.names[kind] = m.parts[kind]
+    if "coupling" in m.parts:
+        world.names.update(m.parts["coupling"].members)
+    m.ev.guidance = m.parts.get("guidance")
+
+
+def _times_of(m: Model, process: Instance) -> None:
+    clauses = {c.word: c for c in process.definition.section.clauses}
+    if "over" not in clauses or "in" not in clauses:
+        fail("E0209", process.definition.section.span, "a process says its range of times", help="write `over t in [0, 1]`")
+    ends = m.ev.expr(clauses["in"].values[0], process.env, m.top)
+    if not isinstance(ends, list) or len(ends) != 2 or not all(isinstance(e, (int, float)) for e in ends):
+        fail("E0601", clauses["in"].span, "a range of times is written `[t_min, t_max]`")
+    if not ends[0] < ends[1]:
+        fail(
+            "E0401",
+            clauses["in"].span,
+            f"time runs from data to noise: {ends[0]} is not below {ends[1]}",
+            help="t_min is the end at the data, whatever the paper's convention",
+        )
+    m.ev.world.names.update(t_min=ends[0], t_max=ends[1])
+
+
+def _defaults(m: Model, interface: str) -> None:
+    definition = library.find("interface", interface)
+    assert definition is not None
+    members, _ = statements.members(m.ev, definition, m.ev.world, ("interface", interface))
+    m.ev.world.names.update(members)
+
+
+def _data(m: Model, section: tree.Section, kind: str) -> None:
+    doc = line_of(section.span)
+    if kind == "data":
+        made = sections.dataset(m.ev, section, m.env, m.top, doc)
+        m.data.append(made)
+        m.ev.world.names.update({"x": Dynamic("x"), made.space.name: Dynamic("x")})
+        return
+    if section.values:
+        fail(
+            "E0211",
+            section.span,
+            "a condition derived from the data is not supported yet",
+            help="conditions come with the data: `condition y: class(10)`",
+        )
+    space, type_ = sections.data_space(m.ev, section, m.env, m.top)
+    m.conditions.append((space, type_))
+    m.ev.world.names[space.name] = Dynamic(space.name)
+
+
+def _networks(m: Model) -> None:
+    for section in m.found.get("backbone", []):
+        m.attempt(lambda section=section: _network(m, section, "backbone"))
+    for section in m.found.get("network", []):
+        m.attempt(lambda section=section: _network(m, section, None))
+
+
+def _network(m: Model, section: tree.Section, name: str | None) -> None:
+    head = section.head.func if isinstance(section.head, tree.Call) else section.head
+    p = partial(m, section, ("backbone", "network"))
+    if name is None:
+        if not isinstance(head, tree.Name):
+            fail("E0203", section.span, "a network needs a name", help="write `network D(x) -> scalar = mlp(width = 64)`")
+        name = head.id
+    m.ev.world.names[name] = Network(p, name, root=True, conditioned=name == "backbone")
+    m.env.names[name] = m.ev.world.names[name]
+
+
+# Entries --------------------------------------------------------------------------------------------------------------
+
+
+def line_of(span: Span) -> str:
+    """The first line of a construct, with its place."""
+    first = " ".join(span.text.split("{")[0].split())
+    return f"{first}  [{span.source.name.rsplit('/', 1)[-1]}:{span.line}]"
+
+
+def _start(m: Model, role: str, name: str) -> tuple[Frame, EntryState]:
+    """A frame for an entry, with its seed or its data, and its conditions."""
+    builder = Builder(m.ev.ids)
+    example = frozenset({EXAMPLE})
+    data = m.data[0].space if m.data else None
+    inputs: list[Input] = []
+    if role == "objective" or role == "query":
+        type_ = Type(DType.FLOAT, data.shape if data else (), example)
+        like = builder.param(type_, data.name if data else "x")
+        inputs.append(Input(name=data.name if data else "x", role="data", type=type_))
+        seed = None
+    else:
+        like = seed = builder.param(Type(DType.INT, (), example), "seed")
+        inputs.append(Input(name="seed", role="seed", type=like.type))
+    entry = EntryState(role=role, builder=builder, like=like, seed=seed, inputs=inputs, guided=role == "sampler")
+    frame = Frame(builder=builder, kind="entry", entry=entry)
+    if data is not None:
+        entry.bindings["x"] = like if role != "sampler" else TypeRef(Type(DType.FLOAT, data.shape), data.kind)
+    for space, type_ref in m.conditions:
+        t = Type(type_ref.type.dtype, type_ref.type.shape, example)
+        value = builder.param(t, space.name)
+        inputs.append(Input(name=space.name, role="condition", type=t, classes=space.classes))
+        _condition(m, frame, entry, space, value)
+    entry.bindings["batch.index"] = builder.add(Op.BATCH_INDEX, like)
+    entry.bindings["batch.size"] = builder.add(Op.BATCH_SIZE, like)
+    return frame, entry
+
+
+def _condition(m: Model, frame: Frame, entry: EntryState, space: Any, value: Value) -> None:
+    span = space.span
+    if space.classes is not None:
+        m.ev.classes[value.id] = space.classes + 1
+        null = m.ev.spread(lift(space.classes, frame, span), frame, span)
+        m.ev.classes[null.id] = space.classes + 1
+    else:
+        zero = lift(0.0, frame, span)
+        zero = add(frame, span, Op.EXPAND, add(frame, span, Op.RESHAPE, zero, shape=(1,) * len(space.shape)), shape=space.shape)
+        null = m.ev.spread(zero, frame, span)
+    shown = value
+    if entry.role == "objective" and space.drop:
+        from specc.sema.laws import primitive
+
+        u = primitive(Op.UNIFORM, (), frame, span, False)
+        shown = where(binary("<", u, space.drop, frame, span), null, value, frame, span)
+        shown = frame.builder.name(shown, space.name)
+        if space.classes is not None:
+            m.ev.classes[shown.id] = space.classes + 1
+    entry.conditions[space.name] = Condition(name=space.name, value=shown, null=null)
+    entry.bindings[space.name] = value if entry.role != "objective" else shown
+
+
+def objectives(m: Model) -> None:
+    """One entry for each `minimize` of each loss."""
+    found = m.found.get("loss", [])
+    for section in found:
+        m.attempt(lambda section=section: _objective(m, section))
+    if not found and "predict" in m.parts and "backbone" in m.ev.world.names:
+        mse = library.find("loss", "mse")
+        assert mse is not None
+        m.attempt(lambda: _loss(m, Partial(mse, span=m.span, env=m.ev.world), "mse", "loss mse  [default]", m.span))
+        m.defaults.append(Default("loss", "", "mse", "default"))
+
+
+def _objective(m: Model, section: tree.Section) -> None:
+    p = partial(m, section, ("loss",))
+    _fits(m, p, section)
+    name = p.definition.name if not section.values else _name(section)
+    _loss(m, p, name, line_of(section.span), section.span)
+
+
+def _name(section: tree.Section) -> str:
+    head = section.head
+    while isinstance(head, tree.Call):
+        head = head.func
+    if not isinstance(head, tree.Name):
+        fail("E0203", section.span, f"`{section.kind}` needs a name")
+    return head.id
+
+
+def _loss(m: Model, p: Partial, name: str, doc: str, span: Span) -> None:
+    instance = m.ev.instantiate(p, m.top)
+    which = 0
+    while True:
+        frame, entry = _start(m, "objective", name)
+        entry.objective = which
+        try:
+            m.ev.run(instance, frame, span)
+        except ObjectiveDone:
+            value = entry.bindings["minimize"]
+            label = name if which == 0 else f"{name}_{which + 1}"
+            function = _entry_function(m, label, frame, (value,), doc, span)
+            reached = _reached(m, function)
+            over = entry.over or tuple(m.ev.networks)
+            missing = [b for b in over if b not in reached]
+            if missing:
+                fail(
+                    "E0501",
+                    span,
+                    f"the objective does not reach the parameters of `{missing[0]}`",
+                    help="its gradient there is zero: use the network in the objective, or leave it out of `over`",
+                )
+            m.entries[label] = Entry(
+                name=label, role="objective", function=function.name, inputs=tuple(entry.inputs), over=over, doc=doc, span=span
+            )
+            which += 1
+            continue
+        if which == 0:
+            fail("E0209", span, f"the loss `{name}` minimises nothing", help="end it with `minimize EXPRESSION over NETWORK`")
+        return
+
+
+def _reached(m: Model, function: Function) -> set[str]:
+    """Root bundles that the results of an entry depend on through differentiable nodes."""
+    from specc.ir.program import walk
+
+    needed: set[int] = {v.id for v in function.block.results}
+    found: set[str] = set()
+    for node in reversed(list(walk(function.block))):
+        if any(v.id in needed for v in node.outputs) and node.op is not Op.STOP:
+            needed.update(v.id for v in node.inputs)
+            needed.update(v.id for r in node.regions for v in r.results)
+            if node.op is Op.CALL and node["bundle"] is not None:
+                found.add(node["bundle"])
+    return found
+
+
+def _entry_function(m: Model, name: str, frame: Frame, results: tuple[Value, ...], doc: str, span: Span) -> Function:
+    made = Function(name=m.ev.unique(name), kind="entry", block=frame.builder.block(*results), doc=doc, span=span)
+    m.ev.functions[made.name] = made
+    return made
+
+
+def samplers(m: Model) -> None:
+    for kind in ("sampler", "query"):
+        for section in m.found.get(kind, []):
+            m.attempt(lambda section=section, kind=kind: _program(m, section, kind))
+
+
+def _fits(m: Model, p: Partial, section: tree.Section) -> None:
+    """A definition `for gaussian` needs a Gaussian process."""
+    wanted = p.definition.interface
+    if wanted is None:
+        return
+    process = m.parts.get("process")
+    at = section.values[0].span if section.values else section.head.span if section.head else section.span
+    if process is None:
+        fail(
+            "E0307",
+            at,
+            f"`{p.definition.name}` is for a {wanted} process, and this model has no process",
+            help="add one, such as `process vp`",
+        )
+    if process.definition.interface != wanted:
+        has = process.definition.interface
+        label = ((process.definition.section.span, f"a process for {has}"),)
+        fail("E0307", at, f"`{p.definition.name}` is for a {wanted} process, and this one is for {has}", labels=label)
+
+
+def _program(m: Model, section: tree.Section, role: str) -> None:
+    p = partial(m, section, (role,))
+    _fits(m, p, section)
+    name = _name(section)
+    if name in m.entries:
+        fail("E0208", section.span, f"a second `{name}`", help=f"name it: `{role} NAME = ...`")
+    frame, entry = _start(m, role, name)
+    instance = m.ev.instantiate(p, frame)
+    value = m.ev.run(instance, frame, section.span)
+    results = tuple(value) if isinstance(value, tuple) else (value,)
+    if not all(isinstance(v, Value) for v in results):
+        fail("E0304", section.span, f"`{name}` returns {describe(value)}", help="end it with `return`")
+    if role == "sampler" and m.data:
+        results = tuple(m.ev.spread(v, frame, section.span) for v in results)
+        shape = m.data[0].space.shape
+        if results[0].type.shape != shape:
+            fail("E0301", section.span, f"`{name}` returns shape {results[0].type.shape}, and the data have {shape}")
+    doc = line_of(section.span)
+    function = _entry_function(m, name, frame, results, doc, section.span)
+    m.entries[name] = Entry(
+        name=name, role=role, function=function.name, inputs=tuple(entry.inputs), doc=doc, span=section.span
+    )
+    given = dict(p.kwargs)
+    for a in p.definition.params:
+        if a.name:
+            m.defaults.append(
+                Default(
+                    f"{role} {name}",
+                    a.name,
+                    show(instance.env.names[a.name]),
+                    str(section.span) if a.name in given else f"default of `{p.definition.name}`",
+                )
+            )
+
+
+def settings(m: Model) -> None:
+    """train, quantize, evaluate."""
+    for section in m.found.get("train", []):
+        m.train = m.attempt(lambda section=section: sections.train(m.ev, section, m.env, m.top)) or {}
+    for key, knob in sections.TRAIN.items():
+        value = m.train.setdefault(key, knob.default)
+        said = value is not knob.default
+        text = value.name if isinstance(value, Setting) else str(value)
+        m.defaults.append(Default("train", key, text, "spec" if said else f"default ({knob.doc})"))
+    for section in m.found.get("quantize", []):
+        if (made := m.attempt(lambda section=section: sections.quantization(m.ev, section, m.env, m.top))) is not None:
+            m.quantize.append(made)
+    for section in m.found.get("evaluate", []):
+        m.evaluate.extend(m.attempt(lambda section=section: sections.evaluation(m.ev, section, m.env, m.top)) or [])
+
+
+def program(m: Model, doc: str) -> Program:
+    """The whole model as a program at example level."""
+    networks: dict[str, str] = {}
+    for e in m.entries.values():
+        from specc.ir.program import walk
+
+        for node in walk(m.ev.functions[e.function].block):
+            if node.op is Op.CALL and node["bundle"] is not None:
+                known = networks.setdefault(node["bundle"], node["function"])
+                if known != node["function"]:
+                    fail(
+                        "E0310",
+                        e.span or m.span,
+                        f"`{node['bundle']}` is used with inputs of different types",
+                        help="give the network one set of inputs",
+                    )
+    digest = hashlib.sha256(m.span.source.text.encode()).hexdigest()
+    return Program(
+        name=m.name,
+        level="example",
+        spec=m.span.source.name.rsplit("/", 1)[-1],
+        digest=digest,
+        functions=dict(m.ev.functions),
+        networks=networks,
+        entries=dict(m.entries),
+        data=tuple(m.data),
+        conditions=tuple(s for s, _ in m.conditions),
+        train=tuple(m.train.items()),
+        quantize=tuple(m.quantize),
+        evaluate=tuple(m.evaluate),
+        doc=doc,
+    )
+
+
+def elaborate_model(m: Model, doc: str) -> Program | None:
+    """Run the stages of one model; None when it has errors."""
+    sort_sections(m)
+    m.attempt(lambda: build_world(m))
+    if any(d.severity == "error" for d in m.ev.diagnostics):
+        settings(m)
+        return None
+    if not any(k in m.found for k in ("loss", "sampler", "backbone", "query")):
+        m.attempt(
+            lambda: fail(
+                "E0209",
+                m.span,
+                "this model has nothing to train or to run",
+                help="add a `backbone` with `predict` and a `sampler`",
+            )
+        )
+    m.attempt(lambda: objectives(m))
+    samplers(m)
+    settings(m)
+    if any(d.severity == "error" for d in m.ev.diagnostics):
+        return None
+    return m.attempt(lambda: program(m, doc))  # type: ignore[no-any-return]

@@ -1,0 +1,457 @@
+"""Networks: functions over bundles of parameters. Layers own theirs; a sub-network is written once for each shape."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from specc.ir.ops import Op
+from specc.ir.program import Builder, Function, Value
+from specc.ir.types import DType
+from specc.sema import spaces
+from specc.sema.arithmetic import add, describe, lift
+from specc.sema.evaluate import Evaluator
+from specc.sema.frame import Condition, EntryState, Frame
+from specc.sema.report import fail
+from specc.sema.values import Builtin, Captures, Definition, Env, Law, Network, Partial, Symbol, TypeRef, freeze
+from specc.source import Span
+from specc.syntax import tree
+
+
+def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object) -> Any:
+    """A call of one of the model's own networks, with the conditions that it names."""
+    if frame.kind == "function" or frame.entry is None:
+        raise Captures
+    entry = frame.entry
+    definition = net.partial.definition
+    named = dict(kwargs)
+    if net.conditioned:
+        for name, condition in conditions_for(definition, entry, len(args)):
+            named.setdefault(name, _condition_value(ev, condition, frame, span))
+    inputs, statics = _separate(ev, net.partial, args, named, frame, span)
+    batched = tuple(
+        ev.spread(lift(v, frame, span, None if _is_int(v) else DType.FLOAT), frame, span) for v in inputs if v is not None
+    )
+    given = tuple(v is not None for v in inputs)
+    function = _function(ev, net.partial, statics, given, batched, span)
+    types = tuple(r.type for r in function.block.results)
+    out = frame.builder.add_many(Op.CALL, *batched, function=function.name, bundle=net.bundle, lanes=1, types=types, span=span)
+    ev.networks[net.bundle] = net
+    return out[0] if len(out) == 1 else out
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, Value) and value.type.dtype is DType.INT
+
+
+def conditions_for(definition: Definition, entry: EntryState, given: int) -> Iterator[tuple[str, Condition]]:
+    """Conditions by the name of the input that takes them; a model's only condition goes to an input called `y` as well."""
+    names = [a.name for a in definition.inputs[given:]]
+    for name, condition in entry.conditions.items():
+        if name in names:
+            yield name, condition
+        elif "y" in names and len(entry.conditions) == 1:
+            yield "y", condition
+
+
+def _condition_value(ev: Evaluator, condition: Condition, frame: Frame, span: Span) -> Value:
+    entry = frame.entry
+    assert entry is not None
+    entry.used.add(condition.name)
+    if entry.null:
+        if condition.null is None:
+            fail(
+                "E0308",
+                span,
+                f"`{condition.name}` has no null value: it was never left out in training",
+                help="say `with { drop = 0.1 }`",
+            )
+        return condition.null
+    return condition.value
+
+
+def call_part(
+    ev: Evaluator, partial: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object
+) -> Any:
+    """A call of a network's definition inside another network (parameters of its own), or of one without parameters anywhere."""
+    inputs, statics = _separate(ev, partial, args, kwargs, frame, span)
+    definition = partial.definition
+    if not any(isinstance(v, Value) for v in inputs) and definition.inputs:
+        return dataclasses.replace(partial, args=(*partial.args, *args), kwargs=(*partial.kwargs, *kwargs.items()), span=span)
+    if frame.kind != "network":
+        return _inline(ev, partial, statics, inputs, frame, span)
+    values = tuple(lift(v, frame, span) for v in inputs if v is not None)
+    given = tuple(v is not None for v in inputs)
+    function = _function(ev, partial, statics, given, values, span)
+    stem = frame.stem(definition.name, node)
+    types = tuple(r.type for r in function.block.results)
+    out = frame.builder.add_many(Op.CALL, *values, function=function.name, bundle=stem, lanes=1, types=types, span=span)
+    return out[0] if len(out) == 1 else out
+
+
+def _separate(
+    ev: Evaluator, partial: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span
+) -> tuple[list[Any], Env]:
+    """The inputs of a network in order, and its knobs bound: run-time values fill inputs first, what is left fills knobs."""
+    definition = partial.definition
+    inputs: dict[str, Any] = {}
+    knobs: list[Any] = []
+    order = [a.name or "" for a in definition.inputs]
+    knob_names = {a.name for a in definition.params}
+    for value in args:
+        if len(inputs) < len(order) and (isinstance(value, Value) or value is None or not knob_names):
+            inputs[order[len(inputs)]] = value
+        else:
+            knobs.append(value)
+    named = dict(partial.kwargs)
+    for key, value in kwargs.items():
+        if key in order and key not in inputs:
+            inputs[key] = value
+        else:
+            named[key] = value
+    parent = partial.env if partial.env is not None and not definition.library else ev.builtins
+    env = ev.bind(definition.name, definition.params, [*partial.args, *knobs], named, parent, frame, span)
+    out: list[Any] = []
+    for a in definition.inputs:
+        if a.name in inputs:
+            out.append(inputs[a.name])
+        elif a.value is not None:
+            out.append(ev.expr(a.value, env, frame))
+        else:
+            fail("E0206", span, f"`{definition.name}` needs `{a.name}`")
+    return out, env
+
+
+def _scope(ev: Evaluator, definition: Definition, statics: Env, values: list[Any], span: Span) -> Env:
+    """Names inside a network: knobs, inputs and the dimensions that the inputs' types bind."""
+    scope = statics.child()
+    dims: dict[str, Any] = {}
+    for a, value in zip(definition.inputs, values, strict=True):
+        assert a.name is not None
+        scope.names[a.name] = value
+        if isinstance(value, Value):
+            spaces.match(a.type, value, dims, f"`{a.name}` of `{definition.name}`", span, statics.names)
+    scope.names.update(dims)
+    return scope
+
+
+def _inline(ev: Evaluator, partial: Partial, statics: Env, inputs: list[Any], frame: Frame, span: Span) -> Any:
+    scope = _scope(ev, partial.definition, statics, inputs, span)
+    assert partial.definition.body is not None
+    return ev.body(partial.definition.body, scope, frame)
+
+
+def _function(
+    ev: Evaluator, partial: Partial, statics: Env, given: tuple[bool, ...], values: tuple[Value, ...], span: Span
+) -> Function:
+    """The IR function of a network for these knobs and types, written on first use."""
+    definition = partial.definition
+    knobs = freeze([statics.names[a.name] for a in definition.params if a.name])
+    classes = tuple(ev.classes.get(v.id) for v in values)
+    key = ("network", id(definition), knobs, given, tuple(v.type for v in values), classes)
+    if key in ev.memo:
+        return ev.memo[key]  # type: ignore[no-any-return]
+    if definition.body is None:
+        fail("E0211", span, f"`{definition.name}` is declared and has no body that can be compiled")
+    frame = Frame(builder=Builder(ev.ids), kind="network", floor=max(ev.ids.last, 1), span=definition.section.span)
+    inner: list[Any] = []
+    rest = iter(zip(values, classes, strict=True))
+    for a, present in zip(definition.inputs, given, strict=True):
+        if not present:
+            inner.append(None)
+            continue
+        value, many = next(rest)
+        param = frame.builder.param(value.type, a.name)
+        if many is not None:
+            ev.classes[param.id] = many
+        inner.append(param)
+    scope = _scope(ev, definition, statics, inner, span)
+    frame.stems[""] = 0
+    try:
+        result = ev.body(definition.body, scope, frame)
+    except Captures:
+        fail(
+            "E0309",
+            span,
+            f"`{definition.name}` uses a value from outside its inputs",
+            help="pass it as an input of the network",
+        )
+    results = tuple(lift(r, frame, span) for r in (result if isinstance(result, tuple) else (result,)))
+    _check_result(definition, scope, results, span)
+    name = ev.unique(definition.name)
+    shown = ", ".join(f"{a.name} = {_show(statics.names[a.name])}" for a in definition.params if a.name)
+    made = Function(
+        name=name,
+        kind="network",
+        block=frame.builder.block(*results),
+        doc=f"{definition.kind} {definition.name}({shown})",
+        span=span,
+    )
+    ev.functions[name] = made
+    ev.memo[key] = made
+    return made
+
+
+def _show(value: Any) -> str:
+    match value:
+        case Partial():
+            return value.definition.name
+        case Builtin():
+            return value.name
+        case None:
+            return "none"
+        case bool():
+            return "true" if value else "false"
+        case _:
+            return str(value)
+
+
+def _check_result(definition: Definition, scope: Env, results: tuple[Value, ...], span: Span) -> None:
+    wanted = definition.result
+    if isinstance(wanted, tree.Call) and isinstance(wanted.func, tree.Name) and wanted.func.id == "like":
+        like = scope.names.get(wanted.args[0].value.id) if isinstance(wanted.args[0].value, tree.Name) else None
+        if isinstance(like, Value) and results[0].type.shape != like.type.shape:
+            message = f"`{definition.name}` gives shape {results[0].type.shape}, and promises {like.type.shape}"
+            fail("E0301", span, message, labels=((wanted.span, "promised here"),))
+    elif wanted is not None and len(results) == 1 and not (isinstance(wanted, tree.Name) and wanted.id == "tensor"):
+        spaces.match(wanted, results[0], {}, f"the result of `{definition.name}`", span, scope.names)
+
+
+# Repetition and bare parameters --------------------------------------------------------------------------------------
+
+
+def repeat(ev: Evaluator, item: tree.Repeat, env: Env, frame: Frame) -> None:
+    """`repeat n { ... }`: the body becomes a network of its own, applied n times with parameters of their own."""
+    from specc.sema import statements
+
+    if frame.kind != "network":
+        fail("E0309", item.span, "`repeat` makes fresh parameters: it belongs in a network", help="use `for` here")
+    count = ev.expr(item.count, env, frame)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        fail("E0305", item.count.span, f"the count of `repeat` is an integer known while compiling, not {describe(count)}")
+    if count == 0:
+        return
+    start = statements.carried(item.body, env, ev, frame, item.span)
+    used = dict.fromkeys(n.id for n in names_in(item.body))
+    captured = {n: v for n in used if n not in start and isinstance(v := env.find(n)[1], Value)}
+    inner = Frame(builder=Builder(ev.ids), kind="network", floor=max(ev.ids.last, 1), span=item.span)
+    scope = env.child()
+    for name, value in (start | captured).items():
+        param = inner.builder.param(value.type, name)
+        scope.names[name] = param
+        if value.id in ev.classes:
+            ev.classes[param.id] = ev.classes[value.id]
+    statements.run_block(ev, item.body.items, scope, inner)
+    ends = tuple(lift(scope.names[n], inner, item.span, v.type.dtype) for n, v in start.items())
+    for name, before, after in zip(start, start.values(), ends, strict=True):
+        if before.type != after.type:
+            message = f"`{name}` is {before.type} before `repeat` and {after.type} after a turn of it"
+            fail("E0306", item.span, message, help="use `static for` where shapes change")
+    block = inner.builder.block(*ends)
+    single = block.nodes[0] if len(block.nodes) == 1 else None
+    same = single is not None and [v.id for v in single.inputs] == [p.id for p in block.params]
+    if single is not None and single.op is Op.CALL and same and [v.id for v in single.outputs] == [v.id for v in ends]:
+        function, stem = single["function"], frame.stem(single["bundle"])
+    else:
+        function, stem = ev.unique("layer"), frame.stem("layer")
+        ev.functions[function] = Function(
+            name=function, kind="network", block=block, doc=f"one turn of `repeat {count}`", span=item.span
+        )
+    values = (*start.values(), *captured.values())
+    types = tuple(v.type for v in start.values())
+    out = frame.builder.add_many(
+        Op.REPEAT,
+        *values,
+        function=function,
+        bundle=stem,
+        count=count,
+        carried=len(start),
+        types=types,
+        names=tuple(start),
+        span=item.span,
+    )
+    env.names.update(zip(start, out, strict=True))
+
+
+def names_in(node: Any) -> Iterator[tree.Name]:
+    """Every name that occurs in a tree."""
+    if isinstance(node, tree.Name):
+        yield node
+    elif isinstance(node, tuple):
+        for item in node:
+            yield from names_in(item)
+    elif isinstance(node, tree.Node):
+        for f in dataclasses.fields(node):
+            if f.name != "span":
+                yield from names_in(getattr(node, f.name))
+
+
+def parameter(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> None:
+    """`param w: matrix(n, d) = normal(0.02)`"""
+    if frame.kind != "network":
+        fail("E0309", item.span, "a bare parameter belongs in a network")
+    if not isinstance(item.head, tree.Name) or item.type is None:
+        fail("E0304", item.span, "a parameter is written `param NAME: TYPE = START`")
+    kind = ev.expr(item.type, env, frame)
+    if not isinstance(kind, TypeRef):
+        fail("E0304", item.type.span, f"{describe(kind)} is not a type")
+    init = ("zeros",) if not item.values else initial(ev.expr(item.values[0], env, frame, symbols=True), item.values[0].span)
+    path = frame.stem(item.head.id)
+    env.names[item.head.id] = add(frame, item.span, Op.PARAM, path=path, shape=kind.type.shape, init=init)
+
+
+def initial(value: Any, span: Span) -> tuple[Any, ...]:
+    """Starting values as the IR writes them."""
+    match value:
+        case Symbol(id="zeros" | "ones" as word):
+            return (word,)
+        case Builtin(name="zeros" | "ones" as word):
+            return (word,)
+        case bool():
+            pass
+        case int() | float():
+            return ("zeros",) if value == 0 else ("ones",) if value == 1 else ("constant", float(value))
+        case Law(name=name) if name.startswith(("normal ", "uniform ")):
+            kind, number = name.split(" ")
+            return (kind, float(number))
+        case _:
+            pass
+    return fail(
+        "E0304",
+        span,
+        f"{describe(value)} is not a start for parameters",
+        help="say `zeros`, `ones`, a number or `normal(0.02)`",
+    )
+
+
+# Layers --------------------------------------------------------------------------------------------------------------
+
+
+def weights(
+    ev: Evaluator, frame: Frame, span: Span, kind: str, shapes: dict[str, tuple[tuple[int, ...], tuple[Any, ...]]]
+) -> list[Value]:
+    """The parameters of a layer, under one stem."""
+    if frame.kind != "network":
+        fail(
+            "E0309",
+            span,
+            f"`{kind}` has parameters: it belongs in a network",
+            help="write `network NAME(z) -> ... { ... }` and call that",
+        )
+    stem = frame.stem(kind, ev.node)
+    return [add(frame, span, Op.PARAM, path=f"{stem}.{name}", shape=shape, init=init) for name, (shape, init) in shapes.items()]
+
+
+def _options(name: str, kwargs: dict[str, Any], span: Span, **defaults: Any) -> dict[str, Any]:
+    from specc.sema.report import did_you_mean
+
+    for key in kwargs:
+        if key not in defaults:
+            fail("E0205", span, f"`{name}` has no knob `{key}`", help=did_you_mean(key, defaults))
+    return defaults | kwargs
+
+
+def _count(value: Any, what: str, span: Span) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        fail("E0305", span, f"{what} is an integer known while compiling, not {describe(value)}")
+    if value < 1:
+        fail("E0601", span, f"{what} is {value}; it must be 1 or more")
+    return value
+
+
+def _starts(init: Any, fan_in: int, span: Span) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """How weight and bias start: PyTorch's default for linear and convolutional layers unless the spec says otherwise."""
+    if init is None:
+        bound = ("uniform", 1 / math.sqrt(fan_in))
+        return bound, bound
+    return initial(init, span), ("zeros",)
+
+
+def linear(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dict[str, Any]) -> Value:
+    """linear(x, n, bias = true, init = none): x (..., d) to (..., n)."""
+    o = _options("linear", kwargs, span, bias=True, init=None)
+    x = _tensor("linear", args, 2, span, frame)
+    n = _count(args[1], "the width of `linear`", span)
+    if not x.type.shape:
+        x = add(frame, span, Op.RESHAPE, x, shape=(1,))
+    d = x.type.shape[-1]
+    assert isinstance(d, int)
+    weight, bias = _starts(o["init"], d, span)
+    shapes = {"weight": ((n, d), weight)} | ({"bias": ((n,), bias)} if o["bias"] else {})
+    return add(frame, span, Op.LINEAR, x, *weights(ev, frame, span, "linear", shapes))
+
+
+def conv(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dict[str, Any]) -> Value:
+    """conv(x, n, kernel = 3, stride = 1, padding = kernel // 2, dilation = 1, groups = 1, bias = true, init = none)."""
+    o = _options("conv", kwargs, span, kernel=3, stride=1, padding=None, dilation=1, groups=1, bias=True, init=None)
+    x = _tensor("conv", args, 2, span, frame)
+    n = _count(args[1], "the number of channels of `conv`", span)
+    spatial = x.type.rank - 1
+    if spatial < 1:
+        fail("E0301", span, f"`conv` needs channels and at least one dimension, not shape {x.type.shape}")
+    k, groups = _count(o["kernel"], "the kernel", span), _count(o["groups"], "`groups`", span)
+    padding = o["dilation"] * (k - 1) // 2 if o["padding"] is None else o["padding"]
+    channels = x.type.shape[0]
+    assert isinstance(channels, int)
+    if channels % groups or n % groups:
+        fail("E0301", span, f"{groups} groups do not divide {channels} and {n} channels")
+    weight, bias = _starts(o["init"], channels // groups * k**spatial, span)
+    shapes = {"weight": ((n, channels // groups, *[k] * spatial), weight)} | ({"bias": ((n,), bias)} if o["bias"] else {})
+    made = weights(ev, frame, span, "conv", shapes)
+    return add(frame, span, Op.CONV, x, *made, stride=o["stride"], padding=padding, dilation=o["dilation"], groups=groups)
+
+
+def embedding(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dict[str, Any]) -> Value:
+    """embedding(y, n): a learnt vector for each class, the null one included; a vector condition goes through `linear`."""
+    o = _options("embedding", kwargs, span, count=None, init=None)
+    y = _tensor("embedding", args, 2, span, frame)
+    n = _count(args[1], "the width of `embedding`", span)
+    if y.type.dtype is not DType.INT:
+        return linear(ev, frame, span, args, {})
+    count = o["count"] or ev.classes.get(y.id)
+    if count is None:
+        fail("E0304", span, "how many classes there are is not known here", help="say `count = ...`")
+    init = ("normal", 1.0) if o["init"] is None else initial(o["init"], span)
+    (table,) = weights(ev, frame, span, "embedding", {"weight": ((count, n), init)})
+    return add(frame, span, Op.TAKE, table, y, axis=0)
+
+
+def _norm(kind: str, op: Op) -> Any:
+    def layer(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dict[str, Any]) -> Value:
+        o = _options(
+            kind,
+            kwargs,
+            span,
+            affine=True,
+            eps=1e-5 if op is not Op.RMSNORM else 1e-6,
+            **({"groups": 8} if op is Op.GROUPNORM else {}),
+        )
+        x = _tensor(kind, args, 1, span, frame)
+        n = x.type.shape[0] if op is Op.GROUPNORM else x.type.shape[-1]
+        assert isinstance(n, int)
+        shapes: dict[str, tuple[tuple[int, ...], tuple[Any, ...]]] = {"weight": ((n,), ("ones",))}
+        if op is not Op.RMSNORM:
+            shapes["bias"] = ((n,), ("zeros",))
+        made = weights(ev, frame, span, kind, shapes) if o["affine"] else []
+        extra = {"groups": o["groups"], "spatial": x.type.rank - 1} if op is Op.GROUPNORM else {}
+        return add(frame, span, op, x, *made, eps=o["eps"], **extra)
+
+    return layer
+
+
+def _tensor(name: str, args: list[Any], count: int, span: Span, frame: Frame) -> Value:
+    if len(args) != count:
+        fail("E0206", span, f"`{name}` takes {count} arguments, not {len(args)}")
+    return lift(args[0], frame, span)
+
+
+LAYERS = {
+    "linear": linear,
+    "conv": conv,
+    "embedding": embedding,
+    "layernorm": _norm("layernorm", Op.LAYERNORM),
+    "groupnorm": _norm("groupnorm", Op.GROUPNORM),
+    "rmsnorm": _norm("rmsnorm", Op.RMSNORM),
+}

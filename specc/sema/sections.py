@@ -1,0 +1,327 @@
+"""Sections that hold settings rather than equations: data, conditions, train, quantize, evaluate."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from specc.ir.program import Dataset, Quantization, QuantizeRule, Setting, Space
+from specc.sema import library
+from specc.sema.arithmetic import describe
+from specc.sema.evaluate import Evaluator
+from specc.sema.frame import Frame
+from specc.sema.report import choices, did_you_mean, fail
+from specc.sema.values import Builtin, Env, Marker, Partial, Symbol, TypeRef
+from specc.source import Span
+from specc.syntax import tree
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One setting of `train`: its default, what it must be, and a word about it."""
+
+    default: Any
+    check: str
+    doc: str
+
+
+TRAIN: dict[str, Knob] = {
+    "optimizer": Knob(
+        Setting("adamw", (("lr", 1e-3), ("betas", (0.9, 0.999)), ("eps", 1e-8), ("weight_decay", 0.01))),
+        "setting",
+        "of all networks",
+    ),
+    "steps": Knob(2000, "count", "optimizer steps"),
+    "batch": Knob(128, "count", "examples a step, over all processes"),
+    "ema": Knob(0.0, "fraction", "decay of the average of the weights, a step; 0 for none"),
+    "clip": Knob(0.0, "positive", "largest norm of the gradient; 0 for no clipping"),
+    "warmup": Knob(0, "whole", "steps in which the learning rate rises from 0"),
+    "decay": Knob(Setting("constant"), "setting", "of the learning rate after the warm-up"),
+    "precision": Knob("fp32", "word", "fp32 or bf16"),
+    "picture_every": Knob(500, "whole", "steps between pictures of samples; 0 for none"),
+    "save_every": Knob(1000, "whole", "steps between checkpoints"),
+}
+KINDS_OF_SETTINGS = {"optimizer": "optimizer", "decay": "decay"}
+
+
+def plain(value: Any, span: Span) -> Any:
+    """A compile-time value as a setting's plain one."""
+    match value:
+        case Symbol():
+            return value.id
+        case Builtin():
+            return value.name
+        case Partial():
+            return value.definition.name
+        case list() | tuple():
+            return tuple(plain(v, span) for v in value)
+        case bool() | int() | float() | str() | None:
+            if isinstance(value, float) and not math.isfinite(value):
+                fail("E0601", span, f"{value} is not a number that can be used")
+            return value
+        case Marker():
+            return value.default
+        case _:
+            return fail("E0304", span, f"{describe(value)} is not a setting")
+
+
+def setting(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame, kind: str | None = None) -> Setting:
+    """`adam(lr = 1e-3)` as a name with options; with a kind, checked against its declaration in the library."""
+    call = node.value if isinstance(node, tree.Paren) else node
+    args = call.args if isinstance(call, tree.Call) else ()
+    name = call.func if isinstance(call, tree.Call) else call
+    if not isinstance(name, tree.Name):
+        fail("E0304", node.span, "a name with options is needed here, as in `adam(lr = 1e-3)`")
+    values = [(a, plain(ev.expr(a.value, env, frame, symbols=True), a.span)) for a in args if a.value is not None]
+    if kind is None:
+        positional = [v for a, v in values if a.name is None]
+        options = tuple((a.name, v) for a, v in values if a.name is not None)
+        return Setting(name.id, ((("args", tuple(positional)),) if positional else ()) + options)
+    found = ev.definition(kind, name.id)
+    if found is None:
+        known = library.names(kind)
+        fail(
+            "E0203",
+            name.span,
+            f"there is no {kind} `{name.id}`",
+            caption="unknown name",
+            help=did_you_mean(name.id, known) or f"known are {choices(known)}",
+        )
+    knobs = [p.name or "" for p in found[0].params]
+    options: dict[str, Any] = {
+        p.name or "": plain(ev.expr(p.value, env, frame, symbols=True), p.span) for p in found[0].params if p.value is not None
+    }
+    for i, (a, value) in enumerate(values):
+        key = a.name or (knobs[i] if i < len(knobs) else "")
+        if key not in knobs:
+            fail(
+                "E0205",
+                a.span,
+                f"`{name.id}` has no knob `{key or describe(value)}`",
+                help=did_you_mean(key, knobs) or f"its knobs are {choices(knobs)}",
+            )
+        _sensible(key, value, a.span)
+        options[key] = value
+    missing = [k for k in knobs if k not in options]
+    if missing:
+        fail("E0206", node.span, f"`{name.id}` needs `{missing[0]}`")
+    return Setting(name.id, tuple((k, options[k]) for k in knobs))
+
+
+def _sensible(key: str, value: Any, span: Span) -> None:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        positive = key in ("lr", "eps", "k", "size", "width", "std", "radius")
+        if (positive and value <= 0) or (key in ("momentum", "weight_decay", "noise") and value < 0):
+            fail("E0601", span, f"`{key} = {value}` makes no sense", help=f"`{key}` is a positive number")
+
+
+def train(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> dict[str, Any]:
+    """The settings of `train { ... }`; what is not said keeps its default."""
+    out: dict[str, Any] = {}
+    for item in section.body.items if section.body else ():
+        if not isinstance(item, tree.Bind) or not isinstance(item.targets[0], tree.Name) or item.draw:
+            fail("E0211", item.span, "`train` takes settings such as `steps = 2000`", help=f"they are {choices(TRAIN)}")
+        key = item.targets[0].id
+        if key not in TRAIN:
+            fail(
+                "E0205",
+                item.targets[0].span,
+                f"`train` has no setting `{key}`",
+                caption="not used by anything",
+                help=did_you_mean(key, TRAIN) or f"they are {choices(TRAIN)}",
+            )
+        if key in out:
+            fail("E0208", item.span, f"`{key}` is set twice")
+        if TRAIN[key].check == "setting":
+            out[key] = setting(ev, item.values[0], env, frame, KINDS_OF_SETTINGS[key])
+        else:
+            out[key] = _checked(key, plain(ev.expr(item.values[0], env, frame, symbols=True), item.span), item.values[0].span)
+    return out
+
+
+def _checked(key: str, value: Any, span: Span) -> Any:
+    check = TRAIN[key].check
+    if check == "word":
+        if value not in ("fp32", "bf16"):
+            fail("E0601", span, f"`precision` is `fp32` or `bf16`, not {describe(value)}")
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        fail("E0304", span, f"`{key}` is a number, not {describe(value)}")
+    if check in ("count", "whole"):
+        least = 1 if check == "count" else 0
+        if not float(value).is_integer() or value < least:
+            fail("E0601", span, f"`{key} = {value}` makes no sense", help=f"{TRAIN[key].doc}: {least} or more")
+        return int(value)
+    if value < 0 or (check == "fraction" and value >= 1):
+        fail("E0601", span, f"`{key} = {value}` makes no sense", help=TRAIN[key].doc)
+    return value
+
+
+def overrides(ev: Evaluator, block: tree.Block | None, env: Env, frame: Frame, known: tuple[str, ...]) -> dict[str, Any]:
+    """`with { drop = 0.1 }`"""
+    out: dict[str, Any] = {}
+    for item in block.items if block else ():
+        if not isinstance(item, tree.Bind) or not isinstance(item.targets[0], tree.Name):
+            fail("E0205", item.span, f"`with` takes settings: {choices(known)}")
+        key = item.targets[0].id
+        if key not in known:
+            fail(
+                "E0205",
+                item.span,
+                f"there is no `{key}` to override",
+                help=did_you_mean(key, known) or f"known are {choices(known)}",
+            )
+        out[key] = plain(ev.expr(item.values[0], env, frame, symbols=True), item.span)
+    return out
+
+
+def data_space(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> tuple[Space, TypeRef]:
+    """The space of a `data` or `condition` section."""
+    if not isinstance(section.head, tree.Name):
+        fail("E0304", section.span, f"`{section.kind}` needs a name: `{section.kind} x: image(1, 8, 8)`")
+    if section.type is None:
+        fail(
+            "E0304",
+            section.span,
+            f"`{section.kind} {section.head.id}` needs a space",
+            help="as in `x: image(1, 8, 8)` or `x: vector(2)`",
+        )
+    kind = ev.expr(section.type, env, frame)
+    if not isinstance(kind, TypeRef):
+        fail("E0304", section.type.span, f"{describe(kind)} is not a space")
+    low = high = None
+    levels = None
+    for clause in section.clauses:
+        if clause.word == "in":
+            ends = plain(ev.expr(clause.values[0], env, frame), clause.span)
+            if (
+                not isinstance(ends, tuple)
+                or len(ends) != 2
+                or not all(isinstance(e, (int, float)) for e in ends)
+                or ends[0] >= ends[1]
+            ):
+                fail("E0601", clause.span, "a range is written `in [low, high]` with low below high")
+            low, high = float(ends[0]), float(ends[1])
+        elif clause.word == "levels":
+            levels = plain(ev.expr(clause.values[0], env, frame), clause.span)
+            if not isinstance(levels, int) or levels < 2:
+                fail("E0601", clause.span, "`levels` is the number of values of a grid: 2 or more")
+        elif clause.word != "from":
+            fail(
+                "E0204",
+                clause.span,
+                f"`{section.kind}` has no clause `{clause.word}`",
+                help=did_you_mean(clause.word, ("in", "levels", "from")),
+            )
+    knobs = overrides(ev, section.overrides, env, frame, ("drop",) if section.kind == "condition" else ())
+    drop = knobs.get("drop", 0.0)
+    if not isinstance(drop, (int, float)) or not 0 <= drop < 1:
+        fail(
+            "E0601",
+            section.span,
+            f"`drop = {drop}` makes no sense",
+            help="it is the share of examples without the condition: 0 up to 1",
+        )
+    made = Space(
+        name=section.head.id,
+        kind=kind.kind,
+        shape=tuple(int(d) for d in kind.type.shape),
+        dtype=kind.type.dtype.value,
+        low=low,
+        high=high,
+        levels=levels,
+        classes=kind.classes,
+        drop=float(drop),
+        span=section.span,
+    )
+    return made, kind
+
+
+def dataset(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, doc: str) -> Dataset:
+    """`data x: SPACE from READER |> step`"""
+    space, kind = data_space(ev, section, env, frame)
+    source = next((c for c in section.clauses if c.word == "from"), None)
+    if source is None:
+        fail(
+            "E0209",
+            section.span,
+            "where do the data come from?",
+            help="say `from digits`, or list the readers: specc list reader",
+        )
+    steps: list[tree.Expr] = []
+    node = source.values[0]
+    while isinstance(node, tree.Binary) and node.op == "|>":
+        steps.insert(0, node.right)
+        node = node.left
+    reader = setting(ev, node, env, frame, "reader")
+    found = ev.definition("reader", reader.name)
+    assert found is not None
+    if found[0].result is not None:
+        given = env.child(**dict(reader.options))
+        promised = ev.expr(found[0].result, given, frame)
+        if isinstance(promised, TypeRef) and promised.type.shape != kind.type.shape:
+            assert section.type is not None
+            wanted = f"{promised.kind}({', '.join(map(str, promised.type.shape))})"
+            fail(
+                "E0301",
+                section.type.span,
+                f"`{reader.name}` gives {wanted}, not {section.type.span.text}",
+                labels=((node.span, "the reader"),),
+            )
+    return Dataset(space=space, reader=reader, steps=tuple(setting(ev, s, env, frame) for s in steps), doc=doc)
+
+
+def quantization(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> Quantization:
+    """`quantize NAME { weights = int8(axis = channel); activations = ...; keep = [first, last]; rule "*.mlp.*" { ... } }`"""
+    if not isinstance(section.head, tree.Name) or section.body is None:
+        fail("E0304", section.span, "quantisation is written `quantize NAME { weights = int8(axis = channel) }`")
+    rules: list[QuantizeRule] = []
+    keep: list[QuantizeRule] = []
+    general: dict[str, Setting] = {}
+    for item in section.body.items:
+        if isinstance(item, tree.Section) and item.kind == "rule" and isinstance(item.head, tree.String):
+            found = _formats(ev, item.body.items if item.body else (), env, frame)
+            rules.append(
+                QuantizeRule(match=item.head.value, weights=found.get("weights"), activations=found.get("activations"))
+            )
+        elif isinstance(item, tree.Bind) and isinstance(item.targets[0], tree.Name) and item.targets[0].id == "keep":
+            words = plain(ev.expr(item.values[0], env, frame, symbols=True), item.span)
+            keep.extend(QuantizeRule(match=w) for w in (words if isinstance(words, tuple) else (words,)))
+        else:
+            general |= _formats(ev, (item,), env, frame)
+    if general:
+        rules.append(QuantizeRule(match="*", weights=general.get("weights"), activations=general.get("activations")))
+    if not rules:
+        fail("E0602", section.span, f"`{section.head.id}` quantises nothing", help="say `weights = int8(axis = channel)`")
+    return Quantization(name=section.head.id, rules=(*keep, *rules), span=section.span)
+
+
+def _formats(ev: Evaluator, items: tuple[tree.Statement, ...], env: Env, frame: Frame) -> dict[str, Setting]:
+    out: dict[str, Setting] = {}
+    for item in items:
+        key = item.targets[0].id if isinstance(item, tree.Bind) and isinstance(item.targets[0], tree.Name) else None
+        if key not in ("weights", "activations") or not isinstance(item, tree.Bind):
+            fail(
+                "E0205",
+                item.span,
+                "`quantize` takes `weights`, `activations`, `keep` and rules",
+                help=did_you_mean(key or "", ("weights", "activations", "keep")),
+            )
+        out[key] = setting(ev, item.values[0], env.child(channel="channel"), frame)
+    return out
+
+
+def evaluation(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> list[Setting]:
+    """`evaluate { nfe(heun) == 35; frechet <= 10 }`: a metric with its arguments, the comparison and the bound."""
+    out: list[Setting] = []
+    for item in section.body.items if section.body else ():
+        if not isinstance(item, tree.ExprStatement):
+            fail("E0211", item.span, "`evaluate` takes metrics, with bounds or without: `frechet <= 10`")
+        node, compare, bound = item.value, "", None
+        if isinstance(node, tree.Binary) and node.op in ("<", "<=", ">", ">=", "=="):
+            compare, bound = node.op, plain(ev.expr(node.right, env, frame), node.right.span)
+            node = node.left
+        metric = setting(ev, node, env, frame)
+        out.append(Setting(metric.name, (*metric.options, ("compare", compare), ("bound", bound))))
+    return out

@@ -1,0 +1,97 @@
+"""Types as they are written: spaces of data, and the patterns in the headers of networks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from specc.ir.program import Value
+from specc.ir.types import EXAMPLE, FLOAT, INT, DType, Type
+from specc.sema.arithmetic import describe
+from specc.sema.report import choices, did_you_mean, fail
+from specc.sema.values import TypeRef
+from specc.source import Span
+from specc.syntax import tree
+
+# kind -> how many dimensions its arguments give (None: any number)
+SPACES: dict[str, int | None] = {
+    "scalar": 0,
+    "vector": 1,
+    "matrix": 2,
+    "tensor": None,
+    "image": 3,
+    "volume": 4,
+    "video": 4,
+    "signal": 2,
+    "sequence": 2,
+    "set": 2,
+    "table": 1,
+}
+CLASSES = ("class",)
+LATER = ("tokens", "bits", "counts", "labels", "graph", "pairs", "events", "function")
+
+
+def space(name: str, args: list[Any], span: Span) -> TypeRef:
+    """`image(1, 8, 8)` or `class(10)` as a type."""
+    if name in LATER:
+        fail(
+            "E0211",
+            span,
+            f"the space `{name}` is not supported yet",
+            help=f"the spaces that work are {choices([*SPACES, *CLASSES])}",
+        )
+    for a in args:
+        if isinstance(a, bool) or not isinstance(a, int):
+            fail("E0305", span, f"the sizes of `{name}` are integers known while compiling, not {describe(a)}")
+        if a < 1:
+            fail("E0601", span, f"a size of {a} makes no sense", help="sizes are 1 or more")
+    if name in CLASSES:
+        if len(args) != 1:
+            fail("E0206", span, "`class` takes the number of classes")
+        return TypeRef(INT, "class", args[0])
+    if name not in SPACES:
+        fail("E0201", span, f"there is no space `{name}`", help=did_you_mean(name, SPACES) or f"spaces are {choices(SPACES)}")
+    rank = SPACES[name]
+    if rank is not None and len(args) != rank:
+        fail("E0206", span, f"`{name}` takes {rank} sizes, not {len(args)}")
+    return TypeRef(FLOAT.shaped(tuple(args)), name)
+
+
+def match(pattern: tree.Expr | None, value: Value, dims: dict[str, Any], what: str, span: Span, known: dict[str, Any]) -> None:
+    """Bind the dimension variables of a header's pattern to a value's shape; a value that does not fit is an error."""
+    if pattern is None:
+        return
+    name = pattern.id if isinstance(pattern, tree.Name) else ""
+    sizes: tuple[tree.Arg, ...] = ()
+    if isinstance(pattern, tree.Call) and isinstance(pattern.func, tree.Name):
+        name, sizes = pattern.func.id, pattern.args
+    if name in ("any", "tensor", "like") or name in CLASSES:
+        return
+    if name not in SPACES:
+        fail("E0201", pattern.span, f"there is no space `{name}`", help=did_you_mean(name, SPACES))
+    shape = value.type.shape
+    if SPACES[name] != len(shape):
+        fail("E0301", span, f"{what} should be a {name}, and has shape ({', '.join(map(str, shape))})")
+    for size, arg in zip(shape, sizes, strict=False):
+        node = arg.value
+        if isinstance(node, tree.Name) and not isinstance(known.get(node.id), int):
+            if dims.setdefault(node.id, size) != size:
+                fail("E0301", span, f"{what} has {size} where `{node.id}` is already {dims[node.id]}")
+        else:
+            wanted = (
+                known.get(node.id) if isinstance(node, tree.Name) else node.value if isinstance(node, tree.Number) else None
+            )
+            if wanted is not None and wanted != size:
+                fail("E0301", span, f"{what} has {size} where {wanted} is needed")
+
+
+def per_example(t: Type) -> Type:
+    return Type(t.dtype, t.shape, frozenset({EXAMPLE}))
+
+
+def shaped_like(value: Any, span: Span) -> tuple[tuple[Any, ...], DType]:
+    """The shape that `like = ...` asks for."""
+    if isinstance(value, TypeRef):
+        return value.type.shape, value.type.dtype
+    if isinstance(value, Value):
+        return value.type.shape, value.type.dtype
+    return fail("E0304", span, f"`like` takes a value or a type, not {describe(value)}")

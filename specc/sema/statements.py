@@ -1,0 +1,393 @@
+"""Statements: binding, drawing, loops and branches, and the members of a definition's body."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from specc.ir.ops import Op
+from specc.ir.program import Value
+from specc.ir.types import EXAMPLE, INT
+from specc.sema import networks
+from specc.sema.arithmetic import add, describe, lift, where
+from specc.sema.evaluate import Evaluator
+from specc.sema.frame import Frame, ObjectiveDone
+from specc.sema.report import fail
+from specc.sema.values import Captures, Closure, Definition, Env, Law, Lazy, Marker, Network, Pairs, Partial, runtime
+from specc.source import Span
+from specc.syntax import tree
+
+OUTLINED = ("process", "predict", "interface", "weight", "times", "function")  # kinds whose equations become functions
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    value: Any
+
+
+def members(ev: Evaluator, definition: Definition, env: Env, key: Any) -> tuple[dict[str, Any], tuple[tree.Statement, ...]]:
+    """A body's members by name, and the statements that are not members."""
+    found: dict[str, Any] = {}
+    rest: list[tree.Statement] = []
+    declarative = definition.kind in ("process", "predict", "interface", "weight")
+    for item in definition.body.items if definition.body else ():
+        label = f"{definition.kind} {definition.name}"
+        match item:
+            case tree.Bind(targets=(tree.Call(func=tree.Name(id=name)) as head,), draw=False) if definition.kind not in (
+                "sampler",
+                "query",
+                "loss",
+                "source",
+            ):
+                found[name] = _closure(name, head.args, _single(item), env, (key, name), item.span, definition.kind, label)
+            case tree.Method(name=name) if item.body is not None:
+                params = item.params
+                found[name] = Closure(name, _params(params), item.body, env, (key, name), item.span, _outlines(definition.kind))
+            case tree.Bind(targets=(tree.Name(id=name),), draw=False, values=(value,)) if declarative:
+                found[name] = Lazy(value, env)
+            case tree.ExprStatement(value=tree.Call()) if definition.kind == "interface":
+                pass  # declared: a definition must give it
+            case _:
+                rest.append(item)
+    return found, tuple(rest)
+
+
+def _outlines(kind: str) -> bool:
+    return kind in OUTLINED
+
+
+def _single(item: tree.Bind) -> tree.Expr | tuple[tree.Expr, ...]:
+    return item.values[0] if len(item.values) == 1 else item.values
+
+
+def _params(args: Iterable[tree.Arg]) -> tuple[tree.Arg, ...]:
+    from specc.sema.library import _parameter
+
+    return tuple(_parameter(a) for a in args)
+
+
+def _closure(
+    name: str, args: tuple[tree.Arg, ...], body: Any, env: Env, key: Any, span: Span, kind: str, label: str
+) -> Closure:
+    text = f"{' '.join(span.text.split())}  [{label}]"
+    return Closure(name, _params(args), body, env, key, span, _outlines(kind), text)
+
+
+def run_function(ev: Evaluator, block: tree.Block, env: Env, frame: Frame) -> Any:
+    """Run a body and give what it returns."""
+    out = run_block(ev, block.items, env, frame)
+    if out is None:
+        return None
+    return out.value
+
+
+def run_block(ev: Evaluator, items: Iterable[tree.Statement], env: Env, frame: Frame) -> Returned | None:
+    for item in items:
+        if (out := run_statement(ev, item, env, frame)) is not None:
+            return out
+    return None
+
+
+def run_statement(ev: Evaluator, item: tree.Statement, env: Env, frame: Frame) -> Returned | None:
+    """Run one statement; gives what it returns when it does."""
+    match item:
+        case tree.Bind():
+            _bind(ev, item, env, frame)
+        case tree.Method():
+            env.names[item.name] = Closure(
+                item.name, _params(item.params), item.body or tree.Block(span=item.span, items=()), env, id(item), item.span
+            )
+        case tree.Return():
+            values = tuple(ev.expr(e, env, frame) for e in item.values)
+            return Returned(values[0] if len(values) == 1 else values)
+        case tree.For():
+            return _for(ev, item, env, frame)
+        case tree.While():
+            _while(ev, item, env, frame)
+        case tree.Repeat():
+            networks.repeat(ev, item, env, frame)
+        case tree.If():
+            return _if(ev, item, env, frame)
+        case tree.Minimize():
+            _minimize(ev, item, env, frame)
+        case tree.Require():
+            _require(ev, item, env, frame)
+        case tree.ExprStatement():
+            ev.expr(item.value, env, frame)
+        case tree.Section(kind="param"):
+            networks.parameter(ev, item, env, frame)
+        case tree.Section() | tree.Update() | tree.Block():
+            what = (
+                item.kind
+                if isinstance(item, tree.Section)
+                else "update"
+                if isinstance(item, tree.Update)
+                else "a block of its own"
+            )
+            fail(
+                "E0211",
+                item.span,
+                f"`{what}` is not supported here yet",
+                help="the constructs that work are in docs/language.md",
+            )
+        case tree.Import() | tree.Version():
+            fail("E0211", item.span, "this belongs at the top of the file")
+    return None
+
+
+def _bind(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame) -> None:
+    tag = next((c for c in item.clauses if c.word == "tag"), None)
+    if tag is not None and isinstance(item.values[0], tree.Call):
+        frame.tagged[id(item.values[0])] = str(ev.expr(tag.values[0], env, frame))
+    if len(item.targets) == 1 and isinstance(item.targets[0], tree.Call):
+        head = item.targets[0]
+        if not isinstance(head.func, tree.Name):
+            fail("E0304", head.span, "the left side of `=` must be a name or a function with its arguments")
+        env.names[head.func.id] = Closure(head.func.id, _params(head.args), _single(item), env, id(item), item.span)
+        return
+    per_batch = any(c.word == "per" for c in item.clauses)
+    values = [_drawn(ev, e, env, frame, per_batch) if item.draw else ev.expr(e, env, frame) for e in item.values]
+    value = values[0] if len(values) == 1 else tuple(values)
+    targets = item.targets
+    if len(targets) == 1:
+        _assign(targets[0], value, env, frame, alias=isinstance(item.values[0], tree.Name))
+        return
+    if not isinstance(value, (tuple, list)) or len(value) != len(targets):
+        fail("E0304", item.span, f"{len(targets)} names for {describe(value)}")
+    for target, part in zip(targets, value, strict=True):
+        _assign(target, part, env, frame)
+
+
+def _drawn(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame, per_batch: bool) -> Any:
+    value = ev.expr(node, env, frame)
+    if isinstance(value, Law):
+        return value.sample(frame, node.span, per_batch)
+    if runtime(value):
+        return value  # a function that draws
+    return fail("E0304", node.span, f"{describe(value)} is not a law to draw from", help="write `=` where nothing is drawn")
+
+
+def _assign(target: tree.Expr, value: Any, env: Env, frame: Frame, *, alias: bool = False) -> None:
+    if not isinstance(target, tree.Name):
+        fail("E0304", target.span, "the left side of `=` must be a name or a function with its arguments")
+    if isinstance(value, Marker) and not value.name:
+        value = Marker(value.default, target.id)
+    if isinstance(value, Value) and not alias:
+        value = frame.builder.name(value, target.id)
+    env.names[target.id] = value
+
+
+def assigned(items: Iterable[tree.Statement]) -> list[str]:
+    """Names that statements bind, in order."""
+    out: dict[str, None] = {}
+    for item in items:
+        match item:
+            case tree.Bind():
+                out.update((t.id, None) for t in item.targets if isinstance(t, tree.Name))
+            case tree.For() | tree.While() | tree.Repeat():
+                out.update((n, None) for n in assigned(item.body.items))
+            case tree.If():
+                out.update((n, None) for b in (item.then, item.other) if b is not None for n in assigned(b.items))
+            case _:
+                pass
+    return list(out)
+
+
+def carried(body: tree.Block, env: Env, ev: Evaluator, frame: Frame, span: Span) -> dict[str, Value]:
+    """The names that a loop's body reassigns and that exist before it, as run-time values."""
+    out: dict[str, Value] = {}
+    for name in assigned(body.items):
+        found, value = env.find(name)
+        if not found:
+            continue
+        value = ev.settle(value, frame, name)
+        if isinstance(value, (int, float)) and not isinstance(value, bool):
+            out[name] = lift(float(value), frame, span)
+        elif isinstance(value, (bool, Value)):
+            out[name] = lift(value, frame, span)
+    return out
+
+
+def _for(ev: Evaluator, item: tree.For, env: Env, frame: Frame) -> Returned | None:
+    iterable = ev.expr(item.iterable, env, frame)
+    if item.static or (isinstance(iterable, list)):
+        for value in ev.static_list(iterable, item.iterable.span):
+            if len(item.pattern) == 1:
+                env.names[item.pattern[0]] = value
+            else:
+                env.names.update(zip(item.pattern, value, strict=True))
+            if (out := run_block(ev, item.body.items, env, frame)) is not None:
+                return out
+        return None
+    if frame.kind == "function":
+        raise Captures
+    span = item.iterable.span
+    match iterable:
+        case range():
+            count: Any = len(iterable)
+        case Pairs():
+            count = iterable.count
+        case (int() as low, Value() as high):
+            count = add(frame, span, Op.SUB, high, lift(low - 1, frame, span))
+        case _:
+            fail("E0304", span, f"a loop walks over a range, a grid or a list, not {describe(iterable)}")
+    if isinstance(count, int) and count < 1:
+        fail("E0601", span, f"this loop would run {count} times")
+    start = carried(item.body, env, ev, frame, item.span)
+    total = lift(count, frame, span)
+    for _ in range(len(start) + 1):
+        inner = frame.inside()
+        index = inner.builder.param(INT, "i" if not frame.indices else f"i{len(frame.indices) + 1}")
+        inner.indices = (*frame.indices, index)
+        scope = env.child(**{n: inner.builder.param(v.type, n) for n, v in start.items()})
+        _bind_pattern(ev, item, iterable, index, scope, inner)
+        if run_block(ev, item.body.items, scope, inner) is not None:
+            fail("E0211", item.span, "`return` inside a loop is not supported yet", help="return after the loop")
+        ends = {n: lift(scope.names[n], inner, item.span, v.type.dtype) for n, v in start.items()}
+        if not (wider := _wider(ev, start, ends, frame, item.span)):
+            break
+        start.update(wider)
+    names = tuple(start)
+    region = inner.builder.block(*ends.values())
+    out = frame.builder.add_many(Op.FOR, total, *start.values(), regions=(region,), names=names, span=item.span)
+    env.names.update(zip(names, out, strict=True))
+    return None
+
+
+def _bind_pattern(ev: Evaluator, item: tree.For, iterable: Any, index: Value, scope: Env, frame: Frame) -> None:
+    span = item.iterable.span
+    if isinstance(iterable, Pairs):
+        if len(item.pattern) != 2:
+            fail("E0304", span, "a grid gives pairs of times: write `for (t, s) in ...`")
+        following = add(frame, span, Op.ADD, index, lift(1, frame, span))
+        for name, i in zip(item.pattern, (index, following), strict=True):
+            value = ev.call(iterable.f, [i], {}, frame, span)
+            _assign(tree.Name(span=span, id=name), lift(value, frame, span), scope, frame)
+        return
+    first = iterable.start if isinstance(iterable, range) else iterable[0]
+    step = iterable.step if isinstance(iterable, range) else 1
+    value = index
+    if step != 1:
+        value = add(frame, span, Op.NEG, value)
+    if first:
+        value = add(frame, span, Op.ADD, value, lift(first, frame, span))
+    scope.names[item.pattern[0]] = value
+
+
+def _wider(ev: Evaluator, start: dict[str, Value], ends: dict[str, Value], frame: Frame, span: Span) -> dict[str, Value]:
+    """Carried values that turn out to vary by example, spread before the loop; empty when the types agree."""
+    out: dict[str, Value] = {}
+    for name, end in ends.items():
+        before = start[name]
+        if before.type == end.type:
+            continue
+        if before.type.shape != end.type.shape or before.type.dtype != end.type.dtype:
+            message = f"`{name}` is {before.type} before the loop and {end.type} after a turn of it"
+            fail("E0306", span, message, help="what a loop reassigns keeps its shape and kind")
+        if EXAMPLE in end.type.axes:
+            out[name] = ev.spread(before, frame, span)
+        else:
+            ends[name] = ev.spread(end, frame, span)
+    return out
+
+
+def _while(ev: Evaluator, item: tree.While, env: Env, frame: Frame) -> None:
+    if frame.kind != "entry":
+        raise Captures
+    limit = ev.expr(item.limit, env, frame)
+    if not isinstance(limit, int) or limit < 1:
+        fail("E0601", item.limit.span, "the limit of a `while` is a positive integer known while compiling")
+    start = carried(item.body, env, ev, frame, item.span)
+    if not start:
+        fail("E0306", item.span, "nothing changes in this `while`: it would never end")
+    for _ in range(len(start) + 1):
+        test = frame.inside()
+        scope = env.child(**{n: test.builder.param(v.type, n) for n, v in start.items()})
+        wanted = ev.expr(item.test, scope, test)
+        if not isinstance(wanted, Value):
+            fail("E0306", item.test.span, "this condition does not depend on anything that the loop changes")
+        inner = frame.inside()
+        scope = env.child(**{n: inner.builder.param(v.type, n) for n, v in start.items()})
+        run_block(ev, item.body.items, scope, inner)
+        ends = {n: lift(scope.names[n], inner, item.span, v.type.dtype) for n, v in start.items()}
+        if not (wider := _wider(ev, start, ends, frame, item.span)):
+            break
+        start.update(wider)
+    regions = (test.builder.block(wanted), inner.builder.block(*ends.values()))
+    names = tuple(start)
+    out = frame.builder.add_many(Op.WHILE, *start.values(), regions=regions, names=names, span=item.span, limit=limit)
+    env.names.update(zip(names, out, strict=True))
+
+
+def _if(ev: Evaluator, item: tree.If, env: Env, frame: Frame) -> Returned | None:
+    test = ev.expr(item.test, env, frame)
+    if not isinstance(test, Value):
+        taken = item.then if test else item.other
+        return run_block(ev, taken.items, env, frame) if taken is not None else None
+    scopes = []
+    for block in (item.then, item.other):
+        scope = env.child()
+        if block is not None and run_block(ev, block.items, scope, frame) is not None:
+            fail(
+                "E0211",
+                item.span,
+                "`return` under a run-time condition is not supported",
+                help="bind a name in both branches and return it",
+            )
+        scopes.append(scope)
+    for name in dict.fromkeys(n for s in scopes for n in s.names):
+        (has_then, then), (has_other, other) = scopes[0].find(name), scopes[1].find(name)
+        if has_then and has_other:
+            env.names[name] = where(test, ev.settle(then, frame, name), ev.settle(other, frame, name), frame, item.span)
+    return None
+
+
+def _minimize(ev: Evaluator, item: tree.Minimize, env: Env, frame: Frame) -> None:
+    entry = frame.entry
+    if entry is None or entry.role != "objective":
+        fail("E0211", item.span, "`minimize` belongs in a loss")
+    this, entry.minimized = entry.minimized, entry.minimized + 1
+    if entry.objective != this:
+        return
+    value = ev.expr(item.value, env, frame)
+    over: list[str] = []
+    schedule: list[tuple[str, Any]] = []
+    for clause in item.clauses:
+        for node in clause.values:
+            target = ev.expr(node, env, frame)
+            if clause.word == "over":
+                over.append(_parameters(ev, target, node))
+            elif isinstance(target, (int, bool)):
+                schedule.append((clause.word, target))
+    entry.over = tuple(over)
+    entry.schedule = tuple(schedule)
+    if not isinstance(value, Value):
+        fail("E0502", item.value.span, "this objective is a constant: its gradient is zero")
+    if value.type.shape:
+        fail(
+            "E0301",
+            item.value.span,
+            f"an objective is one number per example, this one has shape {value.type.shape}",
+            help="say `mean(...)` or `sum(...)`",
+        )
+    entry.bindings["minimize"] = value
+    raise ObjectiveDone
+
+
+def _parameters(ev: Evaluator, target: Any, node: tree.Expr) -> str:
+    if isinstance(target, Network):
+        return target.bundle
+    if isinstance(target, Partial) or not isinstance(target, str):
+        fail(
+            "E0304", node.span, "a set of parameters is a network of this model", help="name one: `minimize ... over backbone`"
+        )
+    return target
+
+
+def _require(ev: Evaluator, item: tree.Require, env: Env, frame: Frame) -> None:
+    holds = ev.expr(item.test, env, frame)
+    if isinstance(holds, Value):
+        fail("E0305", item.test.span, "`require` is decided while compiling, and this depends on a run-time value")
+    if not holds:
+        fail("E0408", item.span, item.message or f"`{item.test.span.text}` does not hold", caption="required here")

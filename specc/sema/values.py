@@ -1,0 +1,219 @@
+"""Values that exist while compiling: functions, definitions, laws, types. Run-time values are the IR's own `Value`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from specc.ir.program import Value
+from specc.ir.types import Type
+from specc.source import Span
+from specc.syntax import tree
+
+
+class Captures(Exception):
+    """Raised inside a function being outlined when its body needs something of its caller's; the call is inlined instead."""
+
+
+@dataclass(slots=True, eq=False)
+class Env:
+    """Names, looked up outwards. `library` marks bodies of the library, which see no names of the user's model."""
+
+    names: dict[str, Any] = field(default_factory=dict)
+    parent: Env | None = None
+
+    def find(self, name: str) -> tuple[bool, Any]:
+        here: Env | None = self
+        while here is not None:
+            if name in here.names:
+                return True, here.names[name]
+            here = here.parent
+        return False, None
+
+    def child(self, **names: Any) -> Env:
+        return Env(dict(names), self)
+
+    def known(self) -> set[str]:
+        """Every name in sight, for "did you mean"."""
+        return set(self.names) | (self.parent.known() if self.parent else set())
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Definition:
+    """A definition: `KIND name(params)(inputs) -> result for INTERFACE over t in [a, b] { body }`, or one that is declared `extern`."""
+
+    kind: str
+    name: str
+    params: tuple[tree.Arg, ...]
+    inputs: tuple[tree.Arg, ...]
+    result: tree.Expr | None
+    section: tree.Section
+    library: bool
+    summary: str = ""
+
+    @property
+    def interface(self) -> str | None:
+        return next(
+            (c.values[0].id for c in self.section.clauses if c.word == "for" and isinstance(c.values[0], tree.Name)), None
+        )
+
+    @property
+    def body(self) -> tree.Block | None:
+        return self.section.body
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Partial:
+    """A definition with some of its arguments: what a bare name or a call of a definition means before it is used."""
+
+    definition: Definition
+    args: tuple[Any, ...] = ()
+    kwargs: tuple[tuple[str, Any], ...] = ()
+    span: Span | None = None
+    env: Env | None = None  # names around a user's own definition
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Instance:
+    """A definition with all its arguments: its members by name, and the statements that run it."""
+
+    definition: Definition
+    env: Env
+    members: dict[str, Any]
+    statements: tuple[tree.Statement, ...]
+    key: Any
+    span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Closure:
+    """A function of the language. With `outline`, calls on run-time values become IR functions of that name."""
+
+    name: str
+    params: tuple[tree.Arg, ...]
+    body: tree.Expr | tuple[tree.Expr, ...] | tree.Block
+    env: Env
+    key: Any
+    span: Span
+    outline: bool = False
+    label: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Derivative:
+    """`f'`: the exact derivative of a function of one number."""
+
+    of: Closure | Derivative
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lazy:
+    """A member such as `t_end = 1e-3`, evaluated when it is asked for."""
+
+    value: tree.Expr
+    env: Env
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dynamic:
+    """A name whose value depends on the entry being written: the example x, a condition."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Marker:
+    """`input(2.0)`: an input of the exported graph, with its default."""
+
+    default: float | int
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Symbol:
+    """A bare word as an argument, to be understood by whatever takes it."""
+
+    id: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TypeRef:
+    """A type as a value: `vector(3)`, or the type of x where there is no x."""
+
+    type: Type
+    kind: str = "tensor"
+    classes: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Network:
+    """A named network of the model: a definition's partial application, and the root bundle of its parameters."""
+
+    partial: Partial
+    bundle: str
+    root: bool = False
+    conditioned: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pairs:
+    """Consecutive values f(0), f(1), ... f(count): what `for (t, s) in grid(...)` walks over."""
+
+    f: Any
+    count: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Law:
+    """A law: how to draw from it, and the logarithm of its density when it has one."""
+
+    name: str
+    sample: Callable[[Any, Span, bool], Any]
+    logp: Callable[[Any], Any] | None = None
+    reparameterised: bool = True
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Builtin:
+    """A function that the compiler knows: fn(evaluator, frame, span, args, kwargs)."""
+
+    name: str
+    fn: Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Namespace:
+    name: str
+    members: dict[str, Any]
+
+
+def runtime(value: Any) -> bool:
+    """Whether a value is known only when the program runs."""
+    if isinstance(value, (tuple, list)):
+        return any(runtime(v) for v in value)
+    return isinstance(value, Value)
+
+
+def freeze(value: Any) -> Any:
+    """A hashable key that is equal for equal compile-time values."""
+    match value:
+        case list() | tuple():
+            return tuple(freeze(v) for v in value)
+        case Partial():
+            return (id(value.definition), freeze(value.args), tuple((k, freeze(v)) for k, v in value.kwargs))
+        case Instance() | Closure():
+            return value.key
+        case Symbol():
+            return ("symbol", value.id)
+        case TypeRef():
+            return (value.type, value.classes)
+        case bool():
+            return ("bool", value)
+        case int() | float() | str() | None:
+            return (type(value).__name__, value)
+        case Marker():
+            return ("input", value.name, value.default)
+        case _:
+            return id(value)

@@ -1,0 +1,149 @@
+"""Readers of data: their stated statistics, their options and the table."""
+
+import ast
+import inspect
+import math
+import sys
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from specc.runtime.readers import READERS
+
+N = 40_000
+ENDLESS = [name for name, row in READERS.items() if row.kind == "endless"]
+
+
+def draw(name, n=N, seed=0, **options):
+    return READERS[name].function(n, np.random.default_rng(seed), **options)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_table_matches_the_functions(name):
+    row = READERS[name]
+    parameters = list(inspect.signature(row.function).parameters.items())
+    fixed = 1 if row.kind == "finite" else 2
+    assert [n for n, _ in parameters[:fixed]] == (["split"] if row.kind == "finite" else ["n", "rng"])
+    assert {n: p.default for n, p in parameters[fixed:]} == dict(row.options)
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_reader_stands_alone(name):
+    """Its text runs in a generated project: it imports the standard library and the packages of its row, nothing else."""
+    distributions = {"sklearn": "scikit-learn", "PIL": "pillow"}
+    tree = ast.parse(READERS[name].text)
+    imported = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            imported |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module
+            imported.add(node.module.split(".")[0])
+    foreign = {distributions.get(m, m) for m in imported - set(sys.stdlib_module_names)}
+    assert foreign == set(READERS[name].packages)
+    assert ast.get_docstring(tree)
+
+
+@pytest.mark.parametrize("name", ENDLESS)
+def test_endless_fields(name):
+    fields = draw(name, 257)
+    assert tuple(fields) == READERS[name].fields
+    assert fields["x"].shape == (257, 2) and fields["x"].dtype == np.float32
+    if "y" in fields:
+        assert fields["y"].shape == (257,) and fields["y"].dtype == np.int64
+    again, other = draw(name, 257), draw(name, 257, seed=1)
+    assert np.array_equal(fields["x"], again["x"]) and not np.array_equal(fields["x"], other["x"])
+    assert draw(name, 0)["x"].shape == (0, 2)
+
+
+@pytest.mark.parametrize(
+    "name, options, modes", [("eight_gaussians", {}, 8), ("gaussians", {"k": 5}, 5), ("gaussians", {"k": 1}, 1)]
+)
+def test_gaussians(name, options, modes):
+    radius, std = (5, math.sqrt(0.1)) if name == "eight_gaussians" else (2, 0.2)
+    fields = draw(name, **options)
+    x, y = fields["x"], fields["y"]
+    assert stats.chisquare(np.bincount(y, minlength=modes)).pvalue > 0.001 or modes == 1
+    for mode in range(modes):
+        centre = radius * np.array([math.cos(2 * math.pi * mode / modes), math.sin(2 * math.pi * mode / modes)])
+        rest = (x[y == mode] - centre) / std
+        assert np.abs(rest.mean(axis=0)).max() < 0.07
+        assert np.abs(np.cov(rest.T) - np.eye(2)).max() < 0.1
+    whitened = (x - radius * np.stack([np.cos(2 * np.pi * y / modes), np.sin(2 * np.pi * y / modes)], axis=-1)) / std
+    assert stats.kstest(whitened.ravel(), "norm").pvalue > 0.001
+
+
+def test_moons():
+    x, y = draw("moons", noise=0.0).values()
+    np.testing.assert_allclose(np.linalg.norm(x[y == 0], axis=1), 1, atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(x[y == 1] - [1, 0.5], axis=1), 1, atol=1e-6)
+    assert (x[y == 0, 1] >= 0).all() and (x[y == 1, 1] <= 0.5).all()
+    np.testing.assert_allclose(x.mean(axis=0), [0.5, 0.25], atol=0.02)
+    blurred = draw("moons", noise=0.05)["x"]
+    np.testing.assert_allclose((blurred - x).std(axis=0), 0.05, rtol=0.02)
+
+
+def test_checkerboard():
+    x, y = draw("checkerboard").values()
+    assert np.abs(x).max() <= 4 and set(y) == set(range(8))
+    square = np.floor((x + 4) / 2).astype(int)
+    assert (square.sum(axis=1) % 2 == 0).all()
+    assert (square[y == 0] == 0).all() and (square[y == 7] == 3).all()
+    assert stats.kstest(x[:, 0], "uniform", args=(-4, 8)).pvalue > 0.001
+    assert stats.chisquare(np.bincount(y)).pvalue > 0.001
+
+
+def test_pinwheel():
+    x, y = draw("pinwheel").values()
+    # Unwound by the twist and turned back, every arm is one normal around (2, 0).
+    radius, angle = np.linalg.norm(x, axis=1) / 2, np.arctan2(x[:, 1], x[:, 0])
+    for arm in range(5):
+        turned = angle[y == arm] - 2 * np.pi * arm / 5 - 0.25 * np.exp(radius[y == arm])
+        along, across = radius[y == arm] * np.cos(turned), radius[y == arm] * np.sin(turned)
+        assert abs(along.mean() - 1) < 0.02 and abs(along.std() - 0.3) < 0.02
+        assert abs(across.mean()) < 0.02 and abs(across.std() - 0.1) < 0.03
+
+
+def test_ring():
+    x = draw("ring")["x"].astype(float)
+    assert stats.kstest((np.linalg.norm(x, axis=1) - 2) / 0.1, "norm").pvalue > 0.001
+    assert stats.kstest(np.arctan2(x[:, 1], x[:, 0]), "uniform", args=(-np.pi, 2 * np.pi)).pvalue > 0.001
+
+
+@pytest.mark.parametrize("name, options", [("gaussians", {"k": 0}), ("checkerboard", {"cells": 0}), ("pinwheel", {"arms": 0})])
+def test_nothing_to_draw_from(name, options):
+    with pytest.raises(ValueError, match="at least one"):
+        draw(name, 3, **options)
+
+
+def test_digits():
+    load = READERS["digits"].function
+    train, test, both = load("train"), load("test"), load("all")
+    assert train["x"].shape == (1438, 1, 8, 8) and test["x"].shape == (359, 1, 8, 8) and both["x"].shape == (1797, 1, 8, 8)
+    assert train["x"].dtype == np.float32 and train["y"].dtype == np.int64
+    assert set(np.unique(both["x"])) == {i / 16 for i in range(17)}
+    share = np.bincount(test["y"]) / np.bincount(both["y"])
+    assert np.abs(share - 0.2).max() < 0.003
+    rows = lambda fields: {row.tobytes() for row in fields["x"]}
+    assert not rows(train) & rows(test) and rows(train) | rows(test) == rows(both)
+    assert np.array_equal(train["x"], load("train")["x"])
+    assert float(both["x"].mean()) == pytest.approx(0.30526, abs=1e-4)  # 4.8842 of 16
+
+
+@pytest.mark.parametrize("size", [16, 32])
+def test_digits_repeat_pixels(size):
+    load = READERS["digits"].function
+    small, large = load("test")["x"], load("test", size=size)["x"]
+    assert large.shape == (359, 1, size, size)
+    step = size // 8
+    for i in range(step):
+        assert np.array_equal(large[:, :, i::step, step - 1 - i :: step], small)
+
+
+def test_digits_refuse():
+    load = READERS["digits"].function
+    with pytest.raises(ValueError, match="8, 16 or 32"):
+        load("train", size=28)
+    with pytest.raises(ValueError, match="splits"):
+        load("valid")
