@@ -1,4 +1,4 @@
-"""Pieces of printed Python: text that knows how tightly it binds, so that parentheses appear where they must and nowhere else."""
+"""Pieces of printed Python: text that knows how tightly it binds, so that parentheses appear only where they must."""
 
 from __future__ import annotations
 

@@ -44,5 +44,12 @@ def command(code: str | None, every: bool) -> None:
         click.echo(text, nl=False)
 
 
+def markdown(code: str, page: Page) -> str:
+    return (
+        f"## {code}: {page.title}\n\n{page.why}\n\nExample:\n\n```\n{page.example.rstrip()}\n```\n\n"
+        f"Instead:\n\n```\n{page.instead.rstrip()}\n```\n"
+    )
+
+
 def everything() -> str:
     return "\n".join([OPENING, *(markdown(code, page) for code, page in PAGES.items())])

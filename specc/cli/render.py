@@ -37,11 +37,11 @@ def render(diagnostic: Diagnostic, *, colour: bool = False) -> str:
     marks = [Mark(span=diagnostic.span, text=diagnostic.caption, main=True)]
     marks += [Mark(span=label.span, text=label.text, main=False) for label in diagnostic.labels]
     gutter = max(len(str(mark.span.line)) for mark in marks) + 1
-    lines = [head, f"{' ' * gutter} --> {visible(str(diagnostic.span))}"]
+    lines = [head, f"{' ' * gutter}--> {visible(str(diagnostic.span))}"]
     lines += excerpt(marks, diagnostic.span.source, gutter, paint)
     for source in {id(m.span.source): m.span.source for m in marks if m.span.source is not diagnostic.span.source}.values():
         first = next(m.span for m in marks if m.span.source is source)
-        lines += [f"{' ' * gutter} ::: {visible(str(first))}", *excerpt(marks, source, gutter, paint)]
+        lines += [f"{' ' * gutter}::: {visible(str(first))}", *excerpt(marks, source, gutter, paint)]
     if diagnostic.help:
         first_line, *rest = diagnostic.help.split("\n")
         lines += [paint("help", "help") + f": {visible(first_line)}", *(f"      {visible(line)}" for line in rest)]
@@ -57,6 +57,8 @@ def summary(diagnostics: tuple[Diagnostic, ...]) -> str:
 def excerpt(marks: list[Mark], source: Source, gutter: int, paint: Paint) -> list[str]:
     """The lines of one source that are marked, in order, each followed by its underlines, between two bare bars."""
     here = [mark for mark in marks if mark.span.source is source]
+    if not source.text:
+        return []
     bar = " " * (gutter + 1) + "|"
     lines = [bar]
     for number in sorted({mark.span.line for mark in here}):

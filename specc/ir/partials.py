@@ -102,7 +102,7 @@ def _erfinv(c: Calc, t: Value, n: Node) -> Value:
 
 
 def _lgamma(c: Calc, t: Value, n: Node) -> Value:
-    """The digamma function: reflected for x < 1/2, moved up by recurrence, then its asymptotic series (relative error 1e-10)."""
+    """The digamma function: reflected below 1/2, moved up by recurrence, then its asymptotic series (error 1e-10)."""
     x = n.inputs[0]
     low = c.op(Op.LT, x, c.number(0.5))
     z = c.op(Op.WHERE, low, _one_minus(c, x), x)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.program import Program
 from specc.sema import builtins, library
 from specc.sema.evaluate import Evaluator
-from specc.sema.model import Default, Model, elaborate_model
+from specc.sema.model import ONCE, Default, Model, elaborate_model
 from specc.sema.report import diagnostic, did_you_mean, fail
 from specc.sema.values import Definition, Env
 from specc.source import Source
 from specc.syntax import tree
+from specc.syntax.parser import parse, read
 
 __all__ = ["Default", "Elaborated", "elaborate"]
 
@@ -33,12 +36,14 @@ class Elaborated:
 
 def elaborate(file: tree.File, source: Source, model: str | None = None) -> Elaborated:
     """Every model of a file (or the one named) as a program at example level."""
+    sys.setrecursionlimit(max(sys.getrecursionlimit(), 20_000))  # nesting is bounded by the evaluator itself
     found: list[Diagnostic] = []
     definitions: dict[tuple[str, str], Definition] = {}
     models: list[tree.Section] = []
+    named: dict[str, tree.Section] = {}
     for item in file.items:
         try:
-            _top(item, file, definitions, models)
+            _top(item, file, source, definitions, models, named)
         except SpecError as error:
             found.append(error.diagnostic)
     if not models and not found and not definitions:
@@ -49,9 +54,9 @@ def elaborate(file: tree.File, source: Source, model: str | None = None) -> Elab
         name = section.head.id if isinstance(section.head, tree.Name) else "model"
         if model is not None and name != model:
             continue
-        world = Env({}, builtins.environment())
+        world = Env({}, builtins.environment(), outer=True)
         ev = Evaluator(builtins=world.parent or world, world=world)
-        env = Env({}, world)
+        env = Env({}, world, outer=True)
         ev.user = {key: (d, env) for key, d in definitions.items()}
         m = Model(name, section.body or tree.Block(span=section.span, items=()), section.span, ev, env)
         made = elaborate_model(m, _comment(source, section))
@@ -67,8 +72,54 @@ def elaborate(file: tree.File, source: Source, model: str | None = None) -> Elab
     return Elaborated(programs=programs, diagnostics=tuple(found), defaults=tuple(defaults), outline=outline)
 
 
+def inherit(section: tree.Section, models: dict[str, tree.Section]) -> tree.Section:
+    """`model b from a { ... }`: a's sections, with those that b says anew replaced."""
+    parent = next((c for c in section.clauses if c.word == "from"), None)
+    if parent is None:
+        return section
+    node = parent.values[0]
+    name = node.id if isinstance(node, tree.Name) else node.span.text
+    if name not in models:
+        fail("E0203", node.span, f"there is no model `{name}` before this one", help=did_you_mean(name, models))
+    base = models[name]
+    own = section.body.items if section.body else ()
+    said = {_identity(item) for item in own}
+    kept = tuple(item for item in (base.body.items if base.body else ()) if _identity(item) not in said)
+    return replace(section, body=tree.Block(span=section.span, items=(*kept, *own)), clauses=())
+
+
+def _identity(item: tree.Statement) -> tuple[str, str]:
+    """What a section replaces: the one of its kind, or of its kind and name where there may be several."""
+    if not isinstance(item, tree.Section):
+        return ("", item.span.text)
+    if item.kind in ONCE or item.kind == "loss":
+        return (item.kind, "")
+    head = item.head
+    while isinstance(head, tree.Call):
+        head = head.func
+    return (item.kind, head.id if isinstance(head, tree.Name) else "")
+
+
+def imported(item: tree.Import, source: Source) -> tuple[tree.File, Source]:
+    """The file that an import names, relative to the one that imports it."""
+    where = Path(source.name).parent / item.path
+    found, diagnostics = read(where)
+    if found is None:
+        fail("E0210", item.span, f"`{item.path}` cannot be read", help=diagnostics[0].message)
+    file, diagnostics = parse(found)
+    if diagnostics:
+        first = diagnostics[0]
+        fail("E0210", item.span, f"`{item.path}` has errors of its own", labels=((first.span, first.message),))
+    return file, found
+
+
 def _top(
-    item: tree.Statement, file: tree.File, definitions: dict[tuple[str, str], Definition], models: list[tree.Section]
+    item: tree.Statement,
+    file: tree.File,
+    source: Source,
+    definitions: dict[tuple[str, str], Definition],
+    models: list[tree.Section],
+    named: dict[str, tree.Section],
 ) -> None:
     """One item of a file."""
     match item:
@@ -82,15 +133,27 @@ def _top(
                 fail("E0203", item.span, "a model needs a name", help="write `model NAME { ... }`")
             if item.body is None:
                 fail("E0209", item.span, f"the model `{item.head.id}` is empty", help="give it sections between braces")
-            models.append(item)
+            whole = inherit(item, named)
+            models.append(whole)
+            named[item.head.id] = whole
         case tree.Section() if item.kind in DEFINABLE:
             made = library.define(item)
             if (item.kind, made.name) in definitions:
                 fail("E0208", item.span, f"a second `{item.kind} {made.name}`")
             definitions[item.kind, made.name] = made
-        case tree.Section(kind="stage") | tree.Import():
-            what = "stage" if isinstance(item, tree.Section) else "import"
-            fail("E0211", item.span, f"`{what}` is not supported yet", help="one file, one model, and the library")
+        case tree.Import():
+            other, where = imported(item, source)
+            inner: dict[str, tree.Section] = {}
+            for part in other.items:
+                _top(part, other, where, definitions, [], inner)
+            named.update({f"{item.alias}.{k}" if item.alias else k: v for k, v in inner.items()})
+        case tree.Section(kind="stage"):
+            fail(
+                "E0211",
+                item.span,
+                "`stage` is not supported yet",
+                help="train the parent first, then its successor, in files of their own",
+            )
         case tree.Section():
             fail(
                 "E0202",

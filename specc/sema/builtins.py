@@ -349,6 +349,12 @@ def _gcd(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> 
     return math.gcd(a, b)
 
 
+def _member(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> bool:
+    """member(i, list): whether a list known while compiling holds i."""
+    i, items = exactly("member", args, kwargs, 2, span)
+    return i in ev.static_list(items, span)
+
+
 def _for_all(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> bool:
     """for_all(t => condition): on 257 times of the process's range, ends included."""
     (f,) = exactly("for_all", args, kwargs, 1, span)
@@ -457,6 +463,7 @@ FUNCTIONS: dict[str, Any] = {
     "input": _input,
     "gcd": _gcd,
     "for_all": _for_all,
+    "member": _member,
     "like": _like,
     "unconditional": _unconditional,
 }

@@ -1,10 +1,298 @@
-"""What is proved about a model before any code is written."""
+"""What is proved about a model before any code is written: the process, the prediction, and how they meet samplers."""
 
 from __future__ import annotations
 
-from specc.ir.program import Program
+import fnmatch
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from specc.ir.ops import Op
+from specc.ir.program import Function, Program, walk
+from specc.ir.types import EXAMPLE, FLOAT
+from specc.reference.interpret import evaluate
+from specc.sema import library
 from specc.sema.model import Model
+from specc.sema.networks import names_in
+from specc.sema.report import choices, diagnostic
+from specc.sema.values import Closure, Definition, Network
+from specc.source import Span
+from specc.syntax import tree
+
+POINTS = 257  # times at which schedules are looked at, ends included
+NORMAL_ONLY = {"score": "a score", "bridge": "the posterior of a Gaussian chain"}
 
 
 def check_model(m: Model, program: Program) -> None:
     """Add what is wrong with the mathematics to the model's diagnostics."""
+    if "process" in m.parts:
+        check_process(m)
+        if "predict" in m.parts:
+            check_predict(m)
+        check_pairing(m)
+    check_unused(m)
+    check_quantize(m, program)
+
+
+def report(m: Model, code: str, span: Span, message: str, *, severity: Any = "error", help: str = "", labels: Any = ()) -> None:
+    m.ev.diagnostics.append(diagnostic(code, span, message, severity=severity, help=help, labels=labels))
+
+
+def section_span(m: Model, kind: str) -> Span:
+    return m.found[kind][0].span if kind in m.found else m.span
+
+
+def curve(m: Model, name: str, t: np.ndarray) -> np.ndarray:
+    """A function of time of the world at many times."""
+    f = m.ev.world.names[name]
+    assert isinstance(f, Closure)
+    made = m.ev.derivative(f, FLOAT.over(EXAMPLE), section_span(m, "process"))
+    if not isinstance(made, Function):
+        return np.full_like(t, float(made))
+    with np.errstate(all="ignore"):
+        out = evaluate(made, [t], m.ev.functions)[0]
+    return np.broadcast_to(np.asarray(out, dtype=float), t.shape)
+
+
+def ends(m: Model) -> tuple[float, float]:
+    return float(m.ev.world.names["t_min"]), float(m.ev.world.names["t_max"])
+
+
+def check_process(m: Model) -> None:
+    """Direction of time, ends, and a signal-to-noise ratio that falls strictly."""
+    low, high = ends(m)
+    t = np.linspace(low, high, POINTS)
+    alpha, sigma = curve(m, "alpha", t), curve(m, "sigma", t)
+    span = section_span(m, "process")
+    for name, values in (("alpha", alpha), ("sigma", sigma)):
+        bad = ~np.isfinite(values)
+        if bad.any():
+            where = t[np.argmax(bad)]
+            report(
+                m, "E0403", span, f"`{name}({where:.4g})` is not a number", help="check the schedule at the ends of its range"
+            )
+            return
+        if (values < 0).any():
+            report(
+                m,
+                "E0403",
+                span,
+                f"`{name}({t[np.argmax(values < 0)]:.4g})` is negative",
+                help=f"`{name}` is the size of a part of z: 0 or more",
+            )
+            return
+    ratio = np.arctan2(alpha, sigma)  # falls where the signal-to-noise ratio falls, and exists at its ends
+    steps = np.diff(ratio)
+    if (steps >= 0).all():
+        message = "time runs backwards here: the signal-to-noise ratio rises with t"
+        report(m, "E0401", span, message, help="t runs from data (smallest) to noise (largest): write the schedule in 1 - t")
+        return
+    if (steps >= -1e-12).any():
+        i = int(np.argmax(steps >= -1e-12))
+        report(
+            m,
+            "E0402",
+            span,
+            f"the signal-to-noise ratio does not fall from t = {t[i]:.4g} to {t[i + 1]:.4g}",
+            help="alpha(t) / sigma(t) must fall strictly",
+        )
+    if ratio[0] < np.pi / 4:
+        message = f"at t_min = {low:g} there is more noise than data: alpha = {alpha[0]:.3g}, sigma = {sigma[0]:.3g}"
+        report(m, "E0403", span, message, help="the smallest t is the end at the data")
+    if ratio[-1] > np.pi / 4:
+        message = f"at t_max = {high:g} there is more data than noise: alpha = {alpha[-1]:.3g}, sigma = {sigma[-1]:.3g}"
+        report(m, "E0403", span, message, help="samplers start at t_max from noise alone: let the schedule go further")
+    elif ratio[-1] > 0.2:
+        message = f"samplers start from noise, but at t_max the data still show: alpha / sigma = {alpha[-1] / sigma[-1]:.2g}"
+        report(m, "W0403", span, message, severity="warning", help="let the schedule go further")
+
+
+def check_predict(m: Model) -> None:
+    """`target` is affine in x and e, and with z = alpha x + sigma e its system can be solved where samplers ask."""
+    span = section_span(m, "predict")
+    target = m.ev.world.names["target"]
+    low, high = ends(m)
+    if not isinstance(target, Closure):
+        return
+    rng = np.random.default_rng(0)
+
+    def at(x: float, e: float, t: float) -> float:
+        return m.ev.numeric(target, x, e, t)
+
+    middle = low + (high - low) * np.array([0.31, 0.62])
+    with np.errstate(all="ignore"):
+        for t in middle:
+            x, e = (float(v) for v in rng.normal(size=2))
+            zero = at(0.0, 0.0, t)
+            bent = abs(at(2 * x, 2 * e, t) - 2 * at(x, e, t) + zero) + abs(at(x, e, t) - at(x, 0.0, t) - at(0.0, e, t) + zero)
+            if not bent <= 1e-6 * (1 + abs(x) + abs(e) + abs(zero)):
+                report(
+                    m,
+                    "E0404",
+                    span,
+                    f"`target` is not affine in x and e (at t = {t:.3g})",
+                    help="x and e may be scaled and added, with factors that depend on t alone",
+                )
+                return
+        t = np.linspace(low, high, POINTS)
+        inner = t[1:-1]
+        det = curve(m, "determinant", t)
+        size = np.hypot(curve(m, "of_x", t), curve(m, "of_e", t)) * np.hypot(curve(m, "alpha", t), curve(m, "sigma", t))
+    name = m.parts["predict"].definition.name
+    lost = ~(np.abs(det[1:-1]) > 1e-9 * size[1:-1])
+    if lost.any():
+        report(
+            m,
+            "E0405",
+            span,
+            f"what `{name}` predicts does not determine x at t = {inner[np.argmax(lost)]:.4g}",
+            help="z and the target must not be multiples of each other",
+        )
+        return
+    _check_noise_end(m, name, det, size, span)
+
+
+def _check_noise_end(m: Model, name: str, det: np.ndarray, size: np.ndarray, span: Span) -> None:
+    """At t_max, where every sampler begins."""
+    high = ends(m)[1]
+    process = m.parts["process"].definition.name
+    if not abs(det[-1]) > 1e-7 * size[-1]:
+        terms = {"eps": "x = (z - sigma eps) / alpha", "score": "x = (z + sigma^2 score) / alpha"}
+        term = terms.get(name, "1 / (of_e alpha - of_x sigma)")
+        message = f"`{name}` says nothing about x at t_max = {high:g}: {term} diverges there"
+        label = ((section_span(m, "process"), f"`{process}` has alpha({high:g}) = 0: zero signal-to-noise ratio"),)
+        report(
+            m,
+            "E0405",
+            span,
+            message,
+            help="predict `v`, `velocity` or `x0`, or end the process before alpha reaches 0",
+            labels=label,
+        )
+        return
+    gain = float(curve(m, "sigma", np.array([high]))[0] / abs(det[-1])) if det[-1] else np.inf
+    if gain > 1000:
+        message = f"an error of the network is multiplied by {gain:.0f} in x at t_max = {high:g}"
+        report(m, "W0406", span, message, severity="warning", help="`v` or `velocity` are well conditioned at both ends")
+
+
+def check_pairing(m: Model) -> None:
+    """A score, and what follows from it, exist only for normal noise independent of x."""
+    coupling, source = m.parts["coupling"].definition, m.parts["source"].definition
+    tangled = coupling.name != "independent"
+    odd = source.name != "standard_normal"
+    for name, what in NORMAL_ONLY.items():
+        if name not in m.ev.touched or not (tangled or odd):
+            continue
+        why = f"`coupling {coupling.name}` ties the noise to x" if tangled else f"`source {source.name}` is not standard normal"
+        users = [s for s in m.found.get("sampler", []) if _mentions(m, s, name)]
+        at = users[0].span if users else section_span(m, "predict")
+        label = ((section_span(m, "coupling" if tangled else "source"), why),)
+        help = "use a sampler of the ODE, such as `euler`, `heun` or `dopri5`: `velocity` survives"
+        report(m, "E0407", at, f"this needs {what}, and there is none: {why}", labels=label, help=help)
+        return
+    if tangled and m.conditions:
+        names = ", ".join(f"`{s.name}`" for s, _ in m.conditions)
+        message = f"pairing over the whole batch bends the law of the noise given {names}"
+        report(
+            m,
+            "W0703",
+            section_span(m, "coupling"),
+            message,
+            severity="warning",
+            help="couple within a class, or leave the condition out",
+        )
+
+
+def _mentions(m: Model, section: tree.Section, name: str) -> bool:
+    node = section.values[0] if section.values else section.head
+    func = node.func if isinstance(node, tree.Call) else node
+    found = m.ev.definition(section.kind, func.id) if isinstance(func, tree.Name) else None
+    body = section.body if section.body is not None else found[0].body if found else None
+    return body is not None and any(n.id == name for n in names_in(body))
+
+
+def check_unused(m: Model) -> None:
+    """Knobs, conditions and networks that nothing reads."""
+    for definition, _ in m.ev.user.values():
+        _unused_knobs(m, definition)
+        if library.find(definition.kind, definition.name) is not None:
+            message = f"`{definition.kind} {definition.name}` hides the library's own"
+            report(
+                m,
+                "W0702",
+                definition.section.span,
+                message,
+                severity="warning",
+                help="give it another name unless that is meant",
+            )
+    for part in m.parts.values():
+        if not part.definition.library and (part.definition.kind, part.definition.name) not in m.ev.user:
+            _unused_knobs(m, part.definition)
+    for space, _ in m.conditions:
+        if space.name not in m.used and m.entries:
+            message = f"nothing reads the condition `{space.name}`"
+            assert space.span is not None
+            report(
+                m,
+                "W0701",
+                space.span,
+                message,
+                severity="warning",
+                help=f"the backbone takes it by name: give it an input `{space.name}`",
+            )
+    for name, value in m.ev.world.names.items():
+        if isinstance(value, Network) and name not in m.ev.networks and m.entries:
+            assert value.partial.span is not None
+            report(m, "W0701", value.partial.span, f"nothing calls the network `{name}`", severity="warning")
+
+
+def _unused_knobs(m: Model, definition: Definition) -> None:
+    if definition.body is None:
+        return
+    read = {n.id for n in names_in(definition.body)} | {n.id for a in definition.params for n in names_in(a.value)}
+    read |= {n.id for c in definition.section.clauses for n in names_in(c)}
+    for a in definition.params:
+        if a.name not in read:
+            report(
+                m,
+                "W0701",
+                a.span,
+                f"`{definition.name}` never reads its knob `{a.name}`",
+                severity="warning",
+                help="use it or leave it out",
+            )
+
+
+def parameters(program: Program) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Every parameter of a program: its path from a root, and its shape."""
+
+    def inside(function: Function, prefix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
+        for node in walk(function.block):
+            match node.op:
+                case Op.PARAM:
+                    yield f"{prefix}.{node['path']}", tuple(node["shape"])
+                case Op.CALL if node["bundle"] is not None:
+                    yield from inside(program.functions[node["function"]], f"{prefix}.{node['bundle']}")
+                case Op.REPEAT:
+                    for i in range(node["count"]):
+                        yield from inside(program.functions[node["function"]], f"{prefix}.{node['bundle']}.{i}")
+                case _:
+                    pass
+
+    for root, name in program.networks.items():
+        yield from inside(program.functions[name], root)
+
+
+def check_quantize(m: Model, program: Program) -> None:
+    """Each rule of quantisation matches a matrix or a kernel."""
+    weights = [p for p, shape in parameters(program) if len(shape) >= 2]
+    for quantization in program.quantize:
+        assert quantization.span is not None
+        for rule in quantization.rules:
+            if rule.match in ("first", "last", "clock", "*") or any(fnmatch.fnmatchcase(w, rule.match) for w in weights):
+                continue
+            some = choices(weights[:4])
+            message = f"the rule {rule.match!r} of `{quantization.name}` matches no weight"
+            report(m, "E0602", quantization.span, message, help=f"weights have paths such as {some}")

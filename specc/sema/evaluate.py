@@ -349,6 +349,8 @@ class Evaluator:
                 return networks.call_part(self, func, args, kwargs, frame, span, node)
             case Partial():
                 merged = replace(func, args=(*func.args, *args), kwargs=(*func.kwargs, *kwargs.items()), span=span)
+                if _incomplete(merged):
+                    return merged
                 return self.run(self.instantiate(merged, frame), frame, span)
             case Instance():
                 return self.run(func, frame, span)
@@ -396,9 +398,13 @@ class Evaluator:
         if isinstance(value, Marker):
             return Marker(value.default, param.name or value.name) if not value.name else value
         kind = param.type.id if isinstance(param.type, tree.Name) else None
-        if kind is not None and isinstance(value, (Symbol, Partial, Builtin)):
+        if kind is not None and isinstance(value, (Symbol, Partial, Builtin, Closure)):
             name = (
-                value.id if isinstance(value, Symbol) else value.name if isinstance(value, Builtin) else value.definition.name
+                value.id
+                if isinstance(value, Symbol)
+                else value.name
+                if isinstance(value, (Builtin, Closure))
+                else value.definition.name
             )
             if isinstance(value, Partial) and value.definition.kind == kind:
                 return value
@@ -594,7 +600,8 @@ class Evaluator:
             defaults, _ = statements.members(self, declared, env, (key, "default"))
             members = defaults | members
         instance = Instance(definition, env, members, rest, key, span)
-        env.names.update({k: v for k, v in members.items() if k not in env.names})
+        if definition.kind != "guidance":  # inside guidance a name means the unguided one
+            env.names.update({k: v for k, v in members.items() if k not in env.names})
         self.memo["instance", key] = instance
         return instance
 
@@ -647,6 +654,12 @@ def _key(f: Closure | Derivative) -> Any:
 def _value(arg: tree.Arg) -> tree.Expr:
     assert arg.value is not None
     return arg.value
+
+
+def _incomplete(partial: Partial) -> bool:
+    """Whether some parameter without a default is still to be given."""
+    given = {*dict(partial.kwargs), *(p.name for p in partial.definition.params[: len(partial.args)])}
+    return any(p.value is None and p.name not in given for p in partial.definition.params)
 
 
 def _mentions_inputs(env: Env) -> bool:

@@ -88,6 +88,8 @@ class Model:
     train: dict[str, Any] = field(default_factory=dict)
     quantize: list[Any] = field(default_factory=list)
     evaluate: list[Any] = field(default_factory=list)
+    derived: list[tree.Section] = field(default_factory=list)  # conditions computed from each example
+    used: set[str] = field(default_factory=set)  # conditions that some entry reads
     top: Frame = field(init=False)
 
     def __post_init__(self) -> None:
@@ -335,12 +337,11 @@ def _data(m: Model, section: tree.Section, kind: str) -> None:
         m.ev.world.names.update({"x": Dynamic("x"), made.space.name: Dynamic("x")})
         return
     if section.values:
-        fail(
-            "E0211",
-            section.span,
-            "a condition derived from the data is not supported yet",
-            help="conditions come with the data: `condition y: class(10)`",
-        )
+        if not isinstance(section.head, tree.Name):
+            fail("E0304", section.span, "a derived condition is written `condition NAME = EXPRESSION`")
+        m.derived.append(section)
+        m.ev.world.names[section.head.id] = Dynamic(section.head.id)
+        return
     space, type_ = sections.data_space(m.ev, section, m.env, m.top)
     m.conditions.append((space, type_))
     m.ev.world.names[space.name] = Dynamic(space.name)
@@ -396,9 +397,26 @@ def _start(m: Model, role: str, name: str) -> tuple[Frame, EntryState]:
         value = builder.param(t, space.name)
         inputs.append(Input(name=space.name, role="condition", type=t, classes=space.classes))
         _condition(m, frame, entry, space, value)
+    for section in m.derived:
+        _derived(m, frame, entry, section)
     entry.bindings["batch.index"] = builder.add(Op.BATCH_INDEX, like)
     entry.bindings["batch.size"] = builder.add(Op.BATCH_SIZE, like)
     return frame, entry
+
+
+def _derived(m: Model, frame: Frame, entry: EntryState, section: tree.Section) -> None:
+    """`condition c = f(x)`: computed from each example while training, an input of the same type when sampling."""
+    assert isinstance(section.head, tree.Name)
+    name = section.head.id
+    if entry.role == "objective":
+        value = lift(m.ev.expr(section.values[0], m.env, frame), frame, section.span)
+    else:
+        _, state = _start(m, "objective", name)
+        type_ = state.bindings[name].type
+        value = entry.builder.param(type_, name)
+        entry.inputs.append(Input(name=name, role="condition", type=type_))
+    entry.bindings[name] = value
+    entry.conditions[name] = Condition(name=name, value=value, null=None)
 
 
 def _condition(m: Model, frame: Frame, entry: EntryState, space: Any, value: Value) -> None:
@@ -500,6 +518,8 @@ def _reached(m: Model, function: Function) -> set[str]:
 
 
 def _entry_function(m: Model, name: str, frame: Frame, results: tuple[Value, ...], doc: str, span: Span) -> Function:
+    if frame.entry is not None:
+        m.used |= frame.entry.used
     made = Function(name=m.ev.unique(name), kind="entry", block=frame.builder.block(*results), doc=doc, span=span)
     m.ev.functions[made.name] = made
     return made
@@ -576,7 +596,7 @@ def settings(m: Model) -> None:
         text = value.name if isinstance(value, Setting) else str(value)
         m.defaults.append(Default("train", key, text, "spec" if said else f"default ({knob.doc})"))
     for section in m.found.get("quantize", []):
-        if (made := m.attempt(lambda section=section: sections.quantization(m.ev, section, m.env, m.top))) is not None:
+        if (made := m.attempt(lambda section=section: sections.quantization(m.ev, section, m.ev.builtins, m.top))) is not None:
             m.quantize.append(made)
     for section in m.found.get("evaluate", []):
         m.evaluate.extend(m.attempt(lambda section=section: sections.evaluation(m.ev, section, m.env, m.top)) or [])

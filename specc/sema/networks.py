@@ -30,7 +30,7 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
     if net.conditioned:
         for name, condition in conditions_for(definition, entry, len(args)):
             named.setdefault(name, _condition_value(ev, condition, frame, span))
-    inputs, statics = _separate(ev, net.partial, args, named, frame, span)
+    inputs, statics = _separate(ev, net.partial, args, named, frame, span, whole=True)
     batched = tuple(
         ev.spread(lift(v, frame, span, None if _is_int(v) else DType.FLOAT), frame, span) for v in inputs if v is not None
     )
@@ -92,16 +92,19 @@ def call_part(
 
 
 def _separate(
-    ev: Evaluator, partial: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span
+    ev: Evaluator, partial: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, *, whole: bool = False
 ) -> tuple[list[Any], Env]:
-    """The inputs of a network in order, and its knobs bound: run-time values fill inputs first, what is left fills knobs."""
+    """The inputs of a network in order, and its knobs bound: run-time values fill inputs first, what is left fills knobs.
+
+    With `whole` the knobs are known already, and numbers are inputs too.
+    """
     definition = partial.definition
     inputs: dict[str, Any] = {}
     knobs: list[Any] = []
     order = [a.name or "" for a in definition.inputs]
     knob_names = {a.name for a in definition.params}
     for value in args:
-        if len(inputs) < len(order) and (isinstance(value, Value) or value is None or not knob_names):
+        if len(inputs) < len(order) and (whole or isinstance(value, Value) or value is None or not knob_names):
             inputs[order[len(inputs)]] = value
         else:
             knobs.append(value)

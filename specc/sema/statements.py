@@ -198,9 +198,9 @@ def carried(body: tree.Block, env: Env, ev: Evaluator, frame: Frame, span: Span)
     """The names that a loop's body reassigns and that exist before it, as run-time values."""
     out: dict[str, Value] = {}
     for name in assigned(body.items):
-        found, value = env.find(name)
-        if not found:
+        if not env.local(name):
             continue
+        value = env.find(name)[1]
         value = ev.settle(value, frame, name)
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             out[name] = lift(float(value), frame, span)

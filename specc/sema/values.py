@@ -18,10 +18,20 @@ class Captures(Exception):
 
 @dataclass(slots=True, eq=False)
 class Env:
-    """Names, looked up outwards. `library` marks bodies of the library, which see no names of the user's model."""
+    """Names, looked up outwards."""
 
     names: dict[str, Any] = field(default_factory=dict)
     parent: Env | None = None
+    outer: bool = False  # of a model or around it: no body reassigns these names
+
+    def local(self, name: str) -> bool:
+        """Whether a name belongs to the body at hand rather than to the model around it."""
+        here: Env | None = self
+        while here is not None and not here.outer:
+            if name in here.names:
+                return True
+            here = here.parent
+        return False
 
     def find(self, name: str) -> tuple[bool, Any]:
         here: Env | None = self

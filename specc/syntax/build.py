@@ -13,10 +13,10 @@ from typing import Any
 from specc.diagnostics import Diagnostic, Label
 from specc.source import Source, Span
 from specc.syntax import tree
+from specc.syntax.depth import MAX_DEPTH, too_deep
 from specc.syntax.tokens import Token
 
 Values = list[Any]
-MAX_DEPTH = 100
 PART_NAMES = {":": "type", "=": "value", "->": "result", "~": "law", "with": "`with { }`"}
 ESCAPES = {'\\"': '"', "\\\\": "\\", "\\n": "\n"}
 
@@ -385,24 +385,3 @@ def is_pattern(value: tree.Expr | None) -> bool:
     if isinstance(value, tree.Tuple):
         return all(isinstance(x, tree.Name) for x in value.items)
     return isinstance(value, tree.Name)
-
-
-def too_deep(statement: tree.Statement) -> bool:
-    """Whether a statement's own expressions nest too deep; blocks inside it have been looked at already."""
-    waiting: list[tuple[Any, int]] = [(statement, 0)]
-    while waiting:
-        node, depth = waiting.pop()
-        if depth > MAX_DEPTH:
-            return True
-        for slot in type(node).__slots__:
-            child = getattr(node, slot)
-            children = child if isinstance(child, tuple) else (child,)
-            for x in children:
-                if isinstance(x, tree.Node) and (not isinstance(x, tree.Block) or is_else_if(x)):
-                    waiting.append((x, depth + 1))
-    return False
-
-
-def is_else_if(block: tree.Block) -> bool:
-    """Whether a block is the one that stands for the `if` after an `else`."""
-    return len(block.items) == 1 and block.items[0].span == block.span

@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 
 from specc.diagnostics import Diagnostic, Label
 from specc.source import Source, Span
+from specc.syntax.depth import MAX_DEPTH
 from specc.syntax.tokens import CLOSERS, OPEN_ENDED, OPENERS, Token
-
-MAX_DEPTH = 100
 
 
 def match(source: Source, tokens: list[Token]) -> tuple[list[Token], list[Diagnostic]]:

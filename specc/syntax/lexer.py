@@ -10,7 +10,16 @@ from specc.diagnostics import Diagnostic
 from specc.source import Source, Span
 from specc.syntax import delimiters
 from specc.syntax.scan import scan
-from specc.syntax.tokens import LEADING, LEADING_WORDS, OPEN_ENDED, OPERAND_ENDS, OPERAND_STARTS, STATEMENT_WORDS, Token
+from specc.syntax.tokens import (
+    LEADING,
+    LEADING_WORDS,
+    OPEN_ENDED,
+    OPERAND_ENDS,
+    OPERAND_STARTS,
+    RESERVED,
+    STATEMENT_WORDS,
+    Token,
+)
 
 CLAUSE_WORDS = LEADING_WORDS | {"for", "in"}
 VALUE_STARTS = frozenset(("NAME", "NUMBER", "STRING", "BOOL"))
@@ -84,6 +93,9 @@ class _Words:
                     token, kind = token._replace(kind="if", text="if", trivia=()), "if"
                 if kind != "NAME":
                     token = token._replace(kind=kind)
+            elif prev == "." and token.text in RESERVED:
+                kind = "NAME"
+                token = token._replace(kind=kind)
             elif kind in ("(", "["):
                 brackets += 1
             elif kind in (")", "]"):

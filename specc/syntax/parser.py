@@ -6,6 +6,7 @@ needs no third-party module.
 
 from __future__ import annotations
 
+import gc
 from bisect import bisect_left
 from collections.abc import Callable
 from functools import cache
@@ -29,9 +30,15 @@ tables = cache(load)
 
 def parse(source: Source) -> tuple[tree.File, tuple[Diagnostic, ...]]:
     """The tree of a text, and all that is wrong with its form. Statements with an error are left out of the tree."""
-    tokens, found = lex(source)
-    machine = _Machine(source, tokens, found, tables())
-    items = machine.run()
+    collecting = gc.isenabled()
+    gc.disable()  # nothing here makes cycles, and the collector's walks would make long files slower than linear
+    try:
+        tokens, found = lex(source)
+        machine = _Machine(source, tokens, found, tables())
+        items = machine.run()
+    finally:
+        if collecting:
+            gc.enable()
     file = tree.File(span=Span(source, 0, len(source.text)), items=tuple(items))
     every = {(d.code, d.span.start, d.message): d for d in (*found, *machine.builder.found)}
     return file, tuple(sorted(every.values(), key=lambda d: d.span.start))

@@ -8,17 +8,15 @@ from __future__ import annotations
 import importlib
 import json
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 PACKAGE = "specc.grammars"
 GRAMMAR = "specc.lark"
 TABLES = "specc.tables.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """One production: what it makes, of how many symbols, and the builder's method ("" hands a single child through)."""
 
     origin: str
@@ -26,8 +24,7 @@ class Rule:
     action: str
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
+class Tables(NamedTuple):
     """LALR(1) tables; state 0 begins. A row leads from a terminal to a state (shift) or to ~rule (reduce, negative),
     and from a nonterminal to a state."""
 

@@ -111,5 +111,3 @@ def mlp(ids: Ids, name: str = "mlp", width: int = 4, hidden: int = 5) -> Functio
         return h
 
     return function(ids, name, "network", {"z": per(FLOAT.shaped((width,))), "t": per(FLOAT)}, body)
-
-

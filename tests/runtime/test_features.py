@@ -42,7 +42,7 @@ def test_frechet_sees_noise_and_missing_classes(space, halves):
     f, frechet = space.features, metric("frechet")
     same = frechet(f(a), f(b))
     blurred = np.clip(b + 0.4 * np.random.default_rng(1).standard_normal(b.shape), -1, 1)
-    assert same < 3
+    assert same < 5  # over twenty random splits: mean 2.1, from 1.3 to 3.3
     assert frechet(f(a), f(blurred)) > 5 * same
     assert frechet(f(a), f(b[y != 3])) > 3 * same
     found = metric("precision_recall")(f(a), f(b))

@@ -1,0 +1,145 @@
+"""Which layers a program has, and where they stand between the inputs and the result of their network.
+
+`first`: layers that the example reaches through no other layer. `last`: layers that reach the result through no other.
+`clock`: layers that do not see the example, and that meet it only through further layers, such as the embedding of time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from specc.ir.ops import Op
+from specc.ir.program import Block, Function, Node, Program, walk
+
+LAYERS = (Op.LINEAR, Op.CONV, Op.CONV_TRANSPOSE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A linear map or convolution over a parameter, by the path of its weight."""
+
+    path: str
+    op: Op
+    shape: tuple[int, ...]
+    first: bool
+    last: bool
+    clock: bool
+
+    def is_a(self, word: str) -> bool:
+        return {"first": self.first, "last": self.last, "clock": self.clock}[word]
+
+
+@dataclass(slots=True)
+class _Found:
+    """What is known of a layer while its network is read. `meets`: its result reaches the example or the end by itself."""
+
+    node: Node
+    path: str
+    sees: bool
+    first: bool = False
+    last: bool = False
+    meets: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """Of a value: does it depend on the example, does it do so through no layer, and which layers reach it directly."""
+
+    sees: bool = False
+    bare: bool = False
+    layers: frozenset[str] = frozenset()
+
+    def __or__(self, other: _Mark) -> _Mark:
+        return _Mark(self.sees or other.sees, self.bare or other.bare, self.layers | other.layers)
+
+
+@dataclass(slots=True)
+class _Reader:
+    program: Program
+    found: dict[str, _Found] = field(default_factory=dict)
+
+    def apply(self, function: Function, bundle: str, marks: list[_Mark]) -> list[_Mark]:
+        env = {p.id: m for p, m in zip(function.block.params, marks, strict=True)}
+        self.block(function.block, bundle, env, {})
+        return [env.get(v.id, _Mark()) for v in function.block.results]
+
+    def block(self, block: Block, bundle: str, env: dict[int, _Mark], paths: dict[int, str]) -> None:
+        for node in block.nodes:
+            marks = [env.get(v.id, _Mark()) for v in node.inputs]
+            if node.op is Op.PARAM:
+                paths[node.out.id] = f"{bundle}.{node['path']}"
+            elif node.op in LAYERS and node.inputs[1].id in paths:
+                env[node.out.id] = self.layer(node, paths[node.inputs[1].id], marks[0])
+            elif node.op in (Op.CALL, Op.REPEAT):
+                self.call(node, bundle, marks, env)
+            else:
+                self.plain(node, bundle, marks, env, paths)
+
+    def layer(self, node: Node, path: str, x: _Mark) -> _Mark:
+        known = self.found.setdefault(path, _Found(node, path, x.sees))
+        known.sees |= x.sees
+        known.first |= x.bare
+        return _Mark(sees=x.sees, layers=frozenset({path}))
+
+    def plain(self, node: Node, bundle: str, marks: list[_Mark], env: dict[int, _Mark], paths: dict[int, str]) -> None:
+        total = _union(marks)
+        for region in node.regions:
+            inputs = marks[-len(region.params) :] if region.params else []
+            env.update({p.id: m for p, m in zip(region.params, [_Mark()] * (len(region.params) - len(inputs)) + inputs, strict=True)})
+            self.block(region, bundle, env, paths)
+            total |= _union([env.get(v.id, _Mark()) for v in region.results])
+        if total.sees:
+            for path in total.layers:
+                self.found[path].meets |= not self.found[path].sees
+        env.update({v.id: total for v in node.outputs})
+
+    def call(self, node: Node, bundle: str, marks: list[_Mark], env: dict[int, _Mark]) -> None:
+        function = self.program.functions[node["function"]]
+        below = bundle if node.get("bundle") is None else f"{bundle}.{node['bundle']}"
+        if node.op is Op.REPEAT:
+            for i in range(node["count"]):
+                marks[: node["carried"]] = self.apply(function, f"{below}.{i}", marks)
+            results = marks[: node["carried"]]
+        else:
+            n = len(function.block.params)
+            lanes = [marks[i : i + n] for i in range(0, len(marks), n)]
+            results = [m for lane in lanes for m in self.apply(function, below, lane)]
+        env.update({v.id: m for v, m in zip(node.outputs, results, strict=True)})
+
+
+def _union(marks: list[_Mark]) -> _Mark:
+    total = _Mark()
+    for m in marks:
+        total |= m
+    return total
+
+
+def layers(program: Program, entry: str) -> tuple[Layer, ...]:
+    """The layers of every network that an entry calls, in the order in which they run."""
+    out: list[Layer] = []
+    for root in roots(program, entry):
+        function = program.functions[program.networks[root]]
+        reader = _Reader(program)
+        marks = [_Mark(sees=i == 0, bare=i == 0) for i in range(len(function.block.params))]
+        for path in _union(reader.apply(function, root, marks)).layers:
+            reader.found[path].last = True
+        for f in reader.found.values():
+            clock = not f.sees and not f.meets and not f.last
+            shape = tuple(int(d) for d in f.node.inputs[1].type.shape)
+            out.append(Layer(path=f.path, op=f.node.op, shape=shape, first=f.first, last=f.last, clock=clock))
+    return tuple(out)
+
+
+def roots(program: Program, entry: str) -> list[str]:
+    """The networks that an entry calls."""
+    seen: list[str] = []
+    waiting = [program.entries[entry].function]
+    while waiting:
+        for node in walk(program.functions[waiting.pop()].block):
+            if node.op is Op.CALL and node["bundle"] is None:
+                waiting.append(node["function"])
+            elif node.op is Op.CALL and node["bundle"] in program.networks and node["bundle"] not in seen:
+                seen.append(node["bundle"])
+    return seen
+
+

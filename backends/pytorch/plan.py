@@ -1,0 +1,371 @@
+"""From nodes to statements: which values get a line of their own, in which order, and what they are called.
+
+A value that is used once and that the author did not name goes into its user's expression. Names are given by life time, so
+that a spec's `z = z + ...` stays `z = z + ...` in Python and a loop carries its variables in place.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from specc.backends.pytorch.kinds import Kinds
+from specc.backends.pytorch.names import candidates, legal
+from specc.ir.ops import OPS, Op
+from specc.ir.program import Block, Node, Value, walk
+from specc.ir.types import BATCH
+
+CONTROL = {Op.FOR, Op.WHILE, Op.IF, Op.REPEAT}
+ALIASES = {Op.BATCH_GATHER, Op.BATCH_SCATTER, Op.BATCH_SIZE, Op.PARAM}
+NEEDS_BASE = {Op.IOTA, Op.CONST, Op.NORMAL, Op.UNIFORM, Op.RESHAPE}
+END = 10**9
+
+
+@dataclass(slots=True, eq=False)
+class Statement:
+    """kind: let, chunk (slices of one value), grad (a gradient and what it differentiates), for, while, if, repeat."""
+
+    kind: str
+    node: Node
+    outputs: tuple[Value, ...]
+    bodies: list[list[Statement]] = field(default_factory=list)
+    at: int = 0
+    end: int = 0
+    carried: list[str] = field(default_factory=list)  # names of a loop's variables
+    in_place: list[bool] = field(default_factory=list)  # whether the body already leaves the new value in the variable
+
+
+@dataclass(slots=True)
+class Plan:
+    """Statements of a block, with the names of all values that have one. `forced` values get a line whatever their use."""
+
+    block: Block
+    kinds: Kinds
+    suggest: Callable[[Node, Value, Callable[[Value], str | None]], Iterable[str]]
+    taken: frozenset[str]
+    forced: set[int] = field(default_factory=set)
+    base: Value | None = None  # what the size of the batch and the device are read from
+    body: list[Statement] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    node_of: dict[int, Node] = field(default_factory=dict)
+    inlined: set[int] = field(default_factory=set)
+    _users: dict[int, list[tuple[Node | None, Block]]] = field(default_factory=lambda: defaultdict(list))
+    _home: dict[int, Block] = field(default_factory=dict)
+    _last: dict[int, int] = field(default_factory=dict)
+    _path: dict[int, tuple[Statement, ...]] = field(default_factory=dict)
+    _extended: list[tuple[int, Statement]] = field(default_factory=list)
+    _clock: int = 0
+    _busy: dict[str, list[tuple[int, int]]] = field(default_factory=lambda: defaultdict(list))
+
+    def make(self) -> Plan:
+        self._count(self.block)
+        self.body = self._statements(self.block, list(self.block.nodes))
+        self._place(self.body, ())
+        self._clock += 1
+        for value in self.block.results:
+            self._read(value, self._clock, ())
+        for value in self.block.params:
+            self._give(value, legal(value.name or "v"), 0, self._until(value))
+        self._name(self.body)
+        return self
+
+    # Uses
+
+    def _count(self, block: Block) -> None:
+        for value in block.params:
+            self._home[value.id] = block
+        alive = _alive(block)
+        for node in block.nodes:
+            if node not in alive:
+                continue
+            for value in node.inputs:
+                self._users[value.id].append((node, block))
+            for value in node.outputs:
+                self._home[value.id] = block
+                self.node_of[value.id] = node
+            for region in node.regions:
+                self._count(region)
+        for value in block.results:
+            self._users[value.id].append((None, block))
+
+    def trivial(self, value: Value) -> bool:
+        """Always written where it is used: numbers, parameters, sizes."""
+        node = self.node_of.get(value.id)
+        if node is None or value.id in self.kinds.lifted:
+            return False
+        return node.op in ALIASES or self._number(node)
+
+    def _number(self, node: Node) -> bool:
+        """A number, or one that fills an array without any variable."""
+        if node.op is Op.CONST:
+            return self.kinds[node.outputs[0]].host
+        return False
+
+    def _inline(self, value: Value, node: Node, block: Block) -> bool:
+        if self.trivial(value):
+            return True
+        if len(node.outputs) != 1 or node.op in CONTROL or value.id in self.forced or value.id in self.kinds.lifted:
+            return False
+        if not OPS[node.op].pure and node.op is not Op.CALL:
+            return False
+        users = self._users[value.id]
+        if len(users) != 1 or users[0][1] is not block:
+            return False
+        user = users[0][0]
+        if user is None:
+            return block is self.block
+        if node.op is Op.CALL and node.get("lanes", 1) > 1:
+            return False
+        if any(value is v for v in _sized_by(user)) or user.op is Op.GRAD:
+            return False
+        return value.name is None
+
+    # Statements
+
+    def _statements(self, block: Block, nodes: list[Node]) -> list[Statement]:
+        alive = _alive(block)
+        out: list[Statement] = []
+        done: set[Node] = set()
+        for node in _around_gradients([n for n in nodes if n in alive]):
+            if isinstance(node, Group):
+                inner = self._statements(block, node.inside)
+                out.append(Statement("grad", node.gradient, node.gradient.outputs, [inner]))
+                continue
+            if node in done:
+                continue
+            pieces = self._pieces(node, nodes) if node.op is Op.SLICE else []
+            if pieces:
+                done.update(pieces)
+                out.append(Statement("chunk", node, tuple(p.out for p in pieces)))
+                continue
+            if len(node.outputs) == 1 and self._inline(node.out, node, block):
+                self.inlined.add(node.out.id)
+                continue
+            kind = node.op.value if node.op in CONTROL else "let"
+            out.append(Statement(kind, node, node.outputs, [self._statements(r, list(r.nodes)) for r in node.regions]))
+        return out
+
+    def _pieces(self, first: Node, nodes: list[Node]) -> list[Node]:
+        """The slices of one value that together cover an axis, beginning with this one; [] unless there are several."""
+        source, axis = first.inputs[0], first["axis"]
+        same = [n for n in nodes if n.op is Op.SLICE and n.inputs[0] is source and n["axis"] == axis and n.get("step", 1) == 1]
+        same.sort(key=lambda n: n["start"])
+        ends = [0, *(n["stop"] for n in same)]
+        if len(same) < 2 or [n["start"] for n in same] != ends[:-1] or ends[-1] != source.type.shape[axis]:
+            return []
+        return same
+
+    # Life times
+
+    def _place(self, body: list[Statement], path: tuple[Statement, ...]) -> None:
+        for s in body:
+            self._clock += 1
+            s.at = s.end = self._clock
+            match s.kind:
+                case "grad":
+                    self._place(s.bodies[0], path)
+                    self._clock += 1
+                    s.end = self._clock
+                    self._reads(s.node, s.end, path)
+                    for value in s.node.inputs[1:]:
+                        self._read(value, s.at, path)
+                case "for" | "while" | "if":
+                    self._reads(s.node, s.at, path)
+                    inner = path if s.kind == "if" else (*path, s)
+                    for region, statements in zip(s.node.regions, s.bodies, strict=True):
+                        for value in region.params:
+                            self._path[value.id] = inner
+                        self._place(statements, inner)
+                        self._clock += 1
+                        for value in region.results:
+                            self._read(value, self._clock, inner)
+                    self._clock += 1
+                    s.end = self._clock
+                case "repeat":
+                    self._reads(s.node, s.at, path)
+                    self._clock += 1
+                    s.end = self._clock
+                    for value in s.node.inputs[s.node["carried"] :]:
+                        self._read(value, s.end, path)
+                case _:
+                    self._reads(s.node, s.at, path)
+            for value in s.outputs:
+                self._path[value.id] = path
+
+    def _reads(self, node: Node, at: int, path: tuple[Statement, ...]) -> None:
+        for value in node.inputs:
+            self._read(value, at, path)
+        if node.op in NEEDS_BASE and self.base is not None:
+            self._read(self.base, at, path)
+
+    def _read(self, value: Value, at: int, path: tuple[Statement, ...]) -> None:
+        if value.id in self.inlined:
+            self._reads(self.node_of[value.id], at, path)
+            return
+        self._last.setdefault(value.id, at)
+        self._last[value.id] = max(self._last[value.id], at)
+        home = self._path.get(value.id, ())
+        for i, loop in enumerate(path):
+            if home[i : i + 1] != (loop,):
+                self._extended.append((value.id, loop))
+                break
+
+    def _until(self, value: Value) -> int:
+        """The last place where a value is read; a loop that reads what was made outside reads it to its end."""
+        ends = [loop.end for v, loop in self._extended if v == value.id]
+        return max([self._last.get(value.id, 0), *ends])
+
+    # Names
+
+    def _free(self, name: str, start: int, end: int) -> bool:
+        return all(end <= s or e <= start for s, e in self._busy[name])
+
+    def _give(self, value: Value, name: str, start: int, end: int) -> None:
+        for candidate in candidates(name):
+            if candidate not in self.taken and self._free(candidate, start, max(end, start + 1)):
+                self.names[value.id] = candidate
+                self._busy[candidate].append((start, max(end, start + 1)))
+                return
+
+    def _choose(self, names: Iterable[str], start: int, end: int) -> str:
+        """The first of these names that is free from start to end, else one with a number."""
+        wanted = [legal(n, self.taken) for n in names]
+        for name in wanted:
+            if self._free(name, start, end):
+                return name
+        return next(c for c in candidates(wanted[0]) if self._free(c, start, end) and c not in self.taken)
+
+    def _wanted(self, node: Node, value: Value) -> Iterable[str]:
+        if value.name:
+            return [value.name]
+        return self.suggest(node, value, lambda v: self.names.get(v.id))
+
+    def _name(self, body: list[Statement]) -> None:
+        for s in body:
+            match s.kind:
+                case "for" | "while":
+                    self._name_loop(s)
+                case "if":
+                    for inner in s.bodies:
+                        self._name(inner)
+                    self._name_outputs(s, s.at)
+                case "grad":
+                    self._name(s.bodies[0])
+                    self._name_outputs(s, s.end)
+                case _:
+                    self._name_outputs(s, s.at)
+
+    def _name_outputs(self, s: Statement, at: int) -> None:
+        for value in s.outputs:
+            if value.id in self.names:  # the new value of a loop's variable, in place
+                continue
+            end = self._until(value)
+            if not end:
+                self.names[value.id] = "_"
+                continue
+            name = self._choose(self._wanted(s.node, value), at, max(end, at + 1))
+            self.names[value.id] = name
+            self._busy[name].append((at, max(end, at + 1)))
+
+    def _name_loop(self, s: Statement) -> None:
+        region = s.node.regions[-1]
+        params = region.params
+        if s.kind == "for":
+            index, params = params[0], params[1:]
+            name = self._choose([index.name or "i", "i", "j", "k"], s.at, s.end)
+            self.names[index.id] = name if self._until(index) else "_"
+            self._busy[name].append((s.at, s.end))
+        start = s.node.inputs[1:] if s.kind == "for" else s.node.inputs
+        for k, (param, out) in enumerate(zip(params, s.outputs, strict=True)):
+            end = max(self._until(out), s.end)
+            wanted = [v.name for v in (param, out, region.results[k], start[k]) if v.name] or ["v"]
+            name = self._choose(wanted, s.at, end)
+            s.carried.append(name)
+            self._busy[name].append((s.at, end))
+            for value in (out, param, *((s.node.regions[0].params[k],) if s.kind == "while" else ())):
+                self.names[value.id] = name
+        for k, (param, result) in enumerate(zip(params, region.results, strict=True)):
+            made = next((b for b in s.bodies[-1] if result in b.outputs), None)
+            once = sum(r is result for r in region.results) == 1
+            at = 0 if made is None else made.end if made.kind == "grad" else made.at
+            place = made is not None and made.kind != "if" and once and self._until(param) <= at
+            if place:
+                self.names[result.id] = s.carried[k]
+            s.in_place.append(place)
+        for statements in s.bodies:
+            self._name(statements)
+
+
+def _alive(block: Block) -> set[Node]:
+    """Nodes of a block that a result depends on."""
+    wanted = {v.id for v in block.results}
+    kept: set[Node] = set()
+    for node in reversed(block.nodes):
+        if any(v.id in wanted for v in node.outputs):
+            kept.add(node)
+            wanted.update(v.id for v in node.inputs)
+            for region in node.regions:
+                wanted.update(v.id for n in walk(region) for v in n.inputs)
+                wanted.update(v.id for v in region.results)
+                for inner in walk(region):
+                    wanted.update(v.id for r in inner.regions for v in r.results)
+    return kept
+
+
+def _sized_by(node: Node) -> list[Value]:
+    """Operands that are only asked for their size, type or device: they are written twice, so they need a name."""
+    match node.op:
+        case Op.SPREAD:
+            return [node.inputs[1]]
+        case Op.NORMAL | Op.UNIFORM:
+            return list(node.inputs[:1])
+        case Op.BATCH_SIZE | Op.BATCH_INDEX:
+            return list(node.inputs)
+        case Op.TAKE | Op.SCATTER_ADD if node.get("batch", 0):
+            return list(node.inputs)
+        case _:
+            return []
+
+
+@dataclass(slots=True, eq=False)
+class Group:
+    """A gradient, and the nodes between what it is taken in and what it is taken of."""
+
+    gradient: Node
+    inside: list[Node]
+
+
+def _around_gradients(nodes: list[Node]) -> list[Node | Group]:
+    """Nodes in an order in which each gradient stands right behind what it differentiates."""
+    gradient = next((n for n in reversed(nodes) if n.op is Op.GRAD), None)
+    if gradient is None:
+        return list(nodes)
+    before = nodes[: nodes.index(gradient)]
+    down: set[int] = {v.id for v in gradient.inputs[1:]}
+    depends: list[Node] = []
+    for n in before:
+        if any(v.id in down for v in _inputs(n)):
+            depends.append(n)
+            down.update(v.id for v in n.outputs)
+    up: set[int] = {gradient.inputs[0].id}
+    inside: list[Node] = []
+    for n in reversed(before):
+        if n in depends and any(v.id in up for v in n.outputs):
+            inside.insert(0, n)
+            up.update(v.id for v in _inputs(n))
+    first = [n for n in before if n not in depends]
+    rest = [n for n in before if n in depends and n not in inside]
+    return [*_around_gradients(first), Group(gradient, inside), *_around_gradients(rest), *nodes[nodes.index(gradient) + 1 :]]
+
+
+def _inputs(node: Node) -> list[Value]:
+    """Operands, and what the regions of a node read."""
+    inner = [v for region in node.regions for n in walk(region) for v in n.inputs]
+    return [*node.inputs, *inner, *(v for region in node.regions for v in region.results)]
+
+
+def batched(values: Iterable[Value]) -> Value | None:
+    """The first value that leads with the batch; one of floats where there is one."""
+    found = [v for v in values if v.type.shape[:1] == (BATCH,)]
+    return next(iter(sorted(found, key=lambda v: v.type.dtype.value != "float")), None)

@@ -1,0 +1,105 @@
+"""`specc export`: a sampler of a run as one ONNX file, from the spec and the weights, with a certificate of parity."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from specc import driver
+from specc.cli.common import Failure, as_json, say
+from specc.cli.runs import Run, python
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from specc.ir.program import Program, Quantization
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.command("export")
+@click.argument("run", type=FOLDER)
+@click.option("--sampler", help="A sampler or query of the spec; the only one by default.")
+@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.onnx")
+@click.option("--quantize", help="The `quantize` section to apply.")
+@click.option("--examples", type=click.IntRange(min=1), default=4, show_default=True, help="How many the certificate compares.")
+@click.option("--json", "machine", is_flag=True, help="The certificate as JSON on stdout.")
+def command(run: Path, sampler: str | None, out: Path, quantize: str | None, examples: int, machine: bool) -> None:
+    """Write a sampler of RUN as one ONNX file and compare it with the reference and with PyTorch.
+
+    The certificate is printed and kept as FILE.certificate.json; exit code 3 when the file is not what was trained.
+    """
+    from specc.backends.onnx.emit import UnsupportedError
+    from specc.backends.onnx.export import export
+    from specc.runtime.certificate import certify
+
+    here = Run(run)
+    program = here.program()
+    entry = entry_of(program, sampler)
+    formats = quantization_of(program, quantize)
+    weights = here.weights()
+    array = driver.prepare(program)
+    try:
+        written = export(array, entry, weights, out, quantization=formats)
+    except (UnsupportedError, ValueError, KeyError) as error:
+        raise Failure(f"{entry} cannot be exported: {error}") from None
+    except OSError as error:
+        raise Failure(f"{out} could not be written: {error.strerror or error}") from None
+    say(f"{entry}: {written.file_bytes / 2**20:.1f} MB, {written.nodes} nodes -> {out}")
+    if written.quantization is not None:
+        say(str(written.quantization))
+    eager = in_project(here, program, entry, examples) if program.entries[entry].role == "sampler" else None
+    certificate = certify(program, array, entry, weights, out, torch=eager, examples=examples)
+    certificate.save(out.with_suffix(".certificate.json"))
+    if machine:
+        as_json(certificate.as_dict())
+    else:
+        click.echo(certificate.text())
+    if not certificate.passes:
+        raise Failure(f"{out} is not close enough to the reference", "please report it with the spec and the certificate")
+
+
+def entry_of(program: Program, wanted: str | None) -> str:
+    """A sampler or query by name; the only sampler when none is named."""
+    samplers = [e.name for e in program.by_role("sampler")]
+    known = samplers + [e.name for e in program.by_role("query")]
+    if wanted is None and len(samplers) == 1:
+        return samplers[0]
+    if wanted not in known:
+        what = f"no sampler `{wanted}`" if wanted else "several samplers"
+        raise click.UsageError(f"{what}; choose with --sampler: {', '.join(known)}")
+    return wanted
+
+
+def quantization_of(program: Program, wanted: str | None) -> Quantization | None:
+    if wanted is None:
+        return None
+    found = next((q for q in program.quantize if q.name == wanted), None)
+    if found is None:
+        known = ", ".join(q.name for q in program.quantize) or "the spec has no `quantize` section"
+        raise click.UsageError(f"no quantisation `{wanted}`: {known}")
+    return found
+
+
+def in_project(run: Run, program: Program, entry: str, examples: int) -> Callable[[dict[str, Any]], np.ndarray] | None:
+    """Samples of the project's own sample.py, in a process of its own, so that nothing here imports torch."""
+    if find_spec("torch") is None or not (run.project / "sample.py").exists():
+        say("PyTorch is left out of the certificate: torch or the run's project is not here")
+        return None
+
+    def sample(feeds: dict[str, Any]) -> np.ndarray:
+        import numpy as np
+
+        arguments = ["--sampler", entry, "--seed", str(int(feeds["seed"][0])), "-n", str(examples)]
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "samples.npz"
+            python(run.project / "sample.py", str(run.folder), *arguments, "--out", str(file))
+            with np.load(file, allow_pickle=False) as found:
+                return np.asarray(found["x"])
+
+    return sample

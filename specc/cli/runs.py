@@ -1,0 +1,107 @@
+"""A run: the folder that `specc train` fills, and that sampling, exporting and evaluating read.
+
+    RUN/spec.spec          the spec as it was trained, letter by letter
+    RUN/spec.lock.json     the resolved spec, its hash and the versions, from the generated project
+    RUN/project/           the generated project
+    RUN/...                what its train.py writes: checkpoints, logs, pictures
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from specc.cli.common import Failure, checked
+from specc.cli.files import replace_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from specc.ir.program import Program
+
+WEIGHTS = ("ema.safetensors", "model.safetensors")  # the average of the weights before the weights, where there is one
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    folder: Path
+
+    @property
+    def project(self) -> Path:
+        return self.folder / "project"
+
+    @property
+    def spec(self) -> Path:
+        return self.folder / "spec.spec"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "spec.lock.json"
+
+    def locked(self) -> dict[str, Any] | None:
+        """The lock file; None where nothing was trained yet."""
+        try:
+            found = json.loads(self.lock.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise Failure(f"{self.lock} cannot be read: {error}", "train again into another folder") from None
+        if not isinstance(found, dict) or not isinstance(found.get("digest"), str):
+            raise Failure(f"{self.lock} is not a lock file", "train again into another folder")
+        return found
+
+    def keep(self, text: str) -> None:
+        """Write down what is trained here, after its project."""
+        replace_text(self.spec, text)
+        replace_text(self.lock, (self.project / "spec.lock.json").read_text(encoding="utf-8"))
+
+    def program(self) -> Program:
+        """The program that was trained, at example level. Fails when the spec of the run is not the one of its weights."""
+        lock = self.locked()
+        if lock is None or not self.spec.exists():
+            raise click.UsageError(f"{self.folder} is not a run: `specc train SPEC -o {self.folder}` makes one")
+        program = checked(self.spec, lock.get("model")).programs[lock["model"]]
+        if program.digest != lock["digest"]:
+            raise Failure(
+                f"{self.spec} is not the spec that was trained: its hash is {program.digest[:12]}, the run's {lock['digest'][:12]}",
+                "put the trained spec back, or train the new one into another folder",
+            )
+        return replace(program, spec=lock.get("spec", program.spec))
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The weights by path, those of the average if the run keeps one. Needs no torch."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        file = next((self.folder / name for name in WEIGHTS if (self.folder / name).exists()), None)
+        if file is None:
+            raise Failure(f"{self.folder} has no weights yet", f"go on with: specc train SPEC -o {self.folder} --resume")
+        try:
+            return load_file(file)
+        except (OSError, SafetensorError) as error:
+            raise Failure(f"{file} cannot be read: {error}") from None
+
+
+def python(script: Path, *arguments: str) -> None:
+    """Run a script of a project to its end: its output is ours, our signals are its own. Raises Failure if it fails."""
+    if not script.exists():
+        raise click.UsageError(f"there is no {script}: `specc train SPEC -o {script.parent.parent}` makes it")
+    process = subprocess.Popen([sys.executable, str(script), *arguments])
+    before = {}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before[number] = signal.signal(number, lambda number, _: process.send_signal(number))
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if code != 0:
+        how = f"was stopped by signal {-code}" if code < 0 else f"ended with code {code}"
+        raise Failure(f"{script.name} {how}")

@@ -1,0 +1,115 @@
+"""`specc sample`: samples of a run, by its own sample.py, or of an ONNX file, by ONNX Runtime."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from specc.cli.common import Failure, say
+from specc.cli.runs import Run, python
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FORMATS = (".npz", ".png")
+
+
+@click.command("sample")
+@click.argument("what", metavar="RUN|FILE.onnx", type=click.Path(exists=True, path_type=Path))
+@click.option("--sampler", help="One of the spec's samplers; an ONNX file has one.")
+@click.option("-n", "count", type=click.IntRange(min=1), default=64, show_default=True, help="How many samples.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the first sample; the next have the next ones.")
+@click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A condition or an input: --set y=3 --set scale=2.")
+@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.npz (key x) or FILE.png")
+def command(what: Path, sampler: str | None, count: int, seed: int, given: tuple[str, ...], out: Path) -> None:
+    """Draw samples and write them, in data space."""
+    if out.suffix not in FORMATS:
+        raise click.UsageError(f"{out} should end in {' or '.join(FORMATS)}")
+    settings = dict(assignment(text) for text in given)
+    try:
+        draw(what, sampler, count, seed, settings, out)
+    except OSError as error:
+        raise Failure(f"{out} could not be written: {error.strerror or error}") from None
+    say(f"wrote {out}")
+
+
+def draw(what: Path, sampler: str | None, count: int, seed: int, settings: dict[str, Any], out: Path) -> None:
+    if what.is_dir():
+        from_run(Run(what), sampler, count, seed, settings, out)
+        return
+    from specc.runtime.ort import load
+
+    try:
+        model = load(what)
+        only = model.metadata.get("entry")
+        if sampler is not None and sampler != only:
+            raise click.UsageError(f"{what} holds the sampler `{only}`, not `{sampler}`")
+        x = model.sample(count, seed, arguments=settings, batch=256)
+    except ValueError as error:
+        raise Failure(str(error)) from None
+    save(x, out, *value_range(model.metadata))
+
+
+def from_run(run: Run, sampler: str | None, count: int, seed: int, settings: dict[str, Any], out: Path) -> None:
+    lock = run.locked()
+    if lock is None:
+        raise click.UsageError(f"{run.folder} is not a run: `specc train SPEC -o {run.folder}` makes one")
+    arguments = [str(run.folder), "--seed", str(seed), "-n", str(count)]
+    if sampler is not None:
+        arguments += ["--sampler", sampler]
+    for name, value in settings.items():
+        arguments += [f"--{name}", str(value)]
+    if out.suffix == ".npz":
+        python(run.project / "sample.py", *arguments, "--out", str(out))
+        return
+    import numpy as np
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "samples.npz"
+        python(run.project / "sample.py", *arguments, "--out", str(file))
+        with np.load(file, allow_pickle=False) as found:
+            save(found["x"], out, *value_range(lock))
+
+
+def assignment(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise click.UsageError(f"--set takes NAME=VALUE, not `{text}`")
+    try:
+        return name, int(value)
+    except ValueError:
+        pass
+    try:
+        return name, float(value)
+    except ValueError:
+        raise click.UsageError(f"`{value}` is not a number") from None
+
+
+def value_range(metadata: dict[str, Any]) -> tuple[float, float]:
+    """The range of the data's space, for pictures."""
+    space = next(iter(metadata.get("spaces") or [{}]))
+    return space.get("low", -1.0), space.get("high", 1.0)
+
+
+def save(x: np.ndarray, out: Path, low: float = -1.0, high: float = 1.0) -> None:
+    """An NPZ with the key x, or a picture: a grid of images, or points of the plane."""
+    import numpy as np
+
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".npz":
+        part = out.with_name(f".{out.name}.part")
+        with part.open("wb") as file:
+            np.savez(file, x=x)
+        part.replace(out)
+        return
+    from specc.runtime import pictures
+
+    if x.ndim == 4 and x.shape[1] in (1, 3):
+        pictures.image_grid(x, out, low=low, high=high)
+    elif x.ndim == 2 and x.shape[1] == 2:
+        pictures.scatter(x, out)
+    else:
+        raise Failure(f"there is no picture of samples of shape {x.shape[1:]}", "write a .npz instead")
