@@ -1,8 +1,8 @@
 """specc, a compiler for generative models.
 
-    program = specc.load("ddpm.spec")          # the model, type-checked; SpecErrors says what is wrong
-    found = specc.check("ddpm.spec")           # what is wrong, as data
-    specc.compile("ddpm.spec", "pytorch", "out")
+program = specc.load("ddpm.spec")          # the model, type-checked; SpecErrors says what is wrong
+found = specc.check("ddpm.spec")           # what is wrong, as data
+specc.compile("ddpm.spec", "pytorch", "out")
 """
 
 from __future__ import annotations

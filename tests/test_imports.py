@@ -16,7 +16,12 @@ BASE = {"specc.source", "specc.diagnostics"}
 MAY = {  # a room: the rooms that it may import; itself and BASE go without saying
     "specc.syntax": {"specc.grammars"},
     "specc.ir": set(),
-    "specc.sema": {"specc.syntax", "specc.ir", "specc.specs", "specc.reference"},  # it folds and proves with the oracle's numbers
+    "specc.sema": {
+        "specc.syntax",
+        "specc.ir",
+        "specc.specs",
+        "specc.reference",
+    },  # it folds and proves with the oracle's numbers
     "specc.passes": {"specc.ir"},
     "specc.reference": {"specc.ir", "specc.passes", "specc.runtime"},
     "specc.runtime": {"specc.ir", "specc.reference", "specc.passes", "specc.backends"},
@@ -33,7 +38,12 @@ MAY = {  # a room: the rooms that it may import; itself and BASE go without sayi
 def modules() -> dict[str, Path]:
     """Every module by its installed name."""
     found = {}
-    for top, name in (("specc", "specc"), ("backends", "specc.backends"), ("grammars", "specc.grammars"), ("specs", "specc.specs")):
+    for top, name in (
+        ("specc", "specc"),
+        ("backends", "specc.backends"),
+        ("grammars", "specc.grammars"),
+        ("specs", "specc.specs"),
+    ):
         for path in (ROOT / top).rglob("*.py"):
             parts = path.relative_to(ROOT / top).with_suffix("").parts
             parts = parts[:-1] if parts[-1] == "__init__" else parts

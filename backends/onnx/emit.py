@@ -47,6 +47,10 @@ Bound = str | Weight
 Spell = Callable[["Emitter", Node], "str | Weight | tuple[str, ...]"]
 
 
+Observe = Callable[["Emitter", Node, str, str, str], None]  # node, path of its weight, names of operand and result
+Trace = Callable[["Emitter", Node, list[str], tuple[str, ...]], None]  # node of a network's call, arguments, results
+
+
 class Layers(Protocol):
     """Writes linear maps and convolutions in another format: see `quantize`."""
 
@@ -98,9 +102,10 @@ class Emitter:
         self.noise: dict[str, tuple[str, int]] = {}  # explicit noise: input -> (name of "was it given", leading dimensions)
         self.calls: str | None = None  # network calls so far, when the number depends on the data
         self.layers: Layers | None = None
-        self.observe: Callable[[Emitter, Node, str, Weight], None] | None = None
-        self.trace: Callable[[Emitter, Node, list[str], tuple[str, ...]], None] | None = None
+        self.observe: Observe | None = None
+        self.trace: Trace | None = None
         self.uses = Uses(Block(params=(), nodes=(), results=()))
+        self.paths: set[str] = set()  # parameters that the entry reads
         self.skipped: set[int] = set()
         self.turned: dict[int, str] = {}  # see `arrays.transpose`
         self.domains: set[str] = set()  # of operators beside the standard ones

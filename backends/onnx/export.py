@@ -87,6 +87,31 @@ def write_entry(
     program: Program, entry: str, weights: Mapping[str, np.ndarray], path: Path, hooks: Hooks, largest: int = LARGEST
 ) -> ExportReport:
     """Emit one entry and write it."""
+    e = emit(program, entry, weights, hooks)
+    model = helper.make_model(
+        onnx.GraphProto(), opset_imports=_opsets(e), ir_version=IR_VERSION, producer_name="specc", producer_version="1"
+    )
+    model.ClearField("graph")
+    described = _metadata(program, program.entries[entry], e, hooks)
+    helper.set_model_props(model, {PREFIX + k: _text(v) for k, v in described.items()})
+    graph = e.root.graph
+    files = write(path, model, graph, largest=largest)
+    used = [p.tensor for p in e.placed.values()]
+    return ExportReport(
+        files=files,
+        entry=entry,
+        inputs=tuple(i.name for i in graph.inputs),
+        outputs=tuple(o.name for o in graph.outputs),
+        nodes=_count(graph),
+        weights=len(used),
+        weight_bytes=sum(t.size for t in used),
+        file_bytes=sum(f.stat().st_size for f in files),
+        unused=tuple(sorted(set(weights) - e.paths)),
+    )
+
+
+def emit(program: Program, entry: str, weights: Mapping[str, np.ndarray], hooks: Hooks) -> Emitter:
+    """The graph of an entry, in memory, with promises of its weights."""
     if program.level != "array":
         raise ValueError(f"the program {program.name} is at {program.level} level; run the pass `batch` before")
     where = program.entries[entry]
@@ -101,26 +126,9 @@ def write_entry(
     if where.calls is None:
         e.calls = e.const(np.int64(0))
     e.function(block)
-    outputs = _outputs(e, where, [e.name(v) for v in block.results], [v.type for v in block.results])
+    _outputs(e, [e.name(v) for v in block.results], [v.type for v in block.results])
     e.settle()
-    model = helper.make_model(
-        onnx.GraphProto(), opset_imports=_opsets(e), ir_version=IR_VERSION, producer_name="specc", producer_version="1"
-    )
-    model.ClearField("graph")
-    helper.set_model_props(model, {PREFIX + k: _text(v) for k, v in _metadata(program, where, e, hooks).items()})
-    files = write(path, model, e.root.graph, largest=largest)
-    used = [p.tensor for p in e.placed.values()]
-    return ExportReport(
-        files=files,
-        entry=entry,
-        inputs=tuple(i.name for i in e.root.graph.inputs),
-        outputs=outputs,
-        nodes=_count(e.root.graph),
-        weights=len(used),
-        weight_bytes=sum(t.size for t in used),
-        file_bytes=sum(f.stat().st_size for f in files),
-        unused=tuple(sorted(set(weights) - set(e.layouts))),
-    )
+    return e
 
 
 def _input(e: Emitter, wanted: Input) -> None:
@@ -140,19 +148,16 @@ def _batch(e: Emitter, entry: Entry) -> str:
     return e.op("Shape", first.name, start=0, end=1, hint="batch")
 
 
-def _outputs(e: Emitter, entry: Entry, names: list[str], types: list[Any]) -> tuple[str, ...]:
-    out = []
+def _outputs(e: Emitter, names: list[str], types: list[Any]) -> None:
     wanted = [(_public(i), n, t) for i, (n, t) in enumerate(zip(names, types, strict=True))]
     if e.calls is not None:
         wanted.append(("nfe", e.calls, INT))
     wanted += [(tap.key, tap.name, tap.type) for tap in e.root.taps]
+    inputs = {i.name for i in e.root.graph.inputs}
     for public, name, type in wanted:
-        if public in {i.name for i in e.root.graph.inputs}:
-            public = f"{public}_out"
+        public = f"{public}_out" if public in inputs else public
         e.root.graph.nodes.append(helper.make_node("Identity", [name], [public], name=f"n.out.{public}"))
         e.root.graph.outputs.append(info(public, type))
-        out.append(public)
-    return tuple(out)
 
 
 def _public(i: int) -> str:

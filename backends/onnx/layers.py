@@ -15,8 +15,9 @@ from specc.ir.types import DType, Shape
 
 
 def param(e: Emitter, node: Node) -> Weight:
-    path = node["path"]
-    return Weight(f"{e.bundle}.{path}" if e.bundle else path, tuple(node["shape"]))
+    path = f"{e.bundle}.{node['path']}" if e.bundle else node["path"]
+    e.paths.add(path)
+    return Weight(path, tuple(node["shape"]))
 
 
 def matmul(e: Emitter, node: Node) -> str:
@@ -25,27 +26,30 @@ def matmul(e: Emitter, node: Node) -> str:
 
 def linear(e: Emitter, node: Node) -> str:
     """x W' + b."""
-    x, weight = node.inputs[:2]
-    bound = e.env[weight.id]
+    x, bound = e.name(node.inputs[0]), e.env[node.inputs[1].id]
     bias = e.name(node.inputs[2]) if len(node.inputs) > 2 else None
     if isinstance(bound, Weight):
-        other = _other(e, node, bound, bias)
-        if other is not None:
-            return other
-        w = e.weight(bound, "T")
-    else:
-        w = e.op("Transpose", bound, perm=[1, 0])
-    if bias is not None and x.type.rank == 2:
-        return e.op("Gemm", e.name(x), w, bias)
-    out = e.op("MatMul", e.name(x), w)
+        return _layer(e, node, x, bound, bias) or _seen(e, node, x, bound, _linear(e, node, x, e.weight(bound, "T"), bias))
+    return _linear(e, node, x, e.op("Transpose", bound, perm=[1, 0]), bias)
+
+
+def _linear(e: Emitter, node: Node, x: str, weight: str, bias: str | None) -> str:
+    if bias is not None and node.inputs[0].type.rank == 2:
+        return e.op("Gemm", x, weight, bias)
+    out = e.op("MatMul", x, weight)
     return out if bias is None else e.op("Add", out, bias)
 
 
-def _other(e: Emitter, node: Node, weight: Weight, bias: str | None) -> str | None:
-    """Let calibration see the layer's input, and a quantiser write the layer."""
+def _layer(e: Emitter, node: Node, x: str, weight: Weight, bias: str | None) -> str | None:
+    """Let a quantiser write the layer."""
+    return e.layers.layer(e, node, x, weight, bias) if e.layers is not None else None
+
+
+def _seen(e: Emitter, node: Node, x: str, weight: Weight, out: str) -> str:
+    """Let calibration see the layer's operand and result."""
     if e.observe is not None:
-        e.observe(e, node, e.name(node.inputs[0]), weight)
-    return e.layers.layer(e, node, e.name(node.inputs[0]), weight, bias) if e.layers is not None else None
+        e.observe(e, node, weight.path, x, out)
+    return out
 
 
 def conv(e: Emitter, node: Node) -> str:
@@ -60,18 +64,18 @@ def _convolution(e: Emitter, node: Node, kind: str) -> str:
     """x ([B,] c, *s); without a batch one is made of a single example."""
     x, weight = node.inputs[:2]
     single = x.type.rank == weight.type.rank - 1
+    inner = e.op("Unsqueeze", e.name(x), e.ints(0)) if single else e.name(x)
     bias = [e.name(v) for v in node.inputs[2:]]
     bound = e.env[weight.id]
-    if isinstance(bound, Weight) and not single:
-        other = _other(e, node, bound, bias[0] if bias else None)
-        if other is not None:
-            return other
-    w = e.weight(bound, local=True) if isinstance(bound, Weight) else bound
-    for v in node.inputs[2:]:
-        if isinstance(b := e.env[v.id], Weight):
-            e.use(b.path, local=True)
-    inner = e.op("Unsqueeze", e.name(x), e.ints(0)) if single else e.name(x)
-    out = e.op(kind, inner, w, *bias, **window(node))
+    out = _layer(e, node, inner, bound, bias[0] if bias else None) if isinstance(bound, Weight) else None
+    if out is None:
+        w = e.weight(bound, local=True) if isinstance(bound, Weight) else bound
+        for v in node.inputs[2:]:
+            if isinstance(b := e.env[v.id], Weight):
+                e.use(b.path, local=True)
+        out = e.op(kind, inner, w, *bias, **window(node))
+        if isinstance(bound, Weight):
+            _seen(e, node, inner, bound, out)
     return e.op("Squeeze", out, e.ints(0)) if single else out
 
 

@@ -161,9 +161,7 @@ class Kinds:
                 number = None
             if isinstance(number, (int, float)):
                 return Kind(True, number, False, whole)
-        elif node.op in SAFE:
-            return Kind(True, None, indexed, whole)
-        elif node.op in (Op.DIV, Op.FLOORDIV, Op.MOD) and numbers[1] != 0 and not kinds[1].indexed:
+        elif node.op in SAFE or (node.op in (Op.DIV, Op.FLOORDIV, Op.MOD) and numbers[1] != 0 and not kinds[1].indexed):
             return Kind(True, None, indexed, whole)
         elif node.op is Op.POW and _tame(numbers[0], numbers[1]):
             return Kind(True, None, indexed, whole and numbers[1] is not None)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from specc.backends.pytorch.kinds import Kinds
 from specc.backends.pytorch.names import candidates, legal
+
 from specc.ir.ops import OPS, Op
 from specc.ir.program import Block, Node, Value, walk
 from specc.ir.types import BATCH

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from specc.backends.pytorch.expressions import Piece, call, tuple_of
+
 from specc.ir.types import BATCH, Dim, Shape
 
 Text = str

@@ -12,6 +12,7 @@ from typing import Any
 
 from specc.backends.pytorch import layers, shapes
 from specc.backends.pytorch.expressions import Level, Piece, call, compare, infix, literal, negated, power, tuple_of
+
 from specc.ir.ops import Op
 from specc.ir.program import Node
 from specc.ir.types import BATCH, DType

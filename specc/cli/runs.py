@@ -1,9 +1,9 @@
 """A run: the folder that `specc train` fills, and that sampling, exporting and evaluating read.
 
-    RUN/spec.spec          the spec as it was trained, letter by letter
-    RUN/spec.lock.json     the resolved spec, its hash and the versions, from the generated project
-    RUN/project/           the generated project
-    RUN/...                what its train.py writes: checkpoints, logs, pictures
+RUN/spec.spec          the spec as it was trained, letter by letter
+RUN/spec.lock.json     the resolved spec, its hash and the versions, from the generated project
+RUN/project/           the generated project
+RUN/...                what its train.py writes: checkpoints, logs, pictures
 """
 
 from __future__ import annotations

@@ -19,7 +19,9 @@ from specc.cli.runs import Run, python
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of the run.")
 @click.option("--model", help="One of several models in SPEC.")
 @click.argument("more", nargs=-1, type=click.UNPROCESSED)
-def command(spec: Path, out: Path, steps: int | None, seed: int, resume: bool, model: str | None, more: tuple[str, ...]) -> None:
+def command(
+    spec: Path, out: Path, steps: int | None, seed: int, resume: bool, model: str | None, more: tuple[str, ...]
+) -> None:
     """Compile SPEC into a run and train it. What follows `--` goes to train.py as it stands: -- --device cuda --compile."""
     found = checked(spec, model)
     program = one(found, spec)

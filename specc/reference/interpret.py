@@ -14,6 +14,7 @@ import numpy as np
 from specc.ir.ops import Op
 from specc.ir.program import Entry, Function, Program, Value, walk
 from specc.ir.types import EXAMPLE, Type
+from specc.passes.expand_grad import expand_grad
 from specc.reference.machine import Array, Cell, Draws, Machine, Step
 from specc.reference.ops import as_kind
 
@@ -41,7 +42,7 @@ def run(
     Draws without a key come from `draws(op, place, shape with B, loop indices)` or else from `rng`.
     """
     if any(node.op is Op.GRAD for f in program.functions.values() for node in walk(f.block)):
-        program = _without_gradients(program)
+        program = expand_grad(program)
     where = program.entries[entry]
     function = program.functions[where.function]
     kind = DTYPES[dtype]
@@ -83,12 +84,6 @@ def evaluate(
     with np.errstate(all="ignore"):
         results = machine.apply(function, "", cells)
     return tuple(machine.stacked(cell) if grids else cell.array for cell in results)
-
-
-def _without_gradients(program: Program) -> Program:
-    from specc.passes.expand_grad import expand_grad  # the pass knows derivatives; most programs need none
-
-    return expand_grad(program)
 
 
 def _input(entry: Entry, i: int, inputs: Mapping[str, Any], type: Type, kind: Any) -> Array:

@@ -166,6 +166,9 @@ class Machine:
         results = results if isinstance(results, tuple) else (results,)
         return [Cell(r, EXAMPLE in v.type.axes) for r, v in zip(results, node.outputs, strict=True)]
 
+    def grad(self, function: Function, node: Node, bundle: str, env: Env) -> Sequence[Cell]:
+        raise ValueError("a gradient must be written out first, by the pass expand_grad")
+
     # Draws
 
     def draw(self, function: Function, node: Node, bundle: str, env: Env) -> Sequence[Cell]:
@@ -307,4 +310,5 @@ CONTROL: dict[Op, Handler] = {
     Op.CALL: Machine.call,
     Op.REPEAT: Machine.repeat,
     Op.EXTERN: Machine.extern,
+    Op.GRAD: Machine.grad,
 } | dict.fromkeys(_BATCH, Machine.batch_operation)

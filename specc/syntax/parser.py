@@ -41,7 +41,7 @@ def parse(source: Source) -> tuple[tree.File, tuple[Diagnostic, ...]]:
             gc.enable()
     file = tree.File(span=Span(source, 0, len(source.text)), items=tuple(items))
     every = {(d.code, d.span.start, d.message): d for d in (*found, *machine.builder.found)}
-    return file, tuple(sorted(every.values(), key=lambda d: d.span.start))
+    return file, tuple(sorted(every.values(), key=lambda d: d.span.start)[:MAX_ERRORS])
 
 
 def read(path: Path | str) -> tuple[Source | None, tuple[Diagnostic, ...]]:

@@ -140,7 +140,7 @@ def _odd_character(span: Span, found: list[Diagnostic]) -> tuple[str, str]:
     if last and not instead and last.code == "E0104" and last.span.stop == span.start and not last.help:
         found[-1] = Diagnostic(code="E0104", message="these characters mean nothing here", span=last.span.to(span))
         return "", ""
-    if folded.isascii():
+    if folded.isascii() and folded != character:
         instead = folded
     shown = f"`{character}`" if character.isprintable() else f"the character U+{ord(character):04X}"
     help_ = f"write `{instead}`" if instead else ""

@@ -104,9 +104,7 @@ def test_a_mark_over_several_lines_stays_on_the_first() -> None:
 
 def test_the_end_of_a_file_and_a_file_without_text() -> None:
     source = Source("a.spec", "model m {")
-    assert "   |          ^ here" in render(
-        Diagnostic(code="E0102", message="open", span=Span(source, 9, 9), caption="here")
-    )
+    assert "   |          ^ here" in render(Diagnostic(code="E0102", message="open", span=Span(source, 9, 9), caption="here"))
     nothing = Source("gone.spec", "")
     assert render(Diagnostic(code="E0151", message="no file", span=Span(nothing, 0, 0))) == lines("""
         error[E0151]: no file

@@ -1,0 +1,159 @@
+"""What happens inside a float sampler: ranges of activations, and the network's calls, along its own trajectory.
+
+A copy of the sampler is exported whose layers give a sample of their values, and whose network calls give their arguments
+and results, as further outputs; inside a loop ONNX stacks them, one row a round.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from specc.backends.onnx.emit import Emitter
+from specc.backends.onnx.export import Hooks, emit, write_entry
+from specc.ir.ops import Op
+from specc.ir.program import Entry, Input, Node, Program
+from specc.ir.types import FLOAT
+from specc.runtime.ort import load
+
+KEPT = 1024  # values that a layer shows of one tensor; its ends are shown beside them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What to calibrate on: seeds `seed`, `seed + 1`, ... and the inputs of the sampler."""
+
+    examples: int = 64
+    seed: int = 0
+    conditions: Mapping[str, Any] | None = None
+    arguments: Mapping[str, Any] | None = None
+    batch: int = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """A place that calls a network, with the arguments and results of its calls, one row a call."""
+
+    bundle: str
+    arguments: tuple[np.ndarray, ...]
+    results: tuple[np.ndarray, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Observed:
+    """`values[path]["x" or "y"]` are values of a layer's operand and result; `ends` their least and largest."""
+
+    values: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)
+    ends: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+    sites: list[Site] = field(default_factory=list)
+    feeds: dict[str, np.ndarray] = field(default_factory=dict)
+    samples: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    shared: set[str] = field(default_factory=set)  # weights that several graphs of the file use
+
+    def interval(self, path: str, which: str, percentile: float | None) -> tuple[float, float]:
+        """The range of a tensor's values: its ends, or without the tails beyond a percentile."""
+        low, high = self.ends[path, which]
+        if percentile is None:
+            return low, high
+        values = np.concatenate(self.values[path, which])
+        tail = (100 - percentile) / 2
+        return float(np.percentile(values, tail)), float(np.percentile(values, 100 - tail))
+
+
+@dataclass(slots=True)
+class _Taps:
+    """Hooks of the export: what to show, and under which output names it comes back."""
+
+    paths: set[str]
+    layers: dict[str, tuple[str, str]] = field(default_factory=dict)
+    calls: list[tuple[str, list[str], list[str]]] = field(default_factory=list)
+
+    def observe(self, e: Emitter, node: Node, path: str, x: str, y: str) -> None:
+        if path in self.paths:
+            self.show(e, path, "x", x)
+            if node.op is Op.CONV:
+                self.show(e, path, "y", y)
+
+    def show(self, e: Emitter, path: str, which: str, name: str) -> None:
+        """The least and largest value, and KEPT values at even distances."""
+        flat = e.op("Reshape", name, e.ints(-1))
+        count = e.op("Size", flat)
+        places = e.op("Div", e.op("Mul", e.const(np.arange(KEPT, dtype=np.int64)), count), e.const(np.int64(KEPT)))
+        ends = (e.op(kind, flat, keepdims=1) for kind in ("ReduceMin", "ReduceMax"))
+        shown = e.op("Concat", *ends, e.op("Gather", flat, places), axis=0)
+        key = f"tap.layer.{len(self.layers)}"
+        self.layers[key] = (path, which)
+        e.tap(key, shown, FLOAT.shaped((KEPT + 2,)))
+
+    def trace(self, e: Emitter, node: Node, args: list[str], results: tuple[str, ...]) -> None:
+        block = e.program.functions[node["function"]].block
+        at, names = len(self.calls), ([], [])
+        for kind, values, wanted, found in (("arg", block.params, args, names[0]), ("out", block.results, results, names[1])):
+            for i, (value, name) in enumerate(zip(values, wanted, strict=True)):
+                key = f"tap.call.{at}.{kind}{i}"
+                found.append(key)
+                e.tap(key, name, value.type)
+        self.calls.append((node["bundle"], *names))
+
+
+def run(program: Program, entry: str, weights: Mapping[str, np.ndarray], paths: set[str], wanted: Calibration) -> Observed:
+    """Sample with the float network and look inside; network calls are kept of the first batch."""
+    taps = _Taps(paths)
+    seen = Observed(shared=shared(program, entry, weights))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "calibrate.onnx"
+        write_entry(program, entry, weights, file, Hooks(observe=taps.observe, trace=taps.trace))
+        model = load(file)
+        for start in range(0, wanted.examples, wanted.batch):
+            stop = min(start + wanted.batch, wanted.examples)
+            seeds = np.arange(wanted.seed + start, wanted.seed + stop, dtype=np.int64)
+            rows = slice(start, stop)
+            here = {k: v[rows] if np.shape(v)[:1] == (wanted.examples,) else v for k, v in (wanted.conditions or {}).items()}
+            feeds = model.feeds(seeds, here, wanted.arguments)
+            out = model.run(feeds)
+            _collect(seen, taps, out)
+            if not start:
+                seen.feeds, seen.samples = feeds, out["x"]
+                seen.sites = [_site(program, call, out) for call in taps.calls]
+    return seen
+
+
+def _collect(seen: Observed, taps: _Taps, out: Mapping[str, np.ndarray]) -> None:
+    for key, place in taps.layers.items():
+        rows = out[key].reshape(-1, KEPT + 2)
+        rows = rows[~np.isnan(rows[:, 0])]  # branches that were not taken
+        if len(rows):
+            low, high = seen.ends.get(place, (np.inf, -np.inf))
+            seen.ends[place] = (min(low, float(rows[:, 0].min())), max(high, float(rows[:, 1].max())))
+            seen.values.setdefault(place, []).append(rows[:, 2:].ravel())
+
+
+def _site(program: Program, call: tuple[str, list[str], list[str]], out: Mapping[str, np.ndarray]) -> Site:
+    bundle, args, results = call
+    block = program.functions[program.networks[bundle]].block
+
+    def rows(keys: list[str], values: Any) -> tuple[np.ndarray, ...]:
+        arrays = (out[k] for k in keys)
+        return tuple(a.reshape(-1, *a.shape[a.ndim - v.type.rank :]) for a, v in zip(arrays, values, strict=True))
+
+    return Site(bundle=bundle, arguments=rows(args, block.params), results=rows(results, block.results))
+
+
+def shared(program: Program, entry: str, weights: Mapping[str, np.ndarray]) -> set[str]:
+    """Weights that more than one graph of the entry's file uses."""
+    placed = emit(program, entry, weights, Hooks()).placed
+    return {path for path, p in placed.items() if len({id(s) for s in p.scopes}) > 1}
+
+
+def network_entry(program: Program, bundle: str) -> tuple[Program, str]:
+    """The program with an entry that is one call of a network."""
+    function = program.functions[program.networks[bundle]]
+    name = f"{bundle}.call"
+    inputs = tuple(Input(name=f"arg{i}", role="data", type=v.type) for i, v in enumerate(function.block.params))
+    entry = Entry(name=name, role="query", function=function.name, inputs=inputs, calls=0)
+    return replace(program, entries={**program.entries, name: entry}), name

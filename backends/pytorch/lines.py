@@ -1,0 +1,73 @@
+"""Layout of lines: what does not fit goes on between brackets, as the formatter would put it."""
+
+from __future__ import annotations
+
+INDENT = "    "
+OPEN, CLOSE = "([{", ")]}"
+
+
+def fit(line: str, room: int) -> list[str]:
+    """A line of code without indentation, broken at its last bracket if it has more characters than there is room for."""
+    if len(line) <= room:
+        return [line]
+    code, _, comment = line.partition("  # ")
+    if len(code) <= room and comment:
+        return [code]
+    split = _last_bracket(code)
+    if split is None:
+        return [code]
+    start, stop = split
+    head, inner, tail = code[: start + 1], code[start + 1 : stop], code[stop:]
+    if len(INDENT) + len(inner) <= room and not inner.endswith(","):
+        return [head, INDENT + inner, tail]
+    items = _items(inner)
+    lines = [part for item in items for part in _closed(fit(f"{item},", room - len(INDENT)))]
+    return [head, *(INDENT + part for part in lines), tail]
+
+
+def _closed(lines: list[str]) -> list[str]:
+    return lines
+
+
+def exploded(head: str, items: list[str], tail: str, room: int) -> list[str]:
+    """head items tail: on one line, with the items on a line of their own, or one line an item."""
+    flat = f"{head}{', '.join(items)}{tail}"
+    if len(flat) <= room:
+        return [flat]
+    inner = ", ".join(items)
+    if len(INDENT) + len(inner) <= room:
+        return [head, INDENT + inner, tail]
+    return [head, *(f"{INDENT}{item}," for item in items), tail]
+
+
+def _last_bracket(code: str) -> tuple[int, int] | None:
+    """The bracket that closes at the end of a line, and where it opens."""
+    end = len(code) - 1
+    while end >= 0 and code[end] not in CLOSE:
+        end -= 1
+    if end < 0 or code[end + 1 :].strip(":,") != "":
+        return None
+    depth = 0
+    for i in range(end, -1, -1):
+        depth += (code[i] in CLOSE) - (code[i] in OPEN)
+        if depth == 0:
+            return (i, end) if code[i + 1 : end].strip() else None
+    return None
+
+
+def _items(inner: str) -> list[str]:
+    """The parts of a list between its outer commas."""
+    out, depth, start, quote = [], 0, 0, ""
+    for i, c in enumerate(inner):
+        if quote:
+            quote = "" if c == quote and inner[i - 1] != "\\" else quote
+        elif c in "\"'":
+            quote = c
+        elif c in OPEN:
+            depth += 1
+        elif c in CLOSE:
+            depth -= 1
+        elif c == "," and depth == 0:
+            out.append(inner[start:i].strip())
+            start = i + 1
+    return [*out, inner[start:].strip()] if inner[start:].strip() else out

@@ -1,0 +1,420 @@
+"""Prints the block of one function as lines of Python: the one printer of expressions and statements.
+
+What differs by place (how a parameter or a network is reached, whether gradients are on) is in a `Manner`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from specc.backends.pytorch.expressions import Level, Piece, call, number
+from specc.backends.pytorch.kinds import FILLS, Kind, Kinds
+from specc.backends.pytorch.lines import INDENT, fit
+from specc.backends.pytorch.plan import Plan, Statement, batched
+from specc.backends.pytorch.spelling import TORCH, Site
+from specc.backends.pytorch.suggest import suggest
+
+from specc.ir.ops import Op
+from specc.ir.program import Block, Node, Value
+from specc.ir.types import DType, Shape, Type
+
+LONGEST = 108  # of an expression, before a part of it gets a line and a name of its own
+SHAPED = {Op.RESHAPE, Op.TRANSPOSE, Op.EXPAND, Op.SPREAD}
+
+
+class Functions(Protocol):
+    """What the printer asks about the functions around it."""
+
+    def name_of(self, function: str) -> str: ...
+
+    def call_kind(self, node: Node, kinds: list[Kind]) -> list[Kind] | None: ...
+
+
+@dataclass(slots=True)
+class Manner:
+    """How things are written where a function stands.
+
+    gradients: "on" (an objective), "off" (a sampler, under no_grad), "either" (called from both).
+    generator: the name of the generator that draws use, in a function that runs ahead of training.
+    """
+
+    functions: Functions
+    taken: frozenset[str] = frozenset()
+    gradients: str = "either"
+    generator: str | None = None
+    network: Callable[[str, str], str] = lambda bundle, function: bundle  # a bundle and a function over it, as called
+    param: Callable[[Node], str] = lambda node: node["path"]
+    layer: Callable[[Node], str | None] = lambda node: None  # the module that does a node's work
+    extern: Callable[[str], str] = lambda name: name
+
+
+@dataclass(slots=True)
+class Printed:
+    """Lines of a body without indentation, and the names of its parameters."""
+
+    lines: list[str]
+    params: list[str]
+    kinds: Kinds
+    results: list[Kind] = field(default_factory=list)
+
+
+def print_block(
+    block: Block,
+    manner: Manner,
+    params: list[Kind] | None = None,
+    indent: int = 4,
+    finish: Callable[[list[Piece]], str] | None = None,
+) -> Printed:
+    """The statements of a block, the last of them its return. finish: what to write after `return`, from the results."""
+    starts = params or [Kind(False)] * len(block.params)
+    kinds = Kinds(manner.functions.call_kind).run(block, starts)
+    forced: set[int] = set()
+    while True:
+        plan = Plan(
+            block, kinds, suggest, manner.taken, forced, base=batched(block.params) or next(iter(block.params), None)
+        ).make()
+        printer = _Printer(plan, manner, indent, finish)
+        lines = printer.run()
+        if not printer.too_long - forced:
+            break
+        forced |= printer.too_long
+    return Printed(lines, [plan.names[v.id] for v in block.params], kinds, [kinds[v] for v in block.results])
+
+
+class _Printer:
+    def __init__(self, plan: Plan, manner: Manner, indent: int, finish: Callable[[list[Piece]], str] | None) -> None:
+        self.plan, self.manner, self.kinds, self.indent = plan, manner, plan.kinds, indent
+        self.finish = finish or (lambda pieces: ", ".join(p.text for p in pieces))
+        self.out: list[str] = []
+        self.depth = 0
+        self.too_long: set[int] = set()
+        self.nested: list[tuple[int, Value]] = []  # texts that went into the statement at hand
+        self.shaped = False
+
+    def run(self) -> list[str]:
+        self.statements(self.plan.body)
+        self.begin()
+        results = [self.tensor(v) if v.type.rank or not self.kinds[v].host else self.piece(v) for v in self.plan.block.results]
+        self.line(f"return {self.finish(results)}")
+        return self.out
+
+    # Lines
+
+    def begin(self) -> None:
+        self.nested, self.shaped = [], False
+
+    def line(self, text: str, shape: Shape | None = None) -> None:
+        """A line of code; where it is too long, a part of it is marked to get a line of its own."""
+        width = len(text) + len(INDENT) * self.depth + self.indent
+        if width > LONGEST + 12 or len(text) > LONGEST:
+            parts = sorted(((n, v) for n, v in self.nested if 14 <= n <= 0.75 * len(text)), key=lambda p: -p[0])
+            chosen = next((v for _, v in parts if v.id not in self.plan.forced), None)
+            if chosen is not None:
+                self.too_long.add(chosen.id)
+        comment = f"  # ({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})" if shape is not None else ""
+        if width + len(comment) > 116:
+            comment = ""
+        room = 128 - self.indent - len(INDENT) * self.depth
+        self.out += [INDENT * self.depth + part for part in fit(text + comment, room)]
+
+    def let(self, target: str, value: Piece, type: Type | None = None) -> None:
+        if target != value.text:
+            shape = type.shape if type is not None and self.shaped and type.shape else None
+            self.line(f"{target} = {value.text}", shape)
+
+    # Expressions
+
+    def piece(self, value: Value) -> Piece:
+        if value.id in self.plan.names:
+            return Piece(self.plan.names[value.id], type=value.type, host=self.kinds[value].host)
+        node = self.plan.node_of[value.id]
+        made = self.expression(node)
+        if not self.plan.trivial(value):
+            self.nested.append((len(made.text), value))
+        return made
+
+    def tensor(self, value: Value) -> Piece:
+        """The value as a tensor, whatever it is."""
+        piece = self.piece(value)
+        return _lifted(piece, value.type) if piece.host else piece
+
+    def expression(self, node: Node) -> Piece:
+        """What a node computes. Its result is a tensor or a number, as `kinds` says."""
+        value = node.outputs[0]
+        host = self.kinds[value].host
+        if node.op is Op.CONST and host:
+            return number(node["value"] if value.type.dtype is not DType.BOOL else bool(node["value"]), value.type)
+        made = self.spelled(node)
+        text, level = made if isinstance(made, tuple) else (made, Level.ATOM)
+        self.shaped |= node.op in SHAPED
+        if value.id in self.kinds.lifted:
+            return _lifted(Piece(text, level, value.type, host=True), value.type)
+        return Piece(text, level, value.type, host)
+
+    def spelled(self, node: Node) -> str | tuple[str, Level]:
+        match node.op:
+            case Op.PARAM:
+                return self.manner.param(node)
+            case Op.CALL:
+                return self.called(node)
+            case Op.GRAD:
+                return self.gradient(node)
+            case Op.EXTERN:
+                options = dict(node.get("options") or ())
+                shown = {k: repr(v) if not isinstance(v, str) else _quoted(v) for k, v in options.items()}
+                return call(self.manner.extern(node["name"]), *(self.tensor(v).text for v in node.inputs), **shown)
+            case _:
+                module = self.manner.layer(node)
+                if module is not None:
+                    place = 1 if node.op is Op.TAKE else 0
+                    return call(module, self.tensor(node.inputs[place]).text)
+                return TORCH[node.op](self.site(node), *self.operands(node))
+
+    def operands(self, node: Node) -> list[Piece]:
+        pieces = [self.piece(v) for v in node.inputs]
+        hosts = [p.host for p in pieces]
+        result_host = self.kinds[node.outputs[0]].host or node.outputs[0].id in self.kinds.lifted
+        if node.op in FILLS and node.op is not Op.EXPAND:
+            return pieces
+        if node.op in (Op.NORMAL, Op.UNIFORM):
+            return pieces
+        if node.op is Op.TAKE:
+            return [self.tensor(node.inputs[0]), pieces[1]]
+        if pieces and all(hosts) and not result_host:  # what numbers cannot do: at least one of them becomes a tensor
+            chosen = next((i for i, v in enumerate(node.inputs) if self.kinds[v].number is None), 0)
+            pieces[chosen] = _lifted(pieces[chosen], node.inputs[chosen].type)
+        elif node.op not in TORCH or not _takes_numbers(node.op):
+            pieces = [_lifted(p, p.type) if p.host else p for p in pieces] if not result_host else pieces
+        return [self.exact(p, pieces, node) for p in pieces]
+
+    def exact(self, piece: Piece, pieces: list[Piece], node: Node) -> Piece:
+        """2 beside a tensor of integers is 2.0 where the result is a float."""
+        whole = piece.literal is not None and piece.type.dtype is DType.FLOAT and piece.text.lstrip("-").isdigit()
+        ints = any(not p.host and p.type.dtype is DType.INT for p in pieces)
+        if whole and ints and node.outputs[0].type.dtype is DType.FLOAT and node.op is not Op.DIV:
+            return Piece(f"{piece.text}.0", piece.level, piece.type, True, piece.literal)
+        return piece
+
+    def site(self, node: Node) -> Site:
+        like = batched(node.inputs)
+        base = self.plan.base
+        batch = call("len", self.piece(like).text) if like is not None else self.sizes()
+        source = like if like is not None and node.op is not Op.RESHAPE else base
+        device = None
+        if source is not None and self.manner.generator is None and not self.kinds[source].host:
+            device = f"{self.piece(source).atom}.device" if node.op in _ON_DEVICE else None
+        return Site(node, batch, device, self.manner.generator)
+
+    def sizes(self) -> str:
+        base = self.plan.base
+        return "1" if base is None or base.id not in self.plan.names else call("len", self.plan.names[base.id])
+
+    def called(self, node: Node) -> str:
+        bundle = node.get("bundle")
+        if bundle is None:
+            taken = self.manner.functions.call_kind(node, [self.kinds[v] for v in node.inputs])
+            args = [self.piece(v) if taken is not None else self.tensor(v) for v in node.inputs]
+            return call(self.manner.functions.name_of(node["function"]), *(a.text for a in args))
+        name = self.manner.network(bundle, node["function"])
+        lanes = node.get("lanes", 1)
+        each = len(node.inputs) // lanes
+        if lanes == 1:
+            return call(name, *(self.tensor(v).text for v in node.inputs))
+        columns = [[self.tensor(v).text for v in node.inputs[k::each]] for k in range(each)]
+        return call(name, *(f"torch.cat([{', '.join(c)}])" for c in columns))
+
+    def gradient(self, node: Node) -> str:
+        e, *wrt = (self.piece(v) for v in node.inputs)
+        of = e.text if not node.inputs[0].type.rank else f"{e.atom}.sum()"
+        text = wrt[0].text if len(wrt) == 1 else f"[{', '.join(p.text for p in wrt)}]"
+        again = "True" if self.manner.gradients != "off" or self.depth_of_gradients > 1 else None
+        return call("torch.autograd.grad", of, text, create_graph=again)
+
+    depth_of_gradients = 0
+
+    # Statements
+
+    def statements(self, body: Iterable[Statement]) -> None:
+        for s in body:
+            self.begin()
+            getattr(self, f"_{s.kind}")(s)
+
+    def _let(self, s: Statement) -> None:
+        node = s.node
+        names = [self.plan.names[v.id] for v in s.outputs]
+        lanes = node.get("lanes", 1) if node.op is Op.CALL else 1
+        if lanes > 1:
+            self._lanes(s, names, lanes)
+        elif len(names) == 1:
+            self.let(names[0], self.expression(node), node.outputs[0].type)
+        else:
+            self.line(f"{', '.join(names)} = {self.expression(node).text}")
+
+    def _lanes(self, s: Statement, names: list[str], lanes: int) -> None:
+        """One call for several lists of arguments; results come apart again."""
+        text, each = self.called(s.node), len(names) // lanes
+        if each == 1:
+            self.line(f"{', '.join(names)} = {text}.chunk({lanes})")
+            return
+        parts = [f"parts_{k + 1}" for k in range(each)]
+        self.line(f"{', '.join(parts)} = {text}")
+        for k, part in enumerate(parts):
+            self.line(f"{', '.join(names[k::each])} = {part}.chunk({lanes})")
+
+    def _chunk(self, s: Statement) -> None:
+        names = ", ".join(self.plan.names[v.id] for v in s.outputs)
+        x = self.tensor(s.node.inputs[0])
+        axis, rank = s.node["axis"] % x.type.rank, x.type.rank
+        sizes = [int(v.type.shape[axis]) for v in s.outputs]
+        dim = "-1" if axis == rank - 1 else str(axis)
+        if len(set(sizes)) == 1:
+            self.line(f"{names} = {call(f'{x.atom}.chunk', str(len(sizes)), dim=dim)}")
+        else:
+            self.line(f"{names} = {call(f'{x.atom}.split', str(sizes), dim=dim)}")
+
+    def _grad(self, s: Statement) -> None:
+        for value in s.node.inputs[1:]:
+            name = self.piece(value).text
+            self.line(f"{name}.requires_grad_()")
+        scoped = self.manner.gradients != "on" and not self.depth_of_gradients
+        self.depth_of_gradients += 1
+        if scoped:
+            self.line("with torch.enable_grad():")
+            self.depth += 1
+        self.statements(s.bodies[0])
+        self.begin()
+        names = [self.plan.names[v.id] for v in s.outputs]
+        text = self.gradient(s.node)
+        self.line(f"{names[0]} = {text}[0]" if len(names) == 1 else f"{', '.join(names)} = {text}")
+        self.depth_of_gradients -= 1
+        self.depth -= scoped
+
+    def _start(self, s: Statement, values: tuple[Value, ...]) -> None:
+        """Loop variables that are not in place already."""
+        pieces = [self.piece(v) if self.kinds[o].host else self.tensor(v) for v, o in zip(values, s.outputs, strict=True)]
+        self.moves(s.carried, [p.text for p in pieces])
+
+    def moves(self, targets: list[str], texts: list[str]) -> None:
+        pairs = [(t, x) for t, x in zip(targets, texts, strict=True) if t != x]
+        clash = any(_mentions(x, t) for i, (t, _) in enumerate(pairs) for _, x in pairs[i + 1 :])
+        if clash:
+            self.line(f"{', '.join(t for t, _ in pairs)} = {', '.join(x for _, x in pairs)}")
+        else:
+            for target, text in pairs:
+                self.line(f"{target} = {text}")
+
+    def _end(self, s: Statement) -> None:
+        """New values into the loop's variables, where the body has not put them there."""
+        self.begin()
+        left = [k for k, done in enumerate(s.in_place) if not done]
+        results = [s.node.regions[-1].results[k] for k in left]
+        pieces = [
+            self.piece(v) if self.kinds[s.outputs[k]].host else self.tensor(v) for k, v in zip(left, results, strict=True)
+        ]
+        self.moves([s.carried[k] for k in left], [p.text for p in pieces])
+
+    def inside(self, body: Callable[[], None]) -> None:
+        self.depth += 1
+        before = len(self.out)
+        body()
+        if len(self.out) == before:
+            self.line("pass")
+        self.depth -= 1
+
+    def _for(self, s: Statement) -> None:
+        self._start(s, s.node.inputs[1:])
+        index = self.plan.names[s.node.regions[0].params[0].id]
+        count = self.piece(s.node.inputs[0])
+        self.line(f"for {index} in range({count.text if count.host else f'int({count.text})'}):")
+
+        def body() -> None:
+            self.statements(s.bodies[0])
+            self._end(s)
+
+        self.inside(body)
+
+    def _while(self, s: Statement) -> None:
+        self._start(s, s.node.inputs)
+        self.line(f"for _ in range({s.node['limit']}):")
+
+        def body() -> None:
+            self.statements(s.bodies[0])
+            self.begin()
+            self.line(f"if {self.stop(s.node.regions[0].results[0])}:")
+            self.inside(lambda: self.line("break"))
+            self.statements(s.bodies[1])
+            self._end(s)
+
+        self.inside(body)
+
+    def stop(self, test: Value) -> str:
+        """The opposite of a test: `not going.any()`."""
+        node = self.plan.node_of.get(test.id)
+        if test.id not in self.plan.names and node is not None and node.op is Op.NOT:
+            return self.piece(node.inputs[0]).text
+        if test.id not in self.plan.names and node is not None and node.op is Op.CAST:
+            reached = self.plan.node_of.get(node.inputs[0].id)
+            if reached is not None and reached.op is Op.AMAX and node.inputs[0].id not in self.plan.names:
+                counted = self.plan.node_of.get(reached.inputs[0].id)
+                if counted is not None and counted.op is Op.CAST and reached.inputs[0].id not in self.plan.names:
+                    return f"not {self.piece(counted.inputs[0]).atom}.any()"
+        return f"not {self.piece(test).at(Level.NOT)}"
+
+    def _if(self, s: Statement) -> None:
+        self.line(f"if {self.piece(s.node.inputs[0]).text}:")
+        names = [self.plan.names[v.id] for v in s.outputs]
+        for k, region in enumerate(s.node.regions):
+            if k:
+                self.line("else:")
+
+            def body(k: int = k, region: Block = region) -> None:
+                self.statements(s.bodies[k])
+                self.begin()
+                pieces = [
+                    self.piece(v) if self.kinds[o].host else self.tensor(v)
+                    for v, o in zip(region.results, s.outputs, strict=True)
+                ]
+                self.moves(names, [p.text for p in pieces])
+
+            self.inside(body)
+
+    def _repeat(self, s: Statement) -> None:
+        node = s.node
+        names = [self.plan.names[v.id] for v in s.outputs]
+        args = [self.tensor(v).text for v in node.inputs]
+        blocks = self.manner.network(node["bundle"], node["function"])
+        item = self.manner.network(f"{node['bundle']}.*", node["function"])
+        variable = item.split(".")[0]
+        carried = node["carried"]
+        self.moves(names, args[:carried])
+        self.line(f"for {variable} in {blocks}:")
+        self.inside(lambda: self.line(f"{', '.join(names)} = {call(item, *names, *args[carried:])}"))
+
+
+_ON_DEVICE = {Op.IOTA, Op.CONST, Op.NORMAL, Op.UNIFORM, Op.RESHAPE, Op.SPREAD}
+_NUMBERS = {
+    Op.NEG, Op.ABS, Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.FLOORDIV, Op.MOD, Op.POW, Op.MIN, Op.MAX, Op.EQ, Op.NE, Op.LT, Op.LE,
+    Op.AND, Op.OR, Op.NOT, Op.WHERE, Op.CAST,
+}  # fmt: skip
+
+
+def _takes_numbers(op: Op) -> bool:
+    return op in _NUMBERS
+
+
+def _lifted(piece: Piece, type: Type) -> Piece:
+    """A number as a tensor without dimensions."""
+    if type.dtype is DType.FLOAT:
+        return Piece(call("torch.tensor", piece.text, dtype="torch.float64"), type=type)
+    return Piece(call("torch.tensor", piece.text), type=type)
+
+
+def _quoted(text: str) -> str:
+    body = repr(text)
+    return body if '"' in text else f'"{body[1:-1]}"'.replace("\\'", "'")
+
+
+def _mentions(text: str, name: str) -> bool:
+    return name in "".join(c if c.isalnum() or c == "_" else " " for c in text).split()

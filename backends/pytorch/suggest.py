@@ -1,0 +1,47 @@
+"""Names for values that the author left without one but that need a line of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from specc.ir.ops import Op
+from specc.ir.program import Node, Value
+
+LETTERS = ("a", "b", "c", "d", "p", "q", "r", "u", "v", "w")
+USUAL: dict[Op, tuple[str, ...]] = {
+    Op.LINEAR: ("h",),
+    Op.CONV: ("h",),
+    Op.CONV_TRANSPOSE: ("h",),
+    Op.CONCAT: ("h",),
+    Op.LAYERNORM: ("h",),
+    Op.GROUPNORM: ("h",),
+    Op.RMSNORM: ("h",),
+    Op.ATTENTION: ("a",),
+    Op.NORMAL: ("w", "e"),
+    Op.UNIFORM: ("u",),
+    Op.GRAD: ("slope",),
+    Op.BATCH_COST: ("cost",),
+    Op.EXTERN: ("found",),
+    Op.CONST: ("table",),
+    Op.IOTA: ("k",),
+}
+
+
+def suggest(node: Node, value: Value, name_of: Callable[[Value], str | None]) -> list[str]:
+    """The usual name of such a value, best first."""
+    source = name_of(node.inputs[0]) if node.inputs else None
+    match node.op:
+        case Op.RESHAPE if source and not source.endswith("_"):
+            return [f"{source}_", *LETTERS]
+        case Op.CALL if node.get("bundle") is None:
+            stem = node["function"].split(".")[0]
+            known = [name_of(v) for v in node.inputs]
+            if len(known) == 1 and known[0] and len(known[0]) <= 3:
+                return [f"{stem}_{known[0]}", *LETTERS]
+            return [f"{stem}_value", *LETTERS]
+        case Op.CALL if node.get("bundle") in ("backbone",):
+            return ["out", *LETTERS]
+        case Op.CALL | Op.REPEAT:
+            return ["h", *LETTERS]
+        case _:
+            return [*USUAL.get(node.op, ()), *LETTERS]
