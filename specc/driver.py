@@ -22,6 +22,7 @@ from specc.passes.simplify import simplify
 from specc.sema import Default, elaborate
 from specc.source import Source
 from specc.syntax import parser, tree
+from specc.syntax.format import format_text
 
 GRAPH = (inline, expand_grad, merge_calls, simplify, batch)  # for graphs and the printed array level: one pass a step
 TARGETS = {  # name: where `write(program, folder)` is, which returns the paths of its files
@@ -63,6 +64,15 @@ def check(path: Path | str, model: str | None = None) -> Checked:
         defaults=made.defaults,
         outline=made.outline,
     )
+
+
+def formatted(path: Path | str) -> tuple[Source | None, str | None, tuple[Diagnostic, ...]]:
+    """A spec and its text as it should be; no text when it does not parse, and then why."""
+    source, unreadable = parser.read(path)
+    if source is None:
+        return None, None, unreadable
+    made = format_text(source)
+    return (source, made, ()) if isinstance(made, str) else (source, None, made)
 
 
 def prepare(program: Program) -> Program:

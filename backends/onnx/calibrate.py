@@ -17,7 +17,7 @@ import numpy as np
 from specc.backends.onnx.emit import Emitter
 from specc.backends.onnx.export import Hooks, emit, write_entry
 from specc.ir.ops import Op
-from specc.ir.program import Entry, Input, Node, Program
+from specc.ir.program import Builder, Entry, Function, Ids, Input, Node, Program
 from specc.ir.types import FLOAT
 from specc.runtime.ort import load
 
@@ -151,9 +151,15 @@ def shared(program: Program, entry: str, weights: Mapping[str, np.ndarray]) -> s
 
 
 def network_entry(program: Program, bundle: str) -> tuple[Program, str]:
-    """The program with an entry that is one call of a network."""
-    function = program.functions[program.networks[bundle]]
+    """The program with an entry that is one call of a network, `arg0`, `arg1`, ... to `x`."""
+    network = program.functions[program.networks[bundle]]
     name = f"{bundle}.call"
-    inputs = tuple(Input(name=f"arg{i}", role="data", type=v.type) for i, v in enumerate(function.block.params))
-    entry = Entry(name=name, role="query", function=function.name, inputs=inputs, calls=0)
-    return replace(program, entries={**program.entries, name: entry}), name
+    b = Builder(Ids())
+    args = [b.param(v.type, f"arg{i}") for i, v in enumerate(network.block.params)]
+    types = tuple(v.type for v in network.block.results)
+    results = b.add_many(Op.CALL, *args, function=network.name, bundle=bundle, types=types)
+    function = Function(name=name, kind="entry", block=b.block(*results))
+    inputs = tuple(Input(name=f"arg{i}", role="data", type=v.type) for i, v in enumerate(args))
+    entry = Entry(name=name, role="query", function=name, inputs=inputs, calls=1)
+    functions = {**program.functions, name: function}
+    return replace(program, functions=functions, entries={**program.entries, name: entry}), name

@@ -184,5 +184,5 @@ def _apply(e: Emitter, node: Node, block: Block, bundle: str | None, args: list[
         if e.calls is not None:
             e.calls = e.op("Add", e.calls, e.const(np.int64(1)), hint="nfe")
         if e.trace is not None:
-            e.trace(e, node, [a for a in args if isinstance(a, str)], results)
+            e.trace(e, node, [a if isinstance(a, str) else e.weight(a) for a in args], results)
     return results

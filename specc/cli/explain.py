@@ -15,8 +15,8 @@ PAGES: dict[str, Page] = dict(sorted({**FORM, **MEANING}.items()))
 OPENING = """\
 # Diagnostics
 
-Every code that `specc` can give, as `specc explain CODE` prints it. Codes are stable: one that is not used any more is not used again.
-`specc explain --all` writes this page.
+Every code that `specc` can give, as `specc explain CODE` prints it. Codes are stable: one that is not used any more is not
+used again. `specc explain --all` writes this page.
 """
 
 

@@ -22,15 +22,13 @@ def command(files: tuple[Path, ...], only_check: bool, diff: bool) -> None:
     for path in files:
         source, text, diagnostics = driver.formatted(path)
         report(diagnostics)
-        if text is None:
+        if source is None or text is None:
             failed += 1
         elif text != source.text:
             changed += 1
             if diff:
-                lines = difflib.unified_diff(
-                    source.text.splitlines(keepends=True), text.splitlines(keepends=True), f"{path}", f"{path} (formatted)"
-                )
-                click.echo("".join(lines), nl=False)
+                before, after = source.text.splitlines(keepends=True), text.splitlines(keepends=True)
+                click.echo("".join(difflib.unified_diff(before, after, f"{path}", f"{path} (formatted)")), nl=False)
             elif only_check:
                 click.echo(f"{path} is not formatted")
             else:

@@ -70,7 +70,8 @@ class Run:
         program = checked(self.spec, lock.get("model")).programs[lock["model"]]
         if program.digest != lock["digest"]:
             raise Failure(
-                f"{self.spec} is not the spec that was trained: its hash is {program.digest[:12]}, the run's {lock['digest'][:12]}",
+                f"{self.spec} is not the spec that was trained: its hash is {program.digest[:12]}, "
+                f"the run's {lock['digest'][:12]}",
                 "put the trained spec back, or train the new one into another folder",
             )
         return replace(program, spec=lock.get("spec", program.spec))

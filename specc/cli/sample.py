@@ -23,9 +23,7 @@ FORMATS = (".npz", ".png")
 @click.option("-n", "count", type=click.IntRange(min=1), default=64, show_default=True, help="How many samples.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the first sample; the next have the next ones.")
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A condition or an input: --set y=3 --set scale=2.")
-@click.option(
-    "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.npz (key x) or FILE.png"
-)
+@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.npz (x) or FILE.png")
 def command(what: Path, sampler: str | None, count: int, seed: int, given: tuple[str, ...], out: Path) -> None:
     """Draw samples and write them, in data space."""
     if out.suffix not in FORMATS:

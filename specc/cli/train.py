@@ -11,7 +11,7 @@ from specc.cli.common import SPEC, Failure, checked, one, say
 from specc.cli.runs import Run, python
 
 
-@click.command("train", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": True})
+@click.command("train")
 @click.argument("spec", type=SPEC)
 @click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="The folder of the run.")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps, instead of the spec's.")

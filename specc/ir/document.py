@@ -1,182 +1,378 @@
-"""A program as a JSON document, and back.
+"""The file format of a Program: JSON with a version, checked by pydantic on the way in.
 
-The envelope is a pydantic model with a schema version. Inside, a dataclass of the IR is an object with its class under "$";
-values are written out where they are defined and are `{"$": "use", "id": n}` elsewhere; a span is [source, start, stop] with the
-sources, text and all, in a table of their own, so that a program read back still points at its lines.
+Values are numbers that are unique within a program; a value is written whole, `{"id", "type", "name"}`, where it is defined, and as
+its number where it is used. Types are text, `float[1, 8, 8] per example`. A span keeps its place, `file:line:column`, and not
+the text of the spec. Attributes and options are plain JSON, where lists are tuples, and three kinds of object stand for the rest:
+`{"type": ...}`, `{"setting": name, "options": [[key, value], ...]}` and `{"number": "inf"}`.
 """
 
 from __future__ import annotations
 
-import json
 import math
-import os
-from collections.abc import Callable
-from dataclasses import dataclass, field, fields
-from enum import Enum
+import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
 
-from specc.ir import program as ir
 from specc.ir.ops import Op
-from specc.ir.types import DType, Type
+from specc.ir.program import (
+    Block,
+    Dataset,
+    Entry,
+    Function,
+    Input,
+    Node,
+    Program,
+    Quantization,
+    QuantizeRule,
+    Setting,
+    Space,
+    Value,
+)
+from specc.ir.types import BATCH, Dim, DType, Type
+from specc.ir.verify import IRError, verify
 from specc.source import Source, Span
 
-SCHEMA = 1
-CLASSES: dict[str, Callable[..., Any]] = {
-    c.__name__: c
-    for c in (
-        ir.Node, ir.Block, ir.Function, ir.Input, ir.Entry, ir.Space, ir.Setting, ir.Dataset, ir.QuantizeRule, ir.Quantization, ir.Program,
-    )
-}  # fmt: skip
+FORMAT = "specc.program"
+VERSION = 1
+SHOWN = 3  # mistakes of a file that a message lists
 
 
-class SourceText(BaseModel):
-    """A text that spans point into."""
-
-    model_config = ConfigDict(extra="forbid")
-    name: str
-    text: str
-    first_line: int = Field(default=1, alias="firstLine")
+class DocumentError(ValueError):
+    """A file that is not a Program of a version that this one reads."""
 
 
-class Document(BaseModel):
-    """The file: `format` and `version` first, so that a reader of another version can say so."""
-
-    model_config = ConfigDict(extra="forbid")
-    format: Literal["specc program"] = "specc program"
-    version: Literal[1] = SCHEMA
-    sources: list[SourceText]
-    program: dict[str, Any]
+def to_json(program: Program) -> str:
+    """The program as JSON on one line."""
+    return Document(format=FORMAT, version=VERSION, program=_described(program)).model_dump_json()
 
 
-def dumps(program: ir.Program) -> str:
-    """The document of a program at either level."""
-    writer = _Writer()
-    body = writer.encode(program)
-    sources = [SourceText(name=s.name, text=s.text, firstLine=s.first_line) for s in writer.sources]
-    document = Document(sources=sources, program=body)
-    return json.dumps(document.model_dump(by_alias=True), ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-
-
-def loads(text: str) -> ir.Program:
-    """The program of a document. Raises ValueError for what is not one, or one of another version."""
+def from_json(text: str | bytes) -> Program:
+    """The program that `to_json` wrote, verified. Raises DocumentError with the places of the mistakes."""
     try:
         document = Document.model_validate_json(text)
-        sources = [Source(s.name, s.text, s.first_line) for s in document.sources]
-        program = _Reader(sources).decode(document.program)
-    except (ValidationError, KeyError, TypeError, IndexError, ValueError, RecursionError) as error:
-        raise ValueError(f"not a program of schema {SCHEMA}: {error}") from None
-    if not isinstance(program, ir.Program):
-        raise ValueError(f"not a program of schema {SCHEMA}: it holds a {type(program).__name__}")
-    return program
+    except ValidationError as error:
+        raise DocumentError(_mistakes(error)) from None
+    try:
+        return verify(document.program.build())
+    except IRError as error:
+        raise DocumentError(f"the program is broken: {error}") from None
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+        raise DocumentError(f"the program is broken: {type(error).__name__}: {error}") from None
 
 
-def write(program: ir.Program, folder: Path) -> tuple[Path, ...]:
-    """`<model>.<level>.json` in a folder."""
+def write(program: Program, folder: Path) -> tuple[Path, ...]:
+    """Write `<name>.ir.json` into a folder, which is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{program.name}.{program.level}.json"
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(dumps(program), encoding="utf-8")
-    os.replace(part, path)
+    path = folder / f"{program.name}.ir.json"
+    path.write_text(to_json(program) + "\n", encoding="utf-8")
     return (path,)
 
 
-@dataclass(slots=True)
-class _Writer:
-    sources: list[Source] = field(default_factory=list)
-    numbers: dict[int, int] = field(default_factory=dict)  # id of a source -> its place in the table
-
-    def encode(self, x: Any) -> Any:
-        match x:
-            case None | bool() | int() | str():
-                return x
-            case float():
-                return x if math.isfinite(x) else {"$": "float", "text": repr(x)}
-            case Op() | DType():
-                return self.enum(x)
-            case np.generic():
-                return self.encode(x.item())
-            case np.ndarray():
-                return {"$": "array", "dtype": str(x.dtype), "shape": list(x.shape), "items": self.encode(x.ravel().tolist())}
-            case tuple():
-                return {"$": "tuple", "items": [self.encode(v) for v in x]}
-            case list():
-                return [self.encode(v) for v in x]
-            case dict():
-                return {"$": "map", "items": [[k, self.encode(v)] for k, v in x.items()]}
-            case Type():
-                return {"$": "type", "dtype": x.dtype.value, "shape": list(x.shape), "axes": sorted(x.axes)}
-            case Span():
-                return {"$": "span", "at": [self.source(x.source), x.start, x.stop]}
-            case ir.Value():
-                return {"$": "use", "id": x.id}
-            case ir.Block():
-                return {**self.record(x), "params": [self.value(v) for v in x.params]}
-            case ir.Node():
-                return {**self.record(x), "outputs": [self.value(v) for v in x.outputs]}
-            case _ if type(x).__name__ in CLASSES:
-                return self.record(x)
-            case _:
-                raise TypeError(f"a {type(x).__name__} has no place in a program's document")
-
-    def enum(self, x: Enum) -> dict[str, Any]:
-        return {"$": type(x).__name__, "value": x.value}
-
-    def record(self, x: Any) -> dict[str, Any]:
-        return {"$": type(x).__name__, **{f.name: self.encode(getattr(x, f.name)) for f in fields(x)}}
-
-    def value(self, v: ir.Value) -> dict[str, Any]:
-        return {"$": "value", "id": v.id, "type": self.encode(v.type), "name": v.name}
-
-    def source(self, source: Source) -> int:
-        if id(source) not in self.numbers:
-            self.numbers[id(source)] = len(self.sources)
-            self.sources.append(source)
-        return self.numbers[id(source)]
+def _mistakes(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    lines = [f"{'.'.join(map(str, e['loc'])) or 'the file'}: {e['msg']}" for e in found[:SHOWN]]
+    more = f" (and {len(found) - SHOWN} more)" if len(found) > SHOWN else ""
+    return f"not a {FORMAT} of version {VERSION}: {'; '.join(lines)}{more}"
 
 
-@dataclass(slots=True)
-class _Reader:
-    sources: list[Source]
-    values: dict[int, ir.Value] = field(default_factory=dict)
+# Leaves
 
-    def decode(self, x: Any) -> Any:
-        if isinstance(x, list):
-            return [self.decode(v) for v in x]
-        if not isinstance(x, dict):
+
+_TYPE = re.compile(r"(float|int|bool)(?:\[([\w, ]+)\])?(?: per ([\w ]+))?")
+
+
+def _type(x: Any) -> Type:
+    if isinstance(x, Type):
+        return x
+    found = _TYPE.fullmatch(x) if isinstance(x, str) else None
+    if found is None:
+        raise ValueError(f"{x!r} is not a type, such as float[1, 8, 8] per example")
+    kind, shape, axes = found.groups()
+    return Type(DType(kind), tuple(_dim(d) for d in shape.split(", ")) if shape else (), frozenset((axes or "").split()))
+
+
+def _dim(text: str) -> Dim:
+    if text != BATCH and not re.fullmatch(r"[0-9]{1,12}", text):
+        raise ValueError(f"{text!r} is not a dimension")
+    return BATCH if text == BATCH else int(text)
+
+
+def _span(x: Any) -> Span:
+    """A span of no characters at a place of a source without text."""
+    if isinstance(x, Span):
+        return x
+    found = re.fullmatch(r"(.*):([0-9]{1,9}):([0-9]{1,9})", x, re.DOTALL) if isinstance(x, str) else None
+    if found is None:
+        raise ValueError(f"{x!r} is not a place, such as model.spec:12:5")
+    offset = max(int(found[3]) - 1, 0)
+    return Span(Source(found[1], "", first_line=int(found[2])), offset, offset)
+
+
+def _read(x: Any) -> Any:
+    """A plain value from what stands in the file; a value itself passes."""
+    match x:
+        case None | bool() | int() | float() | str() | Type() | Setting():
             return x
-        match x["$"]:
-            case "float":
-                return float(x["text"])
-            case "Op":
-                return Op(x["value"])
-            case "DType":
-                return DType(x["value"])
-            case "array":
-                return np.array(self.decode(x["items"]), dtype=np.dtype(x["dtype"])).reshape(x["shape"])
-            case "tuple":
-                return tuple(self.decode(v) for v in x["items"])
-            case "map":
-                return {k: self.decode(v) for k, v in x["items"]}
-            case "type":
-                return Type(DType(x["dtype"]), tuple(x["shape"]), frozenset(x["axes"]))
-            case "span":
-                source, start, stop = x["at"]
-                return Span(self.sources[source], start, stop)
-            case "use":
-                return self.values[x["id"]]
-            case "value":
-                value = self.values[x["id"]] = ir.Value(x["id"], self.decode(x["type"]), x["name"])
-                return value
-            case "Block":
-                params = tuple(self.decode(x["params"]))
-                nodes = self.decode(x["nodes"])
-                return ir.Block(params=params, nodes=nodes, results=self.decode(x["results"]))
-            case "Node":
-                rest = {k: self.decode(v) for k, v in x.items() if k not in ("$", "outputs")}
-                return ir.Node(outputs=tuple(self.decode(x["outputs"])), **rest)
-            case name:
-                return CLASSES[name](**{k: self.decode(v) for k, v in x.items() if k != "$"})
+        case list() | tuple():
+            return tuple(_read(v) for v in x)
+        case {"type": text, **rest} if not rest:
+            return _type(text)
+        case {"number": "inf" | "-inf" | "nan" as text, **rest} if not rest:
+            return float(text)
+        case {"setting": str() as name, "options": list() as options, **rest} if not rest:
+            return Setting(name, tuple(_option(o) for o in options))
+        case DType():
+            return x.value
+        case _ if hasattr(x, "item") and not getattr(x, "shape", None):
+            return x.item()  # a scalar of NumPy's
+        case _:
+            raise ValueError(f"{x!r:.80} is not a plain value")
+
+
+def _option(x: Any) -> tuple[str, Any]:
+    match x:
+        case [str() as key, value]:
+            return key, _read(value)
+        case _:
+            raise ValueError(f"{x!r:.80} is not an option, [key, value]")
+
+
+def _written(x: Any) -> Any:
+    match x:
+        case tuple():
+            return [_written(v) for v in x]
+        case Type():
+            return {"type": str(x)}
+        case Setting():
+            return {"setting": x.name, "options": [[k, _written(v)] for k, v in x.options]}
+        case float() if not math.isfinite(x):
+            return {"number": str(x)}
+        case _:
+            return x
+
+
+def _setting(x: Any) -> Setting:
+    value = _read(x)
+    if not isinstance(value, Setting):
+        raise ValueError(f"{x!r:.80} is not a setting")
+    return value
+
+
+TypeText = Annotated[Type, PlainValidator(_type), PlainSerializer(str)]
+SpanText = Annotated[Span, PlainValidator(_span), PlainSerializer(str)]
+Plain = Annotated[Any, PlainValidator(_read), PlainSerializer(_written)]
+SettingDoc = Annotated[Setting, PlainValidator(_setting), PlainSerializer(_written)]
+
+
+# The parts of a program, field by field
+
+
+class Part(BaseModel):
+    """Reads one class of the IR from an object or from the file, and builds it again."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, from_attributes=True)
+    makes: ClassVar[type]
+
+    def build(self) -> Any:
+        return self.makes(**{name: _built(getattr(self, name)) for name in type(self).model_fields})
+
+
+def _built(x: Any) -> Any:
+    match x:
+        case Part():
+            return x.build()
+        case tuple():
+            return tuple(_built(v) for v in x)
+        case _:
+            return x
+
+
+class InputDoc(Part):
+    makes = Input
+    name: str
+    role: str
+    type: TypeText
+    default: float | int | None = None
+    classes: int | None = None
+
+
+class EntryDoc(Part):
+    makes = Entry
+    name: str
+    role: str
+    function: str
+    inputs: tuple[InputDoc, ...]
+    over: tuple[str, ...] = ()
+    calls: int | None = None
+    doc: str = ""
+    span: SpanText | None = None
+
+
+class SpaceDoc(Part):
+    makes = Space
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    dtype: str = "float"
+    low: float | int | None = None
+    high: float | int | None = None
+    levels: int | None = None
+    classes: int | None = None
+    drop: float | int = 0.0
+    span: SpanText | None = None
+
+
+class DatasetDoc(Part):
+    makes = Dataset
+    space: SpaceDoc
+    reader: SettingDoc
+    steps: tuple[SettingDoc, ...] = ()
+    doc: str = ""
+
+
+class QuantizeRuleDoc(Part):
+    makes = QuantizeRule
+    match: str
+    weights: SettingDoc | None = None
+    activations: SettingDoc | None = None
+
+
+class QuantizationDoc(Part):
+    makes = Quantization
+    name: str
+    rules: tuple[QuantizeRuleDoc, ...]
+    span: SpanText | None = None
+
+
+Scope = dict[int, Value]
+
+
+class ValueDoc(Part):
+    makes = Value
+    id: int
+    type: TypeText
+    name: str | None = None
+
+    def define(self, scope: Scope) -> Value:
+        if self.id in scope:
+            raise ValueError(f"the value {self.id} is defined twice")
+        scope[self.id] = Value(self.id, self.type, self.name)
+        return scope[self.id]
+
+
+class NodeDoc(Part):
+    makes = Node
+    op: str
+    inputs: tuple[int, ...]
+    outputs: tuple[ValueDoc, ...]
+    attrs: dict[str, Plain] = {}
+    regions: tuple[BlockDoc, ...] = ()
+    span: SpanText | None = None
+
+    def node(self, scope: Scope) -> Node:
+        """scope: the values that it may use; its results are added."""
+        inputs = _used(self.inputs, scope)
+        regions = tuple(region.block(scope) for region in self.regions)
+        outputs = tuple(v.define(scope) for v in self.outputs)
+        attrs = tuple(self.attrs.items())
+        return Node(op=Op(self.op), inputs=inputs, outputs=outputs, attrs=attrs, regions=regions, span=self.span)
+
+
+class BlockDoc(Part):
+    makes = Block
+    params: tuple[ValueDoc, ...]
+    nodes: tuple[NodeDoc, ...]
+    results: tuple[int, ...]
+
+    def block(self, around: Scope) -> Block:
+        scope = dict(around)
+        params = tuple(v.define(scope) for v in self.params)
+        nodes = tuple(n.node(scope) for n in self.nodes)
+        return Block(params=params, nodes=nodes, results=_used(self.results, scope))
+
+
+class FunctionDoc(Part):
+    makes = Function
+    name: str
+    kind: Literal["network", "function", "entry"]
+    block: BlockDoc
+    doc: str = ""
+    span: SpanText | None = None
+
+    def build(self) -> Function:
+        return Function(name=self.name, kind=self.kind, block=self.block.block({}), doc=self.doc, span=self.span)
+
+
+class ProgramDoc(Part):
+    """As Program, with lists of functions and entries, whose names are inside."""
+
+    makes = Program
+    name: str
+    level: Literal["example", "array"]
+    spec: str
+    digest: str
+    functions: tuple[FunctionDoc, ...]
+    networks: dict[str, str]
+    entries: tuple[EntryDoc, ...]
+    data: tuple[DatasetDoc, ...] = ()
+    conditions: tuple[SpaceDoc, ...] = ()
+    train: tuple[tuple[str, Plain], ...] = ()
+    quantize: tuple[QuantizationDoc, ...] = ()
+    evaluate: tuple[Plain, ...] = ()
+    doc: str = ""
+
+    def build(self) -> Program:
+        fields = {name: _built(getattr(self, name)) for name in ProgramDoc.model_fields}
+        for key in ("functions", "entries"):
+            named = {x.name: x for x in fields[key]}
+            if len(named) < len(fields[key]):
+                raise ValueError(f"two {key} have one name")
+            fields[key] = named
+        return Program(**fields)
+
+
+class Document(BaseModel):
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    format: Literal["specc.program"]
+    version: Literal[1]
+    program: ProgramDoc
+
+
+def _used(ids: Sequence[int], scope: Scope) -> tuple[Value, ...]:
+    missing = [i for i in ids if i not in scope]
+    if missing:
+        raise ValueError(f"the value {missing[0]} is used before it is defined")
+    return tuple(scope[i] for i in ids)
+
+
+# Into parts: what refers to values cannot be read from the objects as they are
+
+
+def _described(p: Program) -> ProgramDoc:
+    plain = {name: getattr(p, name) for name in ProgramDoc.model_fields}
+    functions = tuple(
+        FunctionDoc(name=f.name, kind=f.kind, block=_block(f.block), doc=f.doc, span=f.span) for f in p.functions.values()
+    )
+    return ProgramDoc.model_validate(plain | {"functions": functions, "entries": tuple(p.entries.values())})
+
+
+def _block(b: Block) -> BlockDoc:
+    nodes = tuple(
+        NodeDoc(
+            op=n.op.value,
+            inputs=tuple(v.id for v in n.inputs),
+            outputs=tuple(map(_value, n.outputs)),
+            attrs=dict(n.attrs),
+            regions=tuple(map(_block, n.regions)),
+            span=n.span,
+        )
+        for n in b.nodes
+    )
+    return BlockDoc(params=tuple(map(_value, b.params)), nodes=nodes, results=tuple(v.id for v in b.results))
+
+
+def _value(v: Value) -> ValueDoc:
+    return ValueDoc(id=v.id, type=v.type, name=v.name)

@@ -83,13 +83,18 @@ class Model:
         batch: int | None = None,
     ) -> np.ndarray:
         """n samples (n, *shape) in data space, `batch` at a time; it does not matter for the result."""
-        whole = self.feeds(np.arange(seed, seed + n, dtype=np.int64), conditions, arguments)
+        whole = self.feeds(example_seeds(seed, n), conditions, arguments)
         varying = {i["name"] for i in self.inputs if i["shape"][:1] == ["B"]}
         parts = []
         for start in range(0, n, batch or max(n, 1)):
             rows = slice(start, start + (batch or n))
             parts.append(self.run({k: v[rows] if k in varying else v for k, v in whole.items()}, ["x"])["x"])
         return np.concatenate(parts)
+
+
+def example_seeds(seed: int, n: int) -> np.ndarray:
+    """One seed for each of n examples, from a person's one seed; generated projects count the same way."""
+    return np.arange(n, dtype=np.int64) + seed * 1_000_003
 
 
 def load(path: str | Path, threads: int | None = None) -> Model:

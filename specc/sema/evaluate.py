@@ -12,16 +12,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
-from specc.diagnostics import Diagnostic
-from specc.ir.derivatives import derivative_function
+from specc.diagnostics import Diagnostic, SpecError
+from specc.ir import derivatives
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Ids, Input, Value
 from specc.ir.types import EXAMPLE, Type
 from specc.sema import library
 from specc.sema.arithmetic import add, binary, describe, invert, lift, matmul, negate, where
 from specc.sema.frame import Frame
-from specc.sema.report import did_you_mean, fail
+from specc.sema.report import did_you_mean, fail, moved
 from specc.sema.values import (
+    Applied,
     Builtin,
     Captures,
     Closure,
@@ -93,7 +94,10 @@ class Evaluator:
         """A stored value as it is at this place: inputs become values of the entry, lazy members are evaluated."""
         match value:
             case Lazy():
-                return self.expr(value.value, value.env, frame)
+                try:
+                    return self.expr(value.value, value.env, frame)
+                except SpecError as error:
+                    raise moved(error, value.env.asked()) from None
             case Dynamic():
                 if frame.entry is None or value.name not in frame.entry.bindings:
                     raise Captures
@@ -140,6 +144,8 @@ class Evaluator:
             fail("E0305", node.span, "definitions nest too deep here: does one call itself without an end?")
         try:
             return self._expr(node, env, frame, symbols)
+        except SpecError as error:
+            raise moved(error, node.span) from None
         finally:
             self.depth = max(self.depth - 1, 0)
 
@@ -170,7 +176,7 @@ class Evaluator:
                 params = tuple(tree.Arg(span=node.span, name=p, type=None, value=None) for p in node.params)
                 return Closure("", params, node.body, env, id(node), node.span)
             case tree.Call():
-                return self.call_node(node, env, frame)
+                return self.call_node(node, env, frame, symbols=symbols)
             case tree.Index():
                 return self.index(node, env, frame)
             case tree.Attribute():
@@ -293,8 +299,8 @@ class Evaluator:
 
     # Calls -------------------------------------------------------------------------------------------------------
 
-    def call_node(self, node: tree.Call, env: Env, frame: Frame) -> Any:
-        func = self.expr(node.func, env, frame)
+    def call_node(self, node: tree.Call, env: Env, frame: Frame, *, symbols: bool = False) -> Any:
+        func = self.expr(node.func, env, frame, symbols=symbols)
         if isinstance(func, Builtin) and func.name == "unconditional":
             return self.unconditional(node, env, frame)
         args: list[Any] = []
@@ -354,6 +360,8 @@ class Evaluator:
                 return self.run(self.instantiate(merged, frame), frame, span)
             case Instance():
                 return self.run(func, frame, span)
+            case Symbol():
+                return Applied(func, tuple(args), tuple(kwargs.items()), span)
             case _:
                 return fail("E0207", span, f"{describe(func)} is not a function")
 
@@ -398,6 +406,14 @@ class Evaluator:
         if isinstance(value, Marker):
             return Marker(value.default, param.name or value.name) if not value.name else value
         kind = param.type.id if isinstance(param.type, tree.Name) else None
+        if isinstance(value, Applied) and not (kind is not None and library.names(kind)):
+            fail("E0201", value.word.span, f"there is no `{value.word.id}` here", caption="unknown name")
+        if kind is not None and isinstance(value, Applied):
+            found = self.definition(kind, value.word.id)
+            if found is None:
+                known = library.names(kind)
+                fail("E0203", value.word.span, f"there is no {kind} `{value.word.id}`", help=did_you_mean(value.word.id, known))
+            return Partial(found[0], value.args, value.kwargs, value.span, found[1])
         if kind is not None and isinstance(value, (Symbol, Partial, Builtin, Closure)):
             name = (
                 value.id
@@ -445,13 +461,16 @@ class Evaluator:
         return found if isinstance(found, Closure) and self.world.names.get(f.name) is f else None
 
     def body(self, body: tree.Expr | tuple[tree.Expr, ...] | tree.Block, env: Env, frame: Frame) -> Any:
-        if isinstance(body, tree.Block):
-            from specc.sema import statements
+        try:
+            if isinstance(body, tree.Block):
+                from specc.sema import statements
 
-            return statements.run_function(self, body, env, frame)
-        if isinstance(body, tuple):
-            return tuple(self.expr(e, env, frame) for e in body)
-        return self.expr(body, env, frame)
+                return statements.run_function(self, body, env, frame)
+            if isinstance(body, tuple):
+                return tuple(self.expr(e, env, frame) for e in body)
+            return self.expr(body, env, frame)
+        except SpecError as error:
+            raise moved(error, env.asked()) from None
 
     def outlined(self, f: Closure, bound: list[Any], frame: Frame, span: Span) -> Any:
         """A call of the IR function that this function is for these types; written on first use."""
@@ -544,7 +563,7 @@ class Evaluator:
             if not isinstance(inner, Function):
                 made = 0
             else:
-                made = derivative_function(self.functions, inner, 0, self.ids)
+                made = derivatives.derivative_function(self.functions, inner, 0, self.ids)
                 if made is None:
                     made = 0
                 elif isinstance(made, Function):

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
-from specc.sema.report import fail
+from specc.sema.report import Library, fail
 from specc.sema.values import Definition
-from specc.source import Source
 from specc.syntax import tree
 from specc.syntax.parser import parse
 
@@ -64,7 +63,7 @@ def find(kind: str, name: str) -> Definition | None:
     entry = index().get((kind, name))
     if entry is None:
         return None
-    file, diagnostics = parse(Source(f"std/{entry.file}", entry.text, entry.line))
+    file, diagnostics = parse(Library(f"std/{entry.file}", entry.text, entry.line))
     if diagnostics or not file.items or not isinstance(file.items[0], tree.Section):
         raise AssertionError(f"the library does not parse: {entry.file}:{entry.line}: {[d.message for d in diagnostics]}")
     return define(file.items[0], library=True, summary=entry.summary)

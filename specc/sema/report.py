@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NoReturn
 
 from specc.diagnostics import Diagnostic, Label, Severity, SpecError
-from specc.source import Span
+from specc.source import Source, Span
 
 
 def diagnostic(
@@ -36,6 +37,27 @@ def fail(
 ) -> NoReturn:
     """Leave the construct at hand with an error."""
     raise SpecError(diagnostic(code, span, message, caption=caption, help=help, labels=labels))
+
+
+class Library(Source):
+    """The text of a definition of the library: a diagnostic points at the user's line, and at this one only beside it."""
+
+
+def foreign(span: Span) -> bool:
+    """Whether a span is not in any text of the user's."""
+    return isinstance(span.source, Library) or not span.source.text
+
+
+def moved(error: SpecError, span: Span | None) -> SpecError:
+    """The error at the user's own place, with the line of the library that it came from as a label."""
+    found = error.diagnostic
+    if span is None or foreign(span) or not foreign(found.span):
+        return error
+    source = found.span.source
+    labels = found.labels
+    if source.text:
+        labels = (Label(span=found.span, text=found.caption or "in the library"), *labels)
+    return SpecError(replace(found, span=span, caption="", labels=labels))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -23,6 +23,7 @@ class Env:
     names: dict[str, Any] = field(default_factory=dict)
     parent: Env | None = None
     outer: bool = False  # of a model or around it: no body reassigns these names
+    origin: Span | None = None  # where a person asked for the definition whose names these are
 
     def local(self, name: str) -> bool:
         """Whether a name belongs to the body at hand rather than to the model around it."""
@@ -40,6 +41,13 @@ class Env:
                 return True, here.names[name]
             here = here.parent
         return False, None
+
+    def asked(self) -> Span | None:
+        """Where the definition around here was asked for."""
+        here: Env | None = self
+        while here is not None and here.origin is None:
+            here = here.parent
+        return here.origin if here is not None else None
 
     def child(self, **names: Any) -> Env:
         return Env(dict(names), self)
@@ -145,6 +153,16 @@ class Symbol:
     """A bare word as an argument, to be understood by whatever takes it."""
 
     id: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Applied:
+    """`edm(sigma_data = 0.5)` as an argument, where `edm` is a word: a definition of the kind that the parameter asks for."""
+
+    word: Symbol
+    args: tuple[Any, ...]
+    kwargs: tuple[tuple[str, Any], ...]
     span: Span
 
 

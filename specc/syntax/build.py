@@ -314,12 +314,12 @@ class Builder:
 
     def version(self, v: Values) -> tree.Statement:
         span = self.over(v[0], v[1])
+        whole = v[1].text.isdigit() and len(v[1].text) < 9
         if v[0] is not self.first_token:
             self.report("E0117", "the version of the language stands once, on the first line", span, "move this line")
-        if not v[1].text.isdigit() or len(v[1].text) > 9:
+        elif not whole:
             self.report("E0117", f"`{v[1].text}` is not a version of the language", span, "write `specc 1`")
-            return tree.Version(span=span, number=1)
-        return tree.Version(span=span, number=int(v[1].text))
+        return tree.Version(span=span, number=int(v[1].text) if whole else 0)
 
     def bind(self, v: Values) -> tree.Statement:
         return self.bound(v[0], None, v[2], False, v[3])

@@ -89,7 +89,7 @@ class _Repair:
             elif kind in OPENERS:
                 self.closer(i, kind)
             if len(self.stack) > MAX_DEPTH:
-                self.found.append(_too_deep(self.source, token))
+                self.found = [_too_deep(self.source, token)]
                 self.tokens = ()
                 return
         last = len(self.tokens) - 1

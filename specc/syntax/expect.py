@@ -5,7 +5,7 @@ from __future__ import annotations
 from specc.diagnostics import Diagnostic
 from specc.source import Source, Span
 from specc.syntax.tables import Tables
-from specc.syntax.tokens import CLOSERS, OPERAND_ENDS, RESERVED, Token
+from specc.syntax.tokens import CLOSERS, INFIX, OPERAND_ENDS, RESERVED, Token
 
 VALUE_STARTS = frozenset(("NAME", "NUMBER", "STRING", "BOOL", "(", "["))
 
@@ -38,6 +38,9 @@ def unexpected(tables: Tables, states: list[int], tokens: tuple[Token, ...], at:
     fits = {kind for kind in tables.rows[states[-1]] if kind not in rules and accepts(tables, states, kind)}
     if "{" in fits:
         fits.discard("then")  # an `if` at the start of a statement wants its block
+    for j in range(max(1, at - 2), at):
+        if tokens[j].fresh and tokens[j - 1].kind in INFIX and not fits & {")", "]"}:
+            return line_went_on(tokens[j - 1], source)
     code, message, help_ = special(token, last, fits, tokens, at) or (
         "E0101",
         f"expected {expectation(fits)}, found {found(token)}",
@@ -47,6 +50,16 @@ def unexpected(tables: Tables, states: list[int], tokens: tuple[Token, ...], at:
     if token.kind in ("END", "$END") and last is not None:
         span = Span(source, last.start, last.stop)
     return Diagnostic(code=code, message=message, span=span, help=help_)
+
+
+def line_went_on(operator: Token, source: Source) -> Diagnostic:
+    """A line that ends in an operator has swallowed the statement after it: the mistake is at its end."""
+    return Diagnostic(
+        code="E0101",
+        message=f"expected a value after `{operator.text}`, but the line ends",
+        span=Span(source, operator.start, operator.stop),
+        help="the next line was read as a part of this one, and does not fit",
+    )
 
 
 def accepts(tables: Tables, states: list[int], kind: str) -> bool:
@@ -85,7 +98,7 @@ def special(token: Token, last: Token | None, fits: set[str], tokens: tuple[Toke
         return "E0101", "this `else` belongs to no `if`", "it follows the `}` of an `if`, or `then` and a value"
     if kind == "with":
         return "E0118", "`with { ... }` cannot stand here", "it overrides members of what a section uses"
-    if last is None:
+    if last is None or fits & {"in", "as"}:
         return None
     apart = APART if "END" in fits else "`,` parts values, and a product needs its `*`"
     if last.kind in OPERAND_ENDS and kind in BESIDE:
@@ -100,6 +113,8 @@ def no_value(token: Token, last: Token | None) -> Finding | None:
     after = f" after `{last.text}`" if last is not None and last.text else ""
     if kind == "{":
         help_ = "a list is `[a, b]`; named values are arguments: `f(a = 1)`"
+        if last is not None and last.kind == "=":
+            help_ = "a function with statements has no `=`: `f(x) { ... }`; named values are arguments: `g(a = 1)`"
         return "E0116", "braces do not occur inside an expression", help_
     if kind == "'":
         return "E0101", f"expected a value{after}, found `'`", 'texts are written in double quotes: `"a.txt"`'

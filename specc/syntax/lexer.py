@@ -176,7 +176,9 @@ class _Words:
                 return text if after.kind in ("STRING", "NAME") else ""
             case "specc":
                 return text if after.kind == "NUMBER" else ""
-            case "return" if after.kind in (";", "}", "EOF"):
+            case "return" if after.kind in (";", "}", "EOF", "{"):
+                return text
+            case "for" | "while" | "repeat" if after.kind == "{":
                 return text
             case "update" | "repeat" if after.start == token.stop and not (text == "repeat" and self.block_follows(i + 1)):
                 return ""

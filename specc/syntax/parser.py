@@ -219,7 +219,7 @@ class _Machine:
         while first > 0 and self.tokens[first - 1].kind not in ("END", "{", "}"):
             first -= 1
         place = bisect_left(self.damaged, self.tokens[first].start)
-        return place < len(self.damaged) and self.damaged[place] <= self.tokens[resume].stop
+        return place < len(self.damaged) and self.damaged[place] < self.tokens[min(resume + 1, len(self.tokens) - 1)].start + 1
 
     def after_braces(self, at: int) -> int:
         """The token after the `}` that closes the `{` at token `at`."""

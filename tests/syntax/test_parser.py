@@ -138,7 +138,7 @@ def test_extern() -> None:
 def test_statements_of_a_body() -> None:
     section = one(
         "k {\n  alpha(t); sigma(t)\n  f(x) -> (z, l) { return x, x }\n  g(x) { h }\n  h(x) -> y\n  z ~ q per batch\n"
-        "  s: counts(2) = zeros\n  s: a\n  s: a ~ b\n  a, b = c, d tag \"m\"\n  together { }\n}"
+        '  s: counts(2) = zeros\n  s: a\n  s: a ~ b\n  a, b = c, d tag "m"\n  together { }\n}'
     )
     assert isinstance(section, tree.Section) and section.body is not None
     found = [type(x).__name__ for x in section.body.items]
@@ -183,13 +183,13 @@ def test_specs_parse(path: Path) -> None:
 
 
 def test_lines_count_from_the_first() -> None:
-    file, found = parse(Source("std/process.spec", "process a {\n  b = }\n}\n", first_line=40))
-    assert [(d.span.line, d.span.column) for d in found] == [(41, 5)]
+    file, found = parse(Source("std/process.spec", "process a {\n  b = *\n}\n", first_line=40))
+    assert [(d.span.line, d.span.column) for d in found] == [(41, 7)]
     assert file.span.line == 40
 
 
 def test_damaged_statements_are_left_out_and_the_rest_is_kept() -> None:
-    file, found = parse(Source("test.spec", "a = 1\nb = \nc = )\nd { e = * ; f = 1 }\ng = 2\n"))
+    file, found = parse(Source("test.spec", "a = 1\nb = * 2\nc = (,)\nd { e = * ; f = 1 }\ng = 2\n"))
     assert len(found) == 3
     assert [item.span.text[0] for item in file.items] == ["a", "d", "g"]
 

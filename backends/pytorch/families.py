@@ -1,0 +1,174 @@
+"""Classes that differ only in sizes, as one class with these sizes as arguments."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+NUMBER = re.compile(r"(\"[^\"]*\"|'[^']*')|(?<![\w.])(\d+)(?![\w.]|e-)|[\w.]+")
+SHAPE_COMMENT = re.compile(r"  # \(.*\)$")
+DOC_LINE = re.compile(r'^\s*"""')
+
+
+@dataclass(slots=True)
+class Draft:
+    """A class before its name is settled."""
+
+    name: str
+    doc: str
+    functions: tuple[str, ...]
+    registrations: list[str]
+    methods: list[str]
+
+
+@dataclass(slots=True)
+class Family:
+    """One class. `constructors` say how each member is made."""
+
+    name: str
+    doc: str
+    members: list[Draft]
+    params: list[str] = field(default_factory=list)
+    attributes: list[str] = field(default_factory=list)  # sizes that the methods read
+    registrations: list[str] = field(default_factory=list)
+    methods: list[str] = field(default_factory=list)
+    constructors: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A whole number in the text of a class: where it stands, and its value in each member."""
+
+    line: int
+    start: int
+    stop: int
+    values: tuple[int, ...]
+    method: bool
+
+
+def merge(drafts: Iterable[Draft], taken: set[str]) -> list[Family]:
+    """Families in the order of their first members; `taken` collects the names of classes."""
+    groups: dict[tuple[str, tuple[str, ...]], list[Draft]] = defaultdict(list)
+    for draft in drafts:
+        groups[draft.name, _skeleton(draft)].append(draft)
+    out = []
+    for (name, _), members in groups.items():
+        shown, count = name, 2
+        while shown in taken:
+            shown, count = f"{name}{count}", count + 1
+        taken.add(shown)
+        out.append(_family(shown, members))
+    return out
+
+
+def _code(draft: Draft) -> list[str]:
+    """All lines of code, without what may differ between members: comments with shapes, and docstrings."""
+    return [*draft.registrations, *("" if DOC_LINE.match(m) else SHAPE_COMMENT.sub("", m) for m in draft.methods)]
+
+
+def _numbers(line: str) -> list[re.Match[str]]:
+    return [m for m in NUMBER.finditer(line) if m[2]]
+
+
+def _skeleton(draft: Draft) -> tuple[str, ...]:
+    return tuple(NUMBER.sub(lambda m: "#" if m[2] else m[0], line) for line in _code(draft))
+
+
+def _family(name: str, members: list[Draft]) -> Family:
+    texts = [_code(m) for m in members]
+    first = members[0]
+    slots = [
+        Slot(i, found[0].start(), found[0].end(), tuple(int(m[2]) for m in found), i >= len(first.registrations))
+        for i in range(len(texts[0]))
+        for found in zip(*(_numbers(t[i]) for t in texts), strict=True)
+    ]
+    moving = [s for s in slots if len(set(s.values)) > 1]
+    params = _name_sizes(moving, texts[0], [m.doc for m in members])
+    lines = list(texts[0])
+    for slot in sorted(moving, key=lambda s: -s.start):
+        text = lines[slot.line]
+        name_here = params[slot.values]
+        new = f"self.{name_here}" if slot.method else name_here
+        lines[slot.line] = text[: slot.start] + new + text[slot.stop :]
+    methods = lines[len(first.registrations) :]
+    for i, line in enumerate(first.methods):
+        same = all(m.methods[i] == line for m in members)
+        if DOC_LINE.match(line) and same:
+            methods[i] = line
+        elif same and SHAPE_COMMENT.search(line) and methods[i] == SHAPE_COMMENT.sub("", line):
+            methods[i] = line
+    methods = [m for m, old in zip(methods, first.methods, strict=True) if m or not old]
+    used = list(dict.fromkeys(params[s.values] for s in moving if s.method))
+    constructors = [f"{name}({', '.join(f'{p}={v[k]}' for v, p in params.items())})" for k in range(len(members))]
+    return Family(
+        name=name,
+        doc=_doc([m.doc for m in members]),
+        members=members,
+        params=list(params.values()),
+        attributes=used,
+        registrations=lines[: len(first.registrations)],
+        methods=methods,
+        constructors=constructors,
+    )
+
+
+ROLES: list[tuple[str, tuple[str, ...]]] = [
+    (r"nn\.Linear\($", ("inputs", "width")),
+    (r"nn\.Conv(?:Transpose)?\dd\($", ("channels", "width")),
+    (r"nn\.GroupNorm\($", ("groups", "channels")),
+    (r"nn\.(?:LayerNorm|RMSNorm)\($", ("width",)),
+    (r"nn\.Embedding\($", ("classes", "width")),
+]
+
+
+def _name_sizes(slots: list[Slot], text: list[str], docs: list[str]) -> dict[tuple[int, ...], str]:
+    """A name for each size that differs between members: the spec's own where it is a knob, else by its role."""
+    knobs: dict[tuple[int, ...], str] = {}
+    found = [dict(re.findall(r"(\w+) = (\d+)(?![\w.])", d)) for d in docs]
+    for key in found[0]:
+        if all(key in f for f in found):
+            knobs.setdefault(tuple(int(f[key]) for f in found), key)
+    out: dict[tuple[int, ...], str] = {}
+    for slot in slots:
+        if slot.values in out:
+            continue
+        wanted = knobs.get(slot.values) or _role(text[slot.line], slot.start)
+        name, count = wanted, 2
+        while name in out.values():
+            name, count = f"{wanted}_{count}", count + 1
+        out[slot.values] = name
+    return out
+
+
+def _role(line: str, at: int) -> str:
+    """What a number is for, by the call around it."""
+    keyword = re.search(r"(\w+)=$", line[:at])
+    if keyword:
+        return keyword[1]
+    depth, commas = 0, 0
+    for i in range(at - 1, -1, -1):
+        if line[i] == ")":
+            depth += 1
+        elif line[i] == "(" and depth:
+            depth -= 1
+        elif line[i] == "," and not depth:
+            commas += 1
+        elif line[i] == "(":
+            for pattern, names in ROLES:
+                if re.search(pattern, line[: i + 1]) and commas < len(names):
+                    return names[commas]
+            break
+    return "size"
+
+
+def _doc(docs: list[str]) -> str:
+    """The line of the spec, with knobs that differ left open."""
+    if len(set(docs)) == 1:
+        return docs[0]
+    values: dict[str, set[str]] = defaultdict(set)
+    for doc in docs:
+        for key, value in re.findall(r"(\w+) = ([^,()]+)", doc):
+            values[key].add(value)
+    return re.sub(r"(\w+) = ([^,()]+)", lambda m: m[0] if len(values[m[1]]) == 1 else m[1], docs[0])

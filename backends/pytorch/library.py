@@ -1,0 +1,113 @@
+"""Plain functions of a program, printed once each: what becomes process.py, and what others ask about them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from specc.backends.pytorch.kinds import Kind
+from specc.backends.pytorch.lines import exploded
+from specc.backends.pytorch.names import docstring, legal, snake
+from specc.backends.pytorch.printer import Manner, Printed, print_block
+from specc.ir.ops import Op
+from specc.ir.program import Block, Function, Node, Program, walk
+
+HOST = Kind(True, None, True)
+
+
+@dataclass(slots=True)
+class Plain:
+    """A printed function. `numbers`: parameters that are given plain numbers somewhere."""
+
+    name: str
+    function: Function
+    printed: Printed
+    numbers: set[int] = field(default_factory=set)
+
+
+class Library:
+    """Prints plain functions on demand; two with the same text (a function of one time, and of a time per example) are one."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.plain: dict[str, Plain] = {}  # by name in the IR
+        self.texts: dict[tuple[str, str], str] = {}  # stem and text to printed name
+        self.bodies: dict[tuple[str, tuple[bool, ...]], Printed] = {}
+        self.used: set[str] = set()
+        self.externs: set[str] = set()
+
+    def manner(self, block: Block, **changes: object) -> Manner:
+        """The usual manner for a block: locals keep clear of the functions that it calls."""
+        called = {n["function"] for n in walk(block) if n.op is Op.CALL and n.get("bundle") is None}
+        outside = {n["name"] for n in walk(block) if n.op is Op.EXTERN}
+        names = frozenset({self.name_of(f) for f in called} | {snake(f.split(".")[0]) for f in called} | outside)
+        return Manner(functions=self, taken=names, extern=self.extern, **changes)  # type: ignore[arg-type]
+
+    def extern(self, name: str) -> str:
+        self.externs.add(name)
+        return name
+
+    def body(self, name: str, hosts: tuple[bool, ...]) -> Printed:
+        key = (name, hosts)
+        if key not in self.bodies:
+            function = self.program.functions[name]
+            kinds = [HOST if h else Kind(False) for h in hosts]
+            self.bodies[key] = print_block(function.block, self.manner(function.block), kinds)
+        return self.bodies[key]
+
+    def name_of(self, function: str) -> str:
+        return self.get(function).name
+
+    def get(self, name: str) -> Plain:
+        if name not in self.plain:
+            function = self.program.functions[name]
+            printed = self.body(name, (False,) * len(function.block.params))
+            stem = legal(snake(name.split(".")[0]))
+            text = "\n".join([", ".join(printed.params), *(re.sub(r"  # \(.*\)$", "", line) for line in printed.lines)])
+            if (stem, text) not in self.texts:
+                shown = stem
+                count = 2
+                while shown in self.used:
+                    shown, count = f"{stem}_{count}", count + 1
+                self.used.add(shown)
+                self.texts[stem, text] = shown
+            self.plain[name] = Plain(self.texts[stem, text], function, printed)
+        return self.plain[name]
+
+    def call_kind(self, node: Node, kinds: list[Kind]) -> list[Kind] | None:
+        """Kinds of the results, or None if the function wants tensors where it would be given numbers."""
+        function = self.program.functions[node["function"]]
+        hosts = tuple(k.host for k in kinds)
+        usual = self.body(function.name, (False,) * len(kinds))
+        if not any(hosts):
+            return [Kind(r.host, r.number, r.indexed, r.whole) for r in usual.results]
+        other = self.body(function.name, hosts)
+        if other.lines != usual.lines or other.params != usual.params:
+            return None
+        plain = self.get(function.name)
+        plain.numbers.update(i for i, h in enumerate(hosts) if h)
+        return [Kind(r.host, r.number, True, r.whole) for r in other.results]
+
+    def definitions(self) -> list[list[str]]:
+        """Every function that was asked for, in the order of the program, as lines."""
+        out: list[list[str]] = []
+        for name in self.program.functions:
+            if name in self.plain and not any(self.plain[name].name == p.name for p in self._before(name)):
+                out.append(self._definition(self.plain[name]))
+        return out
+
+    def _before(self, name: str) -> list[Plain]:
+        names = list(self.program.functions)
+        return [self.plain[n] for n in names[: names.index(name)] if n in self.plain]
+
+    def _definition(self, plain: Plain) -> list[str]:
+        same = [p for p in self.plain.values() if p.name == plain.name]
+        numbers = set().union(*(p.numbers for p in same))
+        params = [f"{p}: {'Tensor | float' if i in numbers else 'Tensor'}" for i, p in enumerate(plain.printed.params)]
+        host = any(r.host for p in same for r in p.printed.results) or (bool(numbers) and len(plain.printed.results) == 1)
+        count = len(plain.printed.results)
+        single = "Tensor | float" if host else "Tensor"
+        result = single if count == 1 else f"tuple[{', '.join(['Tensor'] * count)}]"
+        head = exploded(f"def {plain.name}(", params, f") -> {result}:", 128)
+        text = docstring(plain.function.doc, 4) if plain.function.doc else []
+        return [*head, *text, *(f"    {line}" for line in plain.printed.lines)]

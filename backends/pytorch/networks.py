@@ -1,0 +1,182 @@
+"""model.py: one class for each network of a program, callee first, and `Model`, which holds those that are trained.
+
+Networks that differ only in sizes (the residual blocks of a U-Net) become one class with these sizes as arguments.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from specc.backends.pytorch.families import Draft, Family, merge
+from specc.backends.pytorch.library import Library
+from specc.backends.pytorch.lines import exploded, fit
+from specc.backends.pytorch.modules import Layout, layout
+from specc.backends.pytorch.names import camel, docstring, legal, snake
+from specc.backends.pytorch.printer import print_block
+from specc.ir.ops import Op
+from specc.ir.program import Function, Node, Program, walk
+from specc.ir.types import Shape
+
+
+@dataclass(slots=True)
+class Networks:
+    """The classes of a program. `made` says how an instance of a function's network is written."""
+
+    program: Program
+    library: Library
+    made: dict[str, str] = field(default_factory=dict)  # function to constructor call
+    method: dict[str, str] = field(default_factory=dict)  # function to method, "" for forward
+    families: list[Family] = field(default_factory=list)
+
+    def build(self) -> Networks:
+        groups = self._groups()
+        for group in groups:
+            for k, name in enumerate(group):
+                self.method[name] = "" if k == 0 else legal(snake(name))
+        taken: set[str] = {"Model", "Tensor"}
+        for level in _levels(self.program, groups):
+            drafts = [self._draft([self.program.functions[n] for n in group]) for group in level]
+            for family in merge(drafts, taken):
+                self.families.append(family)
+                for draft, constructor in zip(family.members, family.constructors, strict=True):
+                    self.made.update(dict.fromkeys(draft.functions, constructor))
+        return self
+
+    def _groups(self) -> list[list[str]]:
+        """Functions over the same parameters share a class: the network itself first, then its variants."""
+        parent = {n: n for n, f in self.program.functions.items() if f.kind == "network"}
+
+        def root(n: str) -> str:
+            while parent[n] != n:
+                n = parent[n]
+            return n
+
+        seen: dict[tuple[str, str], str] = {("", r): f for r, f in self.program.networks.items()}
+        for name, function in self.program.functions.items():
+            for node in walk(function.block):
+                if node.op in (Op.CALL, Op.REPEAT) and node.get("bundle") is not None:
+                    owner = name if function.kind == "network" else ""
+                    first = seen.setdefault((owner, node["bundle"]), node["function"])
+                    parent[root(node["function"])] = root(first)
+        main = set(self.program.networks.values())
+        groups: dict[str, list[str]] = defaultdict(list)
+        for name in sorted(parent, key=lambda n: n not in main):
+            groups[root(name)].append(name)
+        return list(groups.values())
+
+    def _draft(self, functions: list[Function]) -> Draft:
+        place = layout(functions, self.made)
+        methods = [line for f in functions for line in ["", *self._method(f, place)]]
+        first = functions[0]
+        stem = first.name.split(".")[0]
+        return Draft(
+            name=camel(re.sub(r"(?<=[a-z])_?\d+$", "", stem)),
+            doc=first.doc,
+            functions=tuple(f.name for f in functions),
+            registrations=place.registrations(),
+            methods=methods[1:],
+        )
+
+    def _method(self, function: Function, place: Layout) -> list[str]:
+        variables = {n["bundle"]: _item(n["bundle"]) for n in walk(function.block) if n.op is Op.REPEAT}
+
+        def network(bundle: str, callee: str) -> str:
+            method = f".{self.method[callee]}" if callee and self.method[callee] else ""
+            if bundle.endswith(".*"):
+                return variables[bundle[:-2]] + method
+            return place.reach(bundle) + method
+
+        def layer(node: Node) -> str | None:
+            return place.reach(place.layers[node]) if node in place.layers and node.op is not Op.PARAM else None
+
+        manner = self.library.manner(
+            function.block, network=network, layer=layer, param=lambda node: place.reach(place.layers.get(node, node["path"]))
+        )
+        manner.taken |= frozenset(variables.values())
+        printed = print_block(function.block, manner, indent=8)
+        params = ["self", *(f"{p}: Tensor" for p in printed.params)]
+        count = len(function.block.results)
+        result = "Tensor" if count == 1 else f"tuple[{', '.join(['Tensor'] * count)}]"
+        name = self.method[function.name] or "forward"
+        shapes = [f"{p}: {show(v.type.shape)}" for p, v in zip(printed.params, function.block.params, strict=True)]
+        out = ", ".join(show(v.type.shape) for v in function.block.results)
+        head = exploded(f"def {name}(", params, f") -> {result}:", 124)
+        return [*head, *docstring(f"{', '.join(shapes)}. Returns {out}.", 4), *(f"    {line}" for line in printed.lines)]
+
+    def classes(self) -> list[list[str]]:
+        """Every class, as lines, callee first."""
+        out = []
+        for family in self.families:
+            params = ["self", *(f"{name}: int" for name in family.params)]
+            lines = [f"class {family.name}(nn.Module):", *docstring(family.doc or family.name, 4), ""]
+            if family.registrations or family.attributes:
+                lines += [f"    {part}" for part in exploded("def __init__(", params, ") -> None:", 124)]
+                body = ["super().__init__()", *(f"self.{a} = {a}" for a in family.attributes), *family.registrations]
+                lines += [f"        {part}" for line in body for part in fit(line, 120)]
+                lines += [""]
+            out.append([*lines, *(f"    {line}" if line else "" for line in family.methods)])
+        return out
+
+    def model(self) -> list[str]:
+        """The class that holds the networks under their names."""
+        roots = list(self.program.networks.items())
+        what = "The network" if len(roots) == 1 else "The networks"
+        lines = ["class Model(nn.Module):", *docstring(f"{what} of {self.program.name}, by name.", 4), ""]
+        lines += ["    def __init__(self) -> None:", "        super().__init__()"]
+        return [*lines, *(f"        self.{root} = {self.made[name]}" for root, name in roots)]
+
+    def reach(self, bundle: str, function: str) -> str:
+        """A network as an objective or sampler calls it."""
+        return f"model.{bundle}" + (f".{self.method[function]}" if self.method[function] else "")
+
+    def parameters(self, function: str) -> int:
+        """How many numbers a network has, each path once."""
+        return sum(self._sizes(function).values())
+
+    def _sizes(self, function: str) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for node in walk(self.program.functions[function].block):
+            if node.op is Op.PARAM:
+                total = 1
+                for d in node["shape"]:
+                    total *= d
+                found[node["path"]] = total
+            elif node.op in (Op.CALL, Op.REPEAT) and node.get("bundle") is not None:
+                places = [node["bundle"]]
+                if node.op is Op.REPEAT:
+                    places = [f"{node['bundle']}.{i}" for i in range(node["count"])]
+                inner = self._sizes(node["function"])
+                found.update({f"{p}.{path}": n for p in places for path, n in inner.items()})
+        return found
+
+
+def _levels(program: Program, groups: list[list[str]]) -> list[list[list[str]]]:
+    """Groups by the height of the networks below them: those without any first."""
+    owner = {name: i for i, group in enumerate(groups) for name in group}
+    heights: dict[int, int] = {}
+
+    def height(i: int) -> int:
+        if i not in heights:
+            below = {
+                owner[n["function"]]
+                for name in groups[i]
+                for n in walk(program.functions[name].block)
+                if n.op in (Op.CALL, Op.REPEAT) and n.get("bundle") is not None
+            }
+            heights[i] = 1 + max((height(j) for j in below), default=-1)
+        return heights[i]
+
+    levels: dict[int, list[list[str]]] = defaultdict(list)
+    for i, group in enumerate(groups):
+        levels[height(i)].append(group)
+    return [levels[h] for h in sorted(levels)]
+
+
+def _item(bundle: str) -> str:
+    return legal(re.sub(r"\W", "_", bundle.rpartition(".")[2]) or "item")
+
+
+def show(shape: Shape) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"

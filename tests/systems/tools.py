@@ -1,0 +1,91 @@
+"""What the claims of the systems share: programs, exact runs in double precision, and trained models kept between tests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from specc import driver
+from specc.ir.program import Program
+from specc.reference.interpret import evaluate, run
+from specc.runtime.ort import example_seeds
+
+SPECS = Path(__file__).parents[2] / "specs"
+RUNS = Path(__file__).parents[2] / ".pytest_cache" / "runs"
+
+
+@cache
+def model(spec: str, name: str | None = None) -> Program:
+    """A model of a spec below `specs/` (its first one unless named), at example level; the spec must be without errors."""
+    checked = driver.check(SPECS / spec)
+    assert not checked.failed, [f"{d.code} {d.span}: {d.message}" for d in checked.diagnostics]
+    return checked.programs[name] if name else next(iter(checked.programs.values()))
+
+
+@cache
+def graph(spec: str, name: str | None = None) -> Program:
+    """The same at array level, as the graph backends take it."""
+    return driver.prepare(model(spec, name))
+
+
+def exact(spec: str, name: str | None, entry: str, n: int, seed: int = 0, **inputs: Any) -> np.ndarray:
+    """Run a model without parameters in double precision: n samples, one seed each, (n, *shape)."""
+    given = {"seed": example_seeds(seed, n), **inputs}
+    return run(graph(spec, name), entry, given, {}, dtype="float64")[0]
+
+
+def curve(spec: str, name: str | None, function: str, *args: np.ndarray) -> np.ndarray:
+    """An equation of the model (`alpha`, `denoise_of`, ...) at example level on stacked arguments, in double precision."""
+    program = model(spec, name)
+    found = next(f for f in program.functions.values() if f.name.split(".")[0] == function and len(f.block.params) == len(args))
+    return np.asarray(evaluate(found, [np.asarray(a, dtype=float) for a in args], program.functions)[0])
+
+
+def train(spec: str, name: str | None = None, *, steps: int | None = None, seed: int = 0) -> Path:
+    """The folder of a trained model: trained once for a project, a number of steps and a seed, then kept."""
+    program = model(spec, name)
+    project = RUNS / "projects" / f"{program.name}-{os.getpid()}"
+    files = driver.emit(program, "pytorch", project)
+    text = "".join(p.read_text() for p in sorted(files))
+    key = hashlib.sha256(f"{text}{steps}{seed}".encode()).hexdigest()[:16]
+    out = RUNS / f"{program.name}-{key}"
+    if not (out / "done.json").exists():
+        command = [sys.executable, "train.py", "--out", str(out), "--seed", str(seed)]
+        command += ["--steps", str(steps)] if steps else []
+        done = subprocess.run(command, cwd=project, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        assert done.returncode == 0, done.stderr[-3000:]
+        (out / "done.json").write_text(done.stdout.strip().splitlines()[-1])
+    return out
+
+
+def report(folder: Path) -> dict[str, Any]:
+    """The last line that training printed."""
+    return json.loads((folder / "done.json").read_text())
+
+
+def weights(folder: Path) -> dict[str, np.ndarray]:
+    """The weights of a run by path, averaged ones where there are any."""
+    from safetensors.numpy import load_file
+
+    found = folder / "ema.safetensors"
+    return load_file(found if found.exists() else folder / "model.safetensors")
+
+
+def sample(folder: Path, spec: str, name: str | None, entry: str, n: int, seed: int = 0, **inputs: Any) -> np.ndarray:
+    """Samples of a trained model by ONNX Runtime, (n, *shape); the file is exported once and kept beside the run."""
+    from specc.backends.onnx.export import export
+    from specc.runtime import ort
+
+    path = folder / f"{entry}.onnx"
+    if not path.exists():
+        export(graph(spec, name), entry, weights(folder), path)
+    loaded = ort.load(path, threads=1)
+    return loaded.sample(n, seed, arguments=inputs)
