@@ -2,14 +2,16 @@
 
 With int8 activations the operand is rounded and the layer stands between QuantizeLinear and DequantizeLinear pairs, which the
 runtime replaces by its integer kernels (unsigned activations, signed weights). Convolutions round their result too. Weights
-alone are expanded by DequantizeLinear in front of a MatMul, which becomes a product over packed blocks, or by plain nodes in
-front of a convolution, which are folded when the file is opened.
+alone are expanded by DequantizeLinear in front of a MatMul, which becomes a product over packed blocks, where an example has few
+rows; by plain nodes, which are folded when the file is opened, for many rows (where such products are slower than float ones)
+and for convolutions.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from onnx import TensorProto
@@ -20,6 +22,8 @@ from specc.backends.onnx.wire import Tensor
 from specc.ir.formats import FORMATS, Codes, activation_range, encode
 from specc.ir.ops import Op
 from specc.ir.program import Node
+
+MANY = 8  # rows of one example from which a float product beats one over packed blocks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,24 +46,33 @@ class Writer:
 
     plans: Mapping[str, LayerPlan]
     weights: Mapping[str, np.ndarray]
+    expanded: dict[str, str] = field(default_factory=dict)
 
     def layer(self, e: Emitter, node: Node, x: str, weight: Weight, bias: str | None) -> str | None:
+        """A product of two dimensions gets a third: MatMul and Add would become a float Gemm before they become integer."""
         plan = self.plans.get(weight.path)
         if plan is None:
             return None
         if node.op is Op.LINEAR:
-            out = self._product(e, plan, x)
-            return out if bias is None else e.op("Add", out, bias)
-        if plan.operand is not None and plan.result is not None:
-            return self._convolution(e, node, plan, x, weight, bias)
+            flat = node.inputs[0].type.rank == 2
+            rows = math.prod(d for d in node.inputs[0].type.shape[:-1] if isinstance(d, int))
+            out = self._product(e, plan, e.op("Unsqueeze", x, e.ints(0)) if flat else x, rows)
+            out = out if bias is None else e.op("Add", out, bias)
+            return e.op("Squeeze", out, e.ints(0)) if flat else out
+        if bias in e.placed:
+            e.use(bias, local=True)
+        if plan.operand is not None and plan.result is not None and (bias is None or bias in self.weights):
+            return self._convolution(e, node, plan, x, bias)
         kind = "Conv" if node.op is Op.CONV else "ConvTranspose"
-        return e.op(kind, x, self._expanded(e, plan), *([bias] if bias else []), **window(node))
+        return e.op(kind, x, self._kernel(e, plan), *([bias] if bias else []), **window(node))
 
     # Linear layers
 
-    def _product(self, e: Emitter, plan: LayerPlan, x: str) -> str:
+    def _product(self, e: Emitter, plan: LayerPlan, x: str, rows: int) -> str:
         if plan.operand is not None:
             return e.op("MatMul", _rounded(e, x, plan.operand), self._columns(e, plan, local=False))
+        if rows >= MANY:
+            return e.op("MatMul", x, self._matrix(e, plan))
         if FORMATS[plan.weights].bits == 4 and plan.shared:
             return self._blocks(e, plan, x)
         return e.op("MatMul", x, self._columns(e, plan, local=True))
@@ -71,7 +84,25 @@ class Writer:
         s = _array(e, f"{plan.path}.scales", codes.scales.T, local=local)
         if codes.block is not None:
             return e.op("DequantizeLinear", q, s, axis=0, block_size=codes.block)
-        return e.op("DequantizeLinear", q, s, axis=1)
+        return e.op("DequantizeLinear", q, s, **({"axis": 1} if codes.scales.ndim else {}))
+
+    def _matrix(self, e: Emitter, plan: LayerPlan) -> str:
+        """The transposed weight (k, n) from its codes, once in the file, in nodes that are folded when it is opened."""
+        if plan.path not in self.expanded:
+            codes = self._codes(plan)
+            n, k = codes.codes.shape
+            flat, scales = codes.codes.T, codes.scales.T
+            if codes.block is not None:
+                flat, scales = np.pad(flat, ((0, -k % codes.block), (0, 0))), scales[:, None]
+            with e.outermost():
+                real = e.op("Cast", _codes(e, plan.path, flat, plan.weights, local=False), to=TensorProto.FLOAT)
+                if codes.block is not None:
+                    real = e.op("Reshape", real, e.ints(-1, codes.block, n))
+                wide = e.op("Mul", real, _array(e, f"{plan.path}.scales", scales, local=False))
+                if codes.block is not None:
+                    wide = e.op("Slice", e.op("Reshape", wide, e.ints(-1, n)), e.ints(0), e.ints(k), e.ints(0))
+                self.expanded[plan.path] = wide
+        return self.expanded[plan.path]
 
     def _blocks(self, e: Emitter, plan: LayerPlan, x: str) -> str:
         """MatMulNBits, for 4-bit weights that several graphs use: DequantizeLinear would have to lie in each."""
@@ -87,7 +118,7 @@ class Writer:
 
     # Convolutions
 
-    def _convolution(self, e: Emitter, node: Node, plan: LayerPlan, x: str, weight: Weight, bias: str | None) -> str:
+    def _convolution(self, e: Emitter, node: Node, plan: LayerPlan, x: str, bias: str | None) -> str:
         """QDQ around a Conv with its bias in int32, as the integer kernel wants it."""
         assert plan.operand is not None and plan.result is not None
         codes = self._codes(plan)
@@ -103,7 +134,7 @@ class Writer:
             inputs.append(e.op("DequantizeLinear", qb, sb, **({"axis": 0} if step.ndim else {})))
         return _rounded(e, e.op("Conv", *inputs, **window(node)), plan.result)
 
-    def _expanded(self, e: Emitter, plan: LayerPlan) -> str:
+    def _kernel(self, e: Emitter, plan: LayerPlan) -> str:
         """A kernel from its codes, in nodes that are folded when the file is opened."""
         shape = self.weights[plan.path].shape
         codes = self._codes(plan)

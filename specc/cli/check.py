@@ -33,13 +33,18 @@ def command(files: tuple[Path, ...], machine: bool, explain: bool) -> None:
 
 
 def table(defaults: tuple[Default, ...]) -> str:
-    """The defaults by section, one a line: knob, value, origin."""
+    """Every setting by section, one a line: what it is, its value, where it comes from."""
     if not defaults:
-        return "  every knob is given; no default was used\n"
-    knob = max(len(d.knob) for d in defaults)
+        return "  nothing to fill in\n"
+    rows = []
+    for section, members in groupby(defaults, key=lambda d: d.section):
+        named: list[Default] = []
+        knobs: list[Default] = []
+        for d in members:
+            (knobs if d.knob else named).append(d)
+        rows += [(f"  {section}", d) for d in named] or [(f"  {section}", None)]
+        rows += [(f"    {d.knob}", d) for d in knobs]
+    left = max(len(text) for text, _ in rows)
     value = max(len(d.value) for d in defaults)
-    lines = []
-    for section, rows in groupby(defaults, key=lambda d: d.section):
-        lines.append(f"  {section}")
-        lines += [f"    {d.knob:<{knob}} = {d.value:<{value}}  # {d.origin}" for d in rows]
+    lines = [text if d is None else f"{text:<{left}} = {d.value:<{value}}  # {d.origin}" for text, d in rows]
     return "\n".join(lines) + "\n"

@@ -46,7 +46,7 @@ def outline(node: object, name: str = "", depth: int = 0) -> Iterator[str]:
         for item in node:
             yield from outline(item, "", depth + bool(name))
     elif is_dataclass(node):
-        values = {f.name: getattr(node, f.name) for f in fields(node) if f.name != "span"}
+        values = {f.name: getattr(node, f.name) for f in fields(node) if not f.name.endswith("span")}
         plain = {k: v for k, v in values.items() if isinstance(v, str | int | float | bool) and not (v is False or v == "")}
         span = getattr(node, "span", None)
         place = f"  @{span.line}:{span.column}" if isinstance(span, Span) else ""

@@ -42,7 +42,7 @@ def command(run: Path, sampler: str | None, out: Path, quantize: str | None, exa
     program = here.program()
     entry = entry_of(program, sampler)
     formats = quantization_of(program, quantize)
-    weights = here.weights()
+    weights = here.weights(program)
     array = driver.prepare(program)
     try:
         written = export(array, entry, weights, out, quantization=formats)

@@ -13,7 +13,7 @@ STARTER = """\
 specc 1
 # {title}: the name of a paper's method, its authors and year belong here.
 model {name} {{
-  data x: vector(2) from moons             # the space of one example, and where examples come from: `specc list data`
+  data x: vector(2) from moons             # the space of one example, and where examples come from: `specc list reader`
   process linear                           # how data becomes noise, t from 0 to 1: z = (1 - t) x + t e
   coupling minibatch_ot(solver = exact)    # which noise goes with which example; leave the line out for independent pairs
   backbone mlp(width = 64, depth = 3)      # the network: `specc list network`, or write your own below

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
     from specc.ir.program import Program
 
-WEIGHTS = ("ema.safetensors", "model.safetensors")  # the average of the weights before the weights, where there is one
-
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -67,27 +65,37 @@ class Run:
         lock = self.locked()
         if lock is None or not self.spec.exists():
             raise click.UsageError(f"{self.folder} is not a run: `specc train SPEC -o {self.folder}` makes one")
-        program = checked(self.spec, lock.get("model")).programs[lock["model"]]
-        if program.digest != lock["digest"]:
-            raise Failure(
-                f"{self.spec} is not the spec that was trained: its hash is {program.digest[:12]}, "
-                f"the run's {lock['digest'][:12]}",
-                "put the trained spec back, or train the new one into another folder",
-            )
+        program = checked(self.spec, lock.get("name")).programs[lock["name"]]
+        self.belongs(self.spec, program.digest, lock["digest"])
         return replace(program, spec=lock.get("spec", program.spec))
 
-    def weights(self) -> dict[str, np.ndarray]:
-        """The weights by path, those of the average if the run keeps one. Needs no torch."""
+    def belongs(self, file: Path, digest: object, wanted: str) -> None:
+        if digest != wanted:
+            raise Failure(
+                f"{file} is of another spec: its sha256 is {str(digest)[:12]}, that of {self.lock} is {wanted[:12]}",
+                "train again into another folder",
+            )
+
+    def weights(self, program: Program) -> dict[str, np.ndarray]:
+        """The weights by path, those of the average if the spec trains with one. Needs no torch."""
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
-        file = next((self.folder / name for name in WEIGHTS if (self.folder / name).exists()), None)
-        if file is None:
-            raise Failure(f"{self.folder} has no weights yet", f"go on with: specc train SPEC -o {self.folder} --resume")
+        state, file = (
+            self.newest(n) for n in ("state.json", "ema.safetensors" if program.setting("ema") else "model.safetensors")
+        )
+        if not state.exists() or not file.exists():
+            raise Failure(f"{self.folder} has no weights yet", f"go on with: specc train {self.spec} -o {self.folder} --resume")
         try:
+            self.belongs(state, json.loads(state.read_text(encoding="utf-8")).get("digest"), program.digest)
             return load_file(file)
-        except (OSError, SafetensorError) as error:
-            raise Failure(f"{file} cannot be read: {error}") from None
+        except (OSError, ValueError, AttributeError, SafetensorError) as error:
+            raise Failure(f"the checkpoint in {self.folder} cannot be read: {error}") from None
+
+    def newest(self, name: str) -> Path:
+        """A file of the checkpoint, also when a crash came while the new ones were taking their places."""
+        ready = self.folder / ".ready" / name
+        return ready if ready.exists() else self.folder / name
 
 
 def python(script: Path, *arguments: str) -> None:

@@ -15,12 +15,12 @@ from specc.cli.runs import Run, python
 @click.argument("spec", type=SPEC)
 @click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="The folder of the run.")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps, instead of the spec's.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=int, help="0 if not given, or that of the checkpoint.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of the run.")
 @click.option("--model", help="One of several models in SPEC.")
 @click.argument("more", nargs=-1, type=click.UNPROCESSED)
 def command(
-    spec: Path, out: Path, steps: int | None, seed: int, resume: bool, model: str | None, more: tuple[str, ...]
+    spec: Path, out: Path, steps: int | None, seed: int | None, resume: bool, model: str | None, more: tuple[str, ...]
 ) -> None:
     """Compile SPEC into a run and train it. What follows `--` goes to train.py as it stands: -- --device cuda --compile."""
     found = checked(spec, model)
@@ -39,7 +39,9 @@ def command(
     except OSError as error:
         raise Failure(f"{out} could not be written: {error.strerror or error}") from None
     say(f"{program.name}: {spec} -> {run.project}")
-    arguments = ["--out", str(out), "--seed", str(seed)]
+    arguments = ["--out", str(out)]
+    if seed is not None:
+        arguments += ["--seed", str(seed)]
     if steps is not None:
         arguments += ["--steps", str(steps)]
     if resume:

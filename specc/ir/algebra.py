@@ -2,7 +2,8 @@
 
 `Forms` keeps the form of each scalar of a block, once with products of sums multiplied out and once with sums as factors of
 their own, and writes a value anew when one of the forms takes fewer operations than the value did. So (1 - t) + t becomes
-1 and a b / a becomes b, and what is as short as it can be stays as its author wrote it.
+1 and a b / a becomes b, and what is as short as it can be stays as its author wrote it. A product is only multiplied out for
+good when one term is left: 1 - a^2 is shorter than (1 - a) (1 + a), and less exact near 1.
 """
 
 from __future__ import annotations
@@ -38,19 +39,31 @@ class Forms:
     def of(self, value: Value) -> Form:
         """The form of a value whose operands have theirs already; an atom where it has none."""
         if value.id not in self.forms:
-            number = Calc(self.builder).constant(value)
+            number = Calc(self.builder).uniform(value)
             node = self.builder.made_by(value)
             made: Form | None = None
             if number is not None:
-                made = _cleaned({(): number})
-            elif node is not None and node.op in POLYNOMIAL and all(_is_number(v.type) for v in node.inputs):
+                made = _cleaned({(): float(number)})
+            elif (
+                node is not None
+                and node.op in POLYNOMIAL
+                and is_scalar(value.type)
+                and all(_is_number(v.type) for v in node.inputs)
+            ):
                 made = self.combined(node)
             self.forms[value.id] = self.atom(value) if made is None or len(made) > TERMS else made
         return self.forms[value.id]
 
     def atom(self, value: Value) -> Form:
         self.atoms[value.id] = value
+        return self.atom_form(value)
+
+    def atom_form(self, value: Value) -> Form:
         return {((value.id, 1),): 1.0}
+
+    def inside(self, builder: Builder) -> Forms:
+        """The same knowledge for a region."""
+        return Forms(builder, self.expand, dict(self.forms), dict(self.atoms), dict(self.sums))
 
     def combined(self, node: Node) -> Form | None:
         left = self.of(node.inputs[0])
@@ -124,18 +137,45 @@ def _times(m: Monomial, n: Monomial) -> Monomial:
     return tuple(sorted((atom, e) for atom, e in exponents.items() if e))
 
 
+def shorter(forms: tuple[Forms, Forms], value: Value) -> Value | None:
+    """The value in fewer operations, or None. forms: with products multiplied out, and without."""
+    have, best = _tree(forms[0].builder, value), None
+    for which in forms:
+        form = which.of(value)
+        if form == which.atom_form(value) or (which.expand and len(form) > 1):
+            continue
+        atoms = {atom for monomial in form for atom, _ in monomial}
+        inner = set().union(*(_tree(which.builder, which.atoms[atom]) for atom in atoms))
+        price = cost(form) + len(inner)
+        if price < len(have) and (best is None or price < best[0]):
+            best = (price, which, form)
+    return None if best is None else write(Calc(best[1].builder), best[2], best[1].atoms)
+
+
+def _tree(builder: Builder, value: Value) -> set[int]:
+    """The operations on scalars that a value is made of."""
+    found: set[int] = set()
+    waiting = [value]
+    while waiting:
+        v = waiting.pop()
+        node = builder.made_by(v)
+        if v.id not in found and node is not None and node.op in POLYNOMIAL and all(_is_number(x.type) for x in node.inputs):
+            found.add(v.id)
+            waiting.extend(node.inputs)
+    return found
+
+
 # The way back
 
 
 def cost(form: Form) -> int:
     """Operations that `write` takes, without those of the atoms."""
-    total = max(len(form) - 1, 0)
+    total = 0
     for i, (monomial, coefficient) in enumerate(_ordered(form)):
         above, below = _split(monomial)
-        total += max(len(above) - 1, 0) + len(below) + sum(abs(e) != 1 for _, e in monomial)
-        size = abs(coefficient) if i else coefficient
-        total += size != 1 and bool(monomial) and not (size == 1 / 2 and False)
-        total += not above and bool(below) and size != 1 and -1  # the coefficient is the numerator
+        factor = abs(coefficient) if i else coefficient
+        total += (i > 0) + sum(abs(e) != 1 for _, e in monomial) + bool(below)
+        total += max(len(above) - 1, 0) + max(len(below) - 1, 0) + (factor != 1 and bool(above))
     return total
 
 

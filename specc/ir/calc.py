@@ -30,6 +30,15 @@ class Calc:
         held = node["value"]
         return float(held[0] if isinstance(held, tuple) else held)
 
+    def uniform(self, value: Value) -> float | int | bool | None:
+        """The number that every element of a value is known to be."""
+        node = self.b.made_by(value)
+        while node is not None and node.op in (Op.SPREAD, Op.EXPAND, Op.RESHAPE):
+            node = self.b.made_by(node.inputs[0])
+        if node is None or node.op is not Op.CONST or (isinstance(node["value"], tuple) and len(node["value"]) != 1):
+            return None
+        return node["value"][0] if isinstance(node["value"], tuple) else node["value"]
+
     def add(self, x: Value, y: Value) -> Value:
         a, b = self.constant(x), self.constant(y)
         if a is not None and b is not None:
@@ -38,7 +47,9 @@ class Calc:
             return y
         if b == 0 and _covers(x, y):
             return x
-        return self.op(Op.ADD, x, y)
+        if a is not None and a < 0:
+            return self.op(Op.SUB, y, self.number(-a))
+        return self.op(Op.SUB, x, self.number(-b)) if b is not None and b < 0 else self.op(Op.ADD, x, y)
 
     def sub(self, x: Value, y: Value) -> Value:
         a, b = self.constant(x), self.constant(y)

@@ -1,14 +1,15 @@
 """The file format of a Program: JSON with a version, checked by pydantic on the way in.
 
-Values are numbers that are unique within a program; a value is written whole, `{"id", "type", "name"}`, where it is defined, and as
-its number where it is used. Types are text, `float[1, 8, 8] per example`. A span keeps its place, `file:line:column`, and not
-the text of the spec. Attributes and options are plain JSON, where lists are tuples, and three kinds of object stand for the rest:
-`{"type": ...}`, `{"setting": name, "options": [[key, value], ...]}` and `{"number": "inf"}`.
+Values are numbers that are unique within a function; a value is written whole, `{"id", "type", "name"}`, where it is defined,
+and as its number where it is used. Types are text, `float[1, 8, 8] per example`. A span keeps its place, `file:line:column`,
+and not the text of the spec. Attributes and options are plain JSON, where lists are tuples, and three kinds of object stand for
+the rest: `{"type": ...}`, `{"setting": name, "options": [[key, value], ...]}` and `{"number": "inf"}`.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,10 +65,12 @@ def from_json(text: str | bytes) -> Program:
 
 
 def write(program: Program, folder: Path) -> tuple[Path, ...]:
-    """Write `<name>.ir.json` into a folder, which is made if need be."""
+    """Write `<name>.ir.json` into a folder, which is made if need be. The file is whole or not there."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{program.name}.ir.json"
-    path.write_text(to_json(program) + "\n", encoding="utf-8")
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(to_json(program) + "\n", encoding="utf-8")
+    os.replace(part, path)
     return (path,)
 
 

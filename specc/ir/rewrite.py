@@ -76,3 +76,8 @@ def _fresh(value: Value, subst: Subst, ids: Ids) -> Value:
     new = Value(ids.fresh(), value.type, value.name)
     subst[value.id] = new
     return new
+
+
+def canonical(block: Block) -> Block:
+    """The block with every use of a value as it is where it is defined, its name included."""
+    return substitute(block, {v.id: v for v in defined(block)})

@@ -175,7 +175,8 @@ class Machine:
         """Numbers for every example, or one set for the batch. Where loop indices vary by example, each takes its own."""
         by_axes = EXAMPLE in node["axes"]
         each, varies = by_axes or node["shape"][:1] == (BATCH,), by_axes and self.level == "example"
-        shape = tuple(d for d in node["shape"] if d != BATCH)
+        own = node["shape"][1:] if each and not by_axes else node["shape"]
+        shape = tuple(self.examples if d == BATCH else d for d in own)
         seed, places = None, node.inputs
         if node["keyed"]:
             seed, places = env[places[0].id], places[1:]

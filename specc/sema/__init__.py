@@ -12,6 +12,7 @@ from specc.sema import builtins, library
 from specc.sema.evaluate import Evaluator
 from specc.sema.model import ONCE, Default, Model, elaborate_model
 from specc.sema.report import diagnostic, did_you_mean, fail
+from specc.sema.shape import check_shape
 from specc.sema.values import Definition, Env
 from specc.source import Source
 from specc.syntax import tree
@@ -129,6 +130,7 @@ def _top(
         case tree.Version():
             fail("E0212", item.span, f"this compiler reads version 1, not {item.number}", help="write `specc 1`")
         case tree.Section(kind="model"):
+            check_shape(item)
             if not isinstance(item.head, tree.Name):
                 fail("E0203", item.span, "a model needs a name", help="write `model NAME { ... }`")
             if item.body is None:
@@ -137,6 +139,7 @@ def _top(
             models.append(whole)
             named[item.head.id] = whole
         case tree.Section() if item.kind in DEFINABLE:
+            check_shape(item)
             made = library.define(item)
             if (item.kind, made.name) in definitions:
                 fail("E0208", item.span, f"a second `{item.kind} {made.name}`")

@@ -36,6 +36,11 @@ OPERATORS: dict[str, tuple[Op, Callable[[Any, Any], Any]]] = {
     "max": (Op.MAX, max),
 }
 
+LARGEST = 2**33  # elements of one tensor: beyond any machine that a spec is meant for
+TABLE = 2**20  # of one that is shared by a schedule, and computed while checking
+LONGEST = 100_000  # items of a list known while compiling
+WHOLE = 2**63  # integers are 64 bits wide
+
 
 def lift(value: Any, frame: Frame, span: Span, dtype: DType | None = None) -> Value:
     """A value as a run-time one: numbers become constants, lists of numbers become vectors."""
@@ -85,6 +90,8 @@ def binary(op: str, a: Any, b: Any, frame: Frame, span: Span) -> Any:
     row, compute = OPERATORS[op]
     if not isinstance(a, Value) and not isinstance(b, Value):
         return _static(op, compute, a, b, span)
+    if op == "*" and -1 in (a if isinstance(a, (int, float)) else 0, b if isinstance(b, (int, float)) else 0):
+        return negate(b if isinstance(b, Value) else a, frame, span)
     if (short := _identity(op, a, b)) is not None:
         return short
     if op in (">", ">="):
@@ -104,6 +111,11 @@ def binary(op: str, a: Any, b: Any, frame: Frame, span: Span) -> Any:
             caption=f"{left} {op} {right}",
             help="say `expand(v, like = w)`, with `axis = ...` for the new axis",
         )
+    if op == "+":
+        for v, w in ((x, y), (y, x)):
+            node = frame.builder.made_by(w)
+            if node is not None and node.op is Op.NEG:  # v + -w is v - w
+                return binary("-", v, node.inputs[0], frame, span)
     x, y = _unexpanded(x, y, frame), _unexpanded(y, x, frame)
     return add(frame, span, row, x, y)
 
@@ -113,13 +125,15 @@ def _static(op: str, compute: Callable[[Any, Any], Any], a: Any, b: Any, span: S
         if isinstance(v, Symbol):
             fail("E0201", v.span, f"there is no `{v.id}` here", caption="unknown name")
     if op == "+" and isinstance(a, list) and isinstance(b, list):
+        if len(a) + len(b) > LONGEST:
+            fail("E0604", span, f"a list of {len(a) + len(b)} items", help=f"a list holds at most {LONGEST} items")
         return a + b
     if op in ("==", "!=", "and", "or"):
         return compute(a, b)
-    numbers = all(isinstance(v, (int, float)) for v in (a, b))
+    numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (a, b))
     if not numbers:
         fail("E0304", span, f"`{op}` does not apply to {describe(a)} and {describe(b)}")
-    if op == "^" and isinstance(a, int) and isinstance(b, int) and (abs(b) > 4096 or abs(a) > 10**9):
+    if op == "^" and isinstance(a, int) and isinstance(b, int) and abs(b) * a.bit_length() > 128 and abs(a) > 1:
         a = float(a)
     try:
         out = compute(a, b)
@@ -127,7 +141,16 @@ def _static(op: str, compute: Callable[[Any, Any], Any], a: Any, b: Any, span: S
         fail("E0601", span, f"this number does not exist: {error}")
     if isinstance(out, complex) or (isinstance(out, float) and math.isnan(out)):
         fail("E0601", span, "this number does not exist: it is not real")
-    return out
+    if isinstance(out, float) and math.isinf(out):
+        fail("E0601", span, "this number is too large for a float")
+    return whole(out, span)
+
+
+def whole(value: Any, span: Span) -> Any:
+    """A number that fits: integers have 64 bits."""
+    if isinstance(value, int) and not -WHOLE <= value < WHOLE:
+        fail("E0601", span, "this number is too large for an integer of 64 bits", help="write it with a point, as in `1.0e30`")
+    return value
 
 
 def _identity(op: str, a: Any, b: Any) -> Any:
@@ -193,9 +216,20 @@ def matmul(x: Value, y: Value, frame: Frame, span: Span) -> Value:
 def add(frame: Frame, span: Span, op: Op, *inputs: Value, **attrs: Any) -> Value:
     """Append a node; operands that do not fit become a located error."""
     try:
-        return frame.builder.add(op, *inputs, span=span, **attrs)
+        out = frame.builder.add(op, *inputs, span=span, **attrs)
     except ValueError as error:
         fail("E0301", span, str(error))
+    most = TABLE if frame.kind == "function" and not out.type.axes else LARGEST
+    count = math.prod(d for d in out.type.shape if isinstance(d, int))
+    if count > most:
+        fail(
+            "E0603",
+            span,
+            f"a tensor of shape {_shape(out)} has {count:.1e} elements",
+            caption="too large",
+            help=f"the largest here has {most:.1e}",
+        )
+    return out
 
 
 def where(test: Any, a: Any, b: Any, frame: Frame, span: Span) -> Any:

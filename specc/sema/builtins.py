@@ -337,6 +337,18 @@ def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -
     return Pairs(f, n)
 
 
+def _reversed(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    """reversed(grid(steps)): the same times from data to noise; of a list, its items from last to first."""
+    (times,) = exactly("reversed", args, kwargs, 1, span)
+    if not isinstance(times, Pairs):
+        return list(reversed(ev.static_list(times, span)))
+
+    def place(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+        return ev.call(times.f, [binary("-", times.count, args[0], frame, span)], {}, frame, span)
+
+    return Pairs(Builtin("reversed", place), times.count)
+
+
 def _input(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Marker:
     (default,) = exactly("input", args, kwargs, 1, span)
     if isinstance(default, bool) or not isinstance(default, (int, float)):
@@ -459,6 +471,7 @@ FUNCTIONS: dict[str, Any] = {
     "stop": _stop,
     "grad": _grad,
     "pairs": _pairs,
+    "reversed": _reversed,
     "grid": _apply_partial,
     "input": _input,
     "gcd": _gcd,

@@ -13,8 +13,9 @@ from specc.ir.program import Function, Program, walk
 from specc.ir.types import EXAMPLE, FLOAT
 from specc.reference.interpret import evaluate
 from specc.sema import library
-from specc.sema.model import Model
+from specc.sema.model import Model, mention
 from specc.sema.networks import names_in
+from specc.sema.rehearse import rehearse
 from specc.sema.report import choices, diagnostic
 from specc.sema.values import Closure, Definition, Network
 from specc.source import Span
@@ -33,6 +34,31 @@ def check_model(m: Model, program: Program) -> None:
         check_pairing(m)
     check_unused(m)
     check_quantize(m, program)
+    if not any(d.severity == "error" for d in m.ev.diagnostics):
+        check_samplers(m, program)
+
+
+def check_samplers(m: Model, program: Program) -> None:
+    """Each sampler is tried out with a stand-in for the network."""
+    for entry in program.entries.values():
+        if entry.role == "objective" or (found := rehearse(program, entry.name)) is None:
+            continue
+        turns = " in ".join(f"turn {k} of {n}" if n else f"turn {k}" for k, n in reversed(found.turns))
+        times = ", ".join(f"{name} = {found.times[name]:.4g}" for name in ("t", "s") if name in found.times)
+        where = f" at {times} ({turns})" if turns and times else f" in {turns}" if turns else ""
+        message = f"`{entry.name}` comes to a value that is not a number{where}"
+        help = "keep the values that are divided by, or taken a root or logarithm of, away from zero"
+        if "predict" in m.parts and found.turns:
+            last = found.turns[-1][0] == found.turns[-1][1]
+            name = m.parts["predict"].definition.name
+            help = (
+                f"what `{name}` predicts has no such conversion there: predict `velocity` or `v`, or "
+                + ("let samplers stop earlier, as in `with { t_end = 1e-3 }`" if last else "end the process earlier")
+            )
+        at = next((mention(s) for k in ("sampler", "query") for s in m.found.get(k, []) if s.span == entry.span), m.span)
+        origin = found.node.span
+        labels = ((origin, found.why),) if origin is not None and origin.source.text else ()
+        report(m, "E0406", at, message, help=help, labels=labels)
 
 
 def report(m: Model, code: str, span: Span, message: str, *, severity: Any = "error", help: str = "", labels: Any = ()) -> None:

@@ -8,6 +8,7 @@ inlined instead.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
@@ -18,9 +19,9 @@ from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Ids, Input, Value
 from specc.ir.types import EXAMPLE, Type
 from specc.sema import library
-from specc.sema.arithmetic import add, binary, describe, invert, lift, matmul, negate, where
+from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, where, whole
 from specc.sema.frame import Frame
-from specc.sema.report import did_you_mean, fail, moved
+from specc.sema.report import did_you_mean, fail, foreign, moved
 from specc.sema.values import (
     Applied,
     Builtin,
@@ -43,6 +44,8 @@ from specc.sema.values import (
 from specc.source import Source, Span
 from specc.syntax import tree
 
+DEEPEST = 400  # expressions within expressions, through the bodies of what they call
+MOST_WORK = 1_000_000  # expressions evaluated for one model: a few seconds
 FUNCTION_KINDS = ("grid", "network", "function")  # definitions that an expression may call by their bare name
 
 __all__ = ["Evaluator", "matmul"]
@@ -73,6 +76,7 @@ class Evaluator:
     used: set[int] = field(default_factory=set)  # ids of parameters (tree nodes) that some body read
     touched: set[str] = field(default_factory=set)  # names of the world that were asked for
     depth: int = 0
+    work: int = 0  # expressions evaluated so far
     node: object = None  # the call being evaluated, for tags
 
     # Names -------------------------------------------------------------------------------------------------------
@@ -139,9 +143,18 @@ class Evaluator:
     def expr(self, node: tree.Expr, env: Env, frame: Frame, *, symbols: bool = False) -> Any:
         """The value of an expression."""
         self.depth += 1
-        if self.depth > 400:
+        self.work += 1
+        if self.depth > DEEPEST:
             self.depth = 0
-            fail("E0305", node.span, "definitions nest too deep here: does one call itself without an end?")
+            fail("E0604", node.span, "definitions nest too deep here: does one call itself without an end?")
+        if self.work > MOST_WORK:
+            fail(
+                "E0604",
+                node.span,
+                "this model takes too long to write out",
+                caption=f"reached after {MOST_WORK} steps",
+                help="use a loop of the program (`for`, `repeat`) in place of `static for` or recursion",
+            )
         try:
             return self._expr(node, env, frame, symbols)
         except SpecError as error:
@@ -155,7 +168,9 @@ class Evaluator:
                 return None
             case tree.Name():
                 return self.lookup(node.id, env, frame, node.span, symbols=symbols)
-            case tree.Number() | tree.Bool():
+            case tree.Number():
+                return whole(node.value, node.span)
+            case tree.Bool():
                 return node.value
             case tree.String():
                 return self.text(node, env, frame)
@@ -195,14 +210,14 @@ class Evaluator:
 
     def text(self, node: tree.String, env: Env, frame: Frame) -> str:
         """A text; `{i}` inside it is the value of a compile-time name."""
-        out = node.value
-        while "{" in out and "}" in out[out.index("{") :]:
-            start = out.index("{")
-            stop = out.index("}", start)
-            found, value = env.find(out[start + 1 : stop])
-            if not found or runtime(value):
-                break
-            out = f"{out[:start]}{value}{out[stop + 1 :]}"
+
+        def value(name: re.Match[str]) -> str:
+            held = env.find(name[1])[1]
+            return str(held) if isinstance(held, (str, int, float)) else name[0]
+
+        out = re.sub(r"\{(\w+)\}", value, node.value)
+        if len(out) > LONGEST:
+            fail("E0604", node.span, f"a text of {len(out)} characters", help=f"a text has at most {LONGEST} characters")
         return out
 
     def operator(self, node: tree.Binary, env: Env, frame: Frame) -> Any:
@@ -224,8 +239,8 @@ class Evaluator:
 
     def span_of_integers(self, a: Any, b: Any, node: tree.Binary) -> Any:
         if isinstance(a, int) and isinstance(b, int):
-            if abs(b - a) > 10_000_000:
-                fail("E0601", node.span, "a range of more than ten million steps")
+            if abs(b - a) > 1_000_000:
+                fail("E0604", node.span, f"a range of {abs(b - a) + 1} numbers", help="a range has at most a million")
             return range(a, b + 1) if a <= b else range(a, b - 1, -1)
         if isinstance(a, int) and isinstance(b, Value):
             return (a, b)
@@ -566,6 +581,8 @@ class Evaluator:
                 made = derivatives.derivative_function(self.functions, inner, 0, self.ids)
                 if made is None:
                     made = 0
+                elif isinstance(made, Function) and {n.op for n in made.block.nodes} <= {Op.CONST, Op.SPREAD} and made.block.nodes:
+                    made = made.block.nodes[0]["value"]
                 elif isinstance(made, Function):
                     made = replace(made, name=self.unique(made.name), doc=made.doc or f"d/dt of {inner.name}")
                     self.functions[made.name] = made
@@ -606,7 +623,11 @@ class Evaluator:
         definition = partial.definition
         span = partial.span or definition.section.span
         parent = partial.env or self.world
-        env = self.bind(definition.name, definition.params, partial.args, dict(partial.kwargs), parent, frame, span)
+        try:
+            env = self.bind(definition.name, definition.params, partial.args, dict(partial.kwargs), parent, frame, span)
+        except SpecError as error:
+            raise moved(error, parent.asked()) from None
+        env.origin = span if not foreign(span) else None
         key = (id(definition), freeze([env.names[p.name] for p in definition.params if p.name]))
         cached = self.memo.get(("instance", key))
         if cached is not None and not _mentions_inputs(env):
@@ -637,7 +658,10 @@ class Evaluator:
             )
         if frame.kind == "function":
             raise Captures
-        return statements.run_function(self, tree.Block(span=span, items=instance.statements), instance.env.child(), frame)
+        try:
+            return statements.run_function(self, tree.Block(span=span, items=instance.statements), instance.env.child(), frame)
+        except SpecError as error:
+            raise moved(error, instance.env.asked()) from None
 
     def spread(self, value: Value, frame: Frame, span: Span) -> Value:
         """A value that varies by example."""

@@ -9,13 +9,14 @@ from typing import Any
 
 from specc.diagnostics import SpecError
 from specc.ir.ops import Op
-from specc.ir.program import Builder, Entry, Function, Input, Program, Setting, Value
+from specc.ir.program import Builder, Entry, Function, Input, Program, Setting, Value, walk
 from specc.ir.types import EXAMPLE, INT, DType, Type
 from specc.sema import library, sections, statements
 from specc.sema.arithmetic import add, binary, describe, lift, where
-from specc.sema.evaluate import Evaluator
+from specc.sema.evaluate import MOST_WORK, Evaluator
 from specc.sema.frame import Condition, EntryState, Frame, ObjectiveDone
-from specc.sema.report import choices, diagnostic, did_you_mean, fail
+from specc.sema.report import choices, diagnostic, did_you_mean, fail, moved
+from specc.sema.shape import check_shape, overridden
 from specc.sema.values import Captures, Closure, Definition, Dynamic, Env, Instance, Network, Partial, TypeRef
 from specc.source import Span
 from specc.syntax import tree
@@ -95,21 +96,41 @@ class Model:
     def __post_init__(self) -> None:
         self.top = Frame(builder=Builder(self.ev.ids), kind="model", span=self.span)
 
-    def attempt(self, work: Callable[[], Any]) -> Any:
-        """Do one construct; an error in it is kept, and the others are still looked at."""
+    def attempt(self, work: Callable[[], Any], at: Span | None = None) -> Any:
+        """Do one construct, at a place in the model; an error in it is kept, and the others are still looked at."""
         try:
             return work()
         except SpecError as error:
             self.ev.depth = 0
-            self.ev.diagnostics.append(error.diagnostic)
+            if self.ev.work > MOST_WORK and any(d.code == "E0604" for d in self.ev.diagnostics):
+                return None
+            self.ev.diagnostics.append(moved(error, at or self.span).diagnostic)
             return None
+        except Captures:
+            self.ev.depth = 0
+            message = "this needs a value that exists only while the program runs"
+            help = "what is decided while compiling depends on numbers, knobs and shapes alone"
+            self.ev.diagnostics.append(diagnostic("E0305", at or self.span, message, help=help))
+            return None
+
+
+def mention(section: tree.Section) -> Span:
+    """Where a section names what it uses: what a message about that underlines."""
+    if section.values:
+        return section.values[0].span
+    return section.head.span if section.head is not None else section.kind_span
+
+
+def place_of(m: Model, kind: str) -> Span:
+    """The section of a kind, or the name of the model where it is left to its default."""
+    return mention(m.found[kind][0]) if m.found.get(kind) else m.span
 
 
 def sort_sections(m: Model) -> None:
     """Sections by kind; what is unknown, misplaced or said twice is reported."""
     for item in m.block.items:
         if isinstance(item, (tree.Bind, tree.Method)):
-            m.attempt(lambda item=item: statements.run_statement(m.ev, item, m.env, m.top))
+            m.attempt(lambda item=item: statements.run_statement(m.ev, item, m.env, m.top), item.span)
             continue
         if not isinstance(item, tree.Section):
             m.attempt(
@@ -118,7 +139,7 @@ def sort_sections(m: Model) -> None:
                 )
             )
             continue
-        m.attempt(lambda item=item: _sort(m, item))
+        m.attempt(lambda item=item: _sort(m, item), item.span)
 
 
 def _sort(m: Model, item: tree.Section) -> None:
@@ -132,6 +153,7 @@ def _sort(m: Model, item: tree.Section) -> None:
     if item.kind not in SECTIONS:
         hint = did_you_mean(item.kind, SECTIONS) or f"sections are {choices(SECTIONS)}"
         fail("E0202", item.kind_span, f"there is no section `{item.kind}`", caption="unknown section", help=hint)
+    check_shape(item)
     before = m.found.setdefault(item.kind, [])
     if before and item.kind in ONCE:
         fail("E0208", item.span, f"a second `{item.kind}`", labels=((before[0].span, "the first one"),), help="a model has one")
@@ -141,11 +163,11 @@ def _sort(m: Model, item: tree.Section) -> None:
 def partial(m: Model, section: tree.Section, kinds: tuple[str, ...]) -> Partial:
     """The definition that a section uses or gives, with its arguments."""
     if section.body is not None and not section.values and section.kind not in ("train", "quantize"):
-        return Partial(library.define(section), span=section.span, env=m.env)
+        return overridden(Partial(library.define(section), span=section.span, env=m.env), section)
     node = section.values[0] if section.values else section.head
     if node is None:
         fail("E0203", section.span, f"`{section.kind}` needs a name", help=f"known are {choices(library.names(kinds[0]))}")
-    return use(m, node, kinds)
+    return overridden(use(m, node, kinds), section)
 
 
 def use(m: Model, node: tree.Expr, kinds: tuple[str, ...]) -> Partial:
@@ -283,18 +305,18 @@ def build_world(m: Model) -> None:
     world = m.ev.world
     for kind in ("data", "condition"):
         for section in m.found.get(kind, []):
-            m.attempt(lambda section=section, kind=kind: _data(m, section, kind))
+            m.attempt(lambda section=section, kind=kind: _data(m, section, kind), mention(section))
     for kind in ("source", "process"):
-        m.attempt(lambda kind=kind: _part(m, kind))
+        m.attempt(lambda kind=kind: _part(m, kind), place_of(m, kind))
     if "process" in m.parts:
-        m.attempt(lambda: _times_of(m, m.parts["process"]))
+        m.attempt(lambda: _times_of(m, m.parts["process"]), place_of(m, "process"))
         for name in ("gaussian", "head"):
             _defaults(m, name)
         world.names.update(m.parts["process"].members)
     for kind in ("predict", "coupling", "times", "guidance"):
         if kind == "guidance":
             _networks(m)
-        m.attempt(lambda kind=kind: _part(m, kind))
+        m.attempt(lambda kind=kind: _part(m, kind), place_of(m, kind))
     if "predict" in m.parts:
         world.names.update(m.parts["predict"].members)
     for kind in ("source", "times"):
@@ -349,9 +371,9 @@ def _data(m: Model, section: tree.Section, kind: str) -> None:
 
 def _networks(m: Model) -> None:
     for section in m.found.get("backbone", []):
-        m.attempt(lambda section=section: _network(m, section, "backbone"))
+        m.attempt(lambda section=section: _network(m, section, "backbone"), mention(section))
     for section in m.found.get("network", []):
-        m.attempt(lambda section=section: _network(m, section, None))
+        m.attempt(lambda section=section: _network(m, section, None), mention(section))
 
 
 def _network(m: Model, section: tree.Section, name: str | None) -> None:
@@ -446,11 +468,14 @@ def objectives(m: Model) -> None:
     """One entry for each `minimize` of each loss."""
     found = m.found.get("loss", [])
     for section in found:
-        m.attempt(lambda section=section: _objective(m, section))
+        m.attempt(lambda section=section: _objective(m, section), mention(section))
     if not found and "predict" in m.parts and "backbone" in m.ev.world.names:
         mse = library.find("loss", "mse")
         assert mse is not None
         m.attempt(lambda: _loss(m, Partial(mse, span=m.span, env=m.ev.world), "mse", "loss mse  [default]", m.span))
+        if not any(n.op is Op.PARAM for f in m.ev.functions.values() if f.kind == "network" for n in walk(f.block)):
+            del m.entries["mse"]  # an exact network in the backbone's place: there is nothing to train
+            return
         m.defaults.append(Default("loss", "", "mse", "default"))
 
 
@@ -504,8 +529,6 @@ def _loss(m: Model, p: Partial, name: str, doc: str, span: Span) -> None:
 
 def _reached(m: Model, function: Function) -> set[str]:
     """Root bundles that the results of an entry depend on through differentiable nodes."""
-    from specc.ir.program import walk
-
     needed: set[int] = {v.id for v in function.block.results}
     found: set[str] = set()
     for node in reversed(list(walk(function.block))):
@@ -528,7 +551,7 @@ def _entry_function(m: Model, name: str, frame: Frame, results: tuple[Value, ...
 def samplers(m: Model) -> None:
     for kind in ("sampler", "query"):
         for section in m.found.get(kind, []):
-            m.attempt(lambda section=section, kind=kind: _program(m, section, kind))
+            m.attempt(lambda section=section, kind=kind: _program(m, section, kind), mention(section))
 
 
 def _fits(m: Model, p: Partial, section: tree.Section) -> None:
@@ -537,7 +560,7 @@ def _fits(m: Model, p: Partial, section: tree.Section) -> None:
     if wanted is None:
         return
     process = m.parts.get("process")
-    at = section.values[0].span if section.values else section.head.span if section.head else section.span
+    at = mention(section)
     if process is None:
         fail(
             "E0307",
@@ -589,25 +612,23 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
 def settings(m: Model) -> None:
     """train, quantize, evaluate."""
     for section in m.found.get("train", []):
-        m.train = m.attempt(lambda section=section: sections.train(m.ev, section, m.env, m.top)) or {}
+        m.train = m.attempt(lambda section=section: sections.train(m.ev, section, m.env, m.top), section.span) or {}
     for key, knob in sections.TRAIN.items():
         value = m.train.setdefault(key, knob.default)
         said = value is not knob.default
         text = value.name if isinstance(value, Setting) else str(value)
         m.defaults.append(Default("train", key, text, "spec" if said else f"default ({knob.doc})"))
     for section in m.found.get("quantize", []):
-        if (made := m.attempt(lambda section=section: sections.quantization(m.ev, section, m.ev.builtins, m.top))) is not None:
+        if (made := m.attempt(lambda section=section: sections.quantization(m.ev, section, m.ev.builtins, m.top), section.span)) is not None:
             m.quantize.append(made)
     for section in m.found.get("evaluate", []):
-        m.evaluate.extend(m.attempt(lambda section=section: sections.evaluation(m.ev, section, m.env, m.top)) or [])
+        m.evaluate.extend(m.attempt(lambda section=section: sections.evaluation(m.ev, section, m.env, m.top), section.span) or [])
 
 
 def program(m: Model, doc: str) -> Program:
     """The whole model as a program at example level."""
     networks: dict[str, str] = {}
     for e in m.entries.values():
-        from specc.ir.program import walk
-
         for node in walk(m.ev.functions[e.function].block):
             if node.op is Op.CALL and node["bundle"] is not None:
                 known = networks.setdefault(node["bundle"], node["function"])
@@ -618,7 +639,7 @@ def program(m: Model, doc: str) -> Program:
                         f"`{node['bundle']}` is used with inputs of different types",
                         help="give the network one set of inputs",
                     )
-    digest = hashlib.sha256(m.span.source.text.encode()).hexdigest()
+    digest = hashlib.sha256(f"{m.name}\n{m.span.source.text}".encode()).hexdigest()
     return Program(
         name=m.name,
         level="example",

@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from specc.diagnostics import SpecError
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value
 from specc.ir.types import DType
@@ -14,10 +15,12 @@ from specc.sema import spaces
 from specc.sema.arithmetic import add, describe, lift
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
-from specc.sema.report import fail
+from specc.sema.report import fail, foreign, moved
 from specc.sema.values import Builtin, Captures, Definition, Env, Law, Network, Partial, Symbol, TypeRef, freeze
 from specc.source import Span
 from specc.syntax import tree
+
+MOST_LAYERS = 10_000
 
 
 def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object) -> Any:
@@ -170,19 +173,21 @@ def _function(
         if many is not None:
             ev.classes[param.id] = many
         inner.append(param)
-    scope = _scope(ev, definition, statics, inner, span)
     frame.stems[""] = 0
     try:
+        scope = _scope(ev, definition, statics, inner, span)
         result = ev.body(definition.body, scope, frame)
+        results = tuple(lift(r, frame, span) for r in (result if isinstance(result, tuple) else (result,)))
+        _check_result(definition, scope, results, span)
     except Captures:
         fail(
             "E0309",
-            span,
+            span if not foreign(span) else partial.span or span,
             f"`{definition.name}` uses a value from outside its inputs",
             help="pass it as an input of the network",
         )
-    results = tuple(lift(r, frame, span) for r in (result if isinstance(result, tuple) else (result,)))
-    _check_result(definition, scope, results, span)
+    except SpecError as error:
+        raise moved(error, partial.span) from None
     name = ev.unique(definition.name)
     shown = ", ".join(f"{a.name} = {_show(statics.names[a.name])}" for a in definition.params if a.name)
     made = Function(
@@ -233,9 +238,12 @@ def repeat(ev: Evaluator, item: tree.Repeat, env: Env, frame: Frame) -> None:
         fail("E0309", item.span, "`repeat` makes fresh parameters: it belongs in a network", help="use `for` here")
     count = ev.expr(item.count, env, frame)
     if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        fail("E0305", item.count.span, f"the count of `repeat` is an integer known while compiling, not {describe(count)}")
+        fail("E0305", item.count.span, f"the count of `repeat` is 0 or more, and known while compiling, not {describe(count)}")
     if count == 0:
         return
+    if count > MOST_LAYERS:
+        message = f"`repeat` {count} times makes as many layers, each with its own parameters"
+        fail("E0603", item.count.span, message, help=f"at most {MOST_LAYERS} are supported")
     start = statements.carried(item.body, env, ev, frame, item.span)
     used = dict.fromkeys(n.id for n in names_in(item.body))
     captured = {n: v for n in used if n not in start and isinstance(v := env.find(n)[1], Value)}

@@ -42,6 +42,7 @@ TRAIN: dict[str, Knob] = {
     "picture_every": Knob(500, "whole", "steps between pictures of samples; 0 for none"),
     "save_every": Knob(1000, "whole", "steps between checkpoints"),
 }
+MOST = 1_000_000_000  # of anything that is counted
 KINDS_OF_SETTINGS = {"optimizer": "optimizer", "decay": "decay"}
 
 
@@ -150,8 +151,8 @@ def _checked(key: str, value: Any, span: Span) -> Any:
         fail("E0304", span, f"`{key}` is a number, not {describe(value)}")
     if check in ("count", "whole"):
         least = 1 if check == "count" else 0
-        if not float(value).is_integer() or value < least:
-            fail("E0601", span, f"`{key} = {value}` makes no sense", help=f"{TRAIN[key].doc}: {least} or more")
+        if not float(value).is_integer() or not least <= value <= MOST:
+            fail("E0601", span, f"`{key} = {value}` makes no sense", help=f"{TRAIN[key].doc}: {least} to {MOST:,}")
         return int(value)
     if value < 0 or (check == "fraction" and value >= 1):
         fail("E0601", span, f"`{key} = {value}` makes no sense", help=TRAIN[key].doc)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from specc.ir.program import Value
 from specc.ir.types import EXAMPLE, FLOAT, INT, DType, Type
-from specc.sema.arithmetic import describe
+from specc.sema.arithmetic import LARGEST, describe
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.values import TypeRef
 from specc.source import Span
@@ -44,6 +45,8 @@ def space(name: str, args: list[Any], span: Span) -> TypeRef:
             fail("E0305", span, f"the sizes of `{name}` are integers known while compiling, not {describe(a)}")
         if a < 1:
             fail("E0601", span, f"a size of {a} makes no sense", help="sizes are 1 or more")
+    if (elements := math.prod(args)) > LARGEST:
+        fail("E0603", span, f"one example has {elements:.1e} elements", caption="too large", help=f"at most {LARGEST:.1e}")
     if name in CLASSES:
         if len(args) != 1:
             fail("E0206", span, "`class` takes the number of classes")

@@ -18,6 +18,7 @@ from specc.sema.values import Captures, Closure, Definition, Env, Law, Lazy, Mar
 from specc.source import Span
 from specc.syntax import tree
 
+LONGEST_LOOP = 1_000_000
 OUTLINED = ("process", "predict", "interface", "weight", "times", "function")  # kinds whose equations become functions
 
 
@@ -213,10 +214,13 @@ def _for(ev: Evaluator, item: tree.For, env: Env, frame: Frame) -> Returned | No
     iterable = ev.expr(item.iterable, env, frame)
     if item.static or (isinstance(iterable, list)):
         for value in ev.static_list(iterable, item.iterable.span):
+            ev.work += 1
             if len(item.pattern) == 1:
                 env.names[item.pattern[0]] = value
-            else:
+            elif isinstance(value, (tuple, list)) and len(value) == len(item.pattern):
                 env.names.update(zip(item.pattern, value, strict=True))
+            else:
+                fail("E0304", item.iterable.span, f"{len(item.pattern)} names for {describe(value)}")
             if (out := run_block(ev, item.body.items, env, frame)) is not None:
                 return out
         return None
@@ -234,6 +238,8 @@ def _for(ev: Evaluator, item: tree.For, env: Env, frame: Frame) -> Returned | No
             fail("E0304", span, f"a loop walks over a range, a grid or a list, not {describe(iterable)}")
     if isinstance(count, int) and count < 1:
         fail("E0601", span, f"this loop would run {count} times")
+    if isinstance(count, int) and count > LONGEST_LOOP:
+        fail("E0601", span, f"this loop would run {count} times", help=f"a loop has at most {LONGEST_LOOP} turns")
     start = carried(item.body, env, ev, frame, item.span)
     total = lift(count, frame, span)
     for _ in range(len(start) + 1):
@@ -296,8 +302,9 @@ def _while(ev: Evaluator, item: tree.While, env: Env, frame: Frame) -> None:
     if frame.kind != "entry":
         raise Captures
     limit = ev.expr(item.limit, env, frame)
-    if not isinstance(limit, int) or limit < 1:
-        fail("E0601", item.limit.span, "the limit of a `while` is a positive integer known while compiling")
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= LONGEST_LOOP:
+        message = f"the limit of a `while` is an integer from 1 to {LONGEST_LOOP}, known while compiling"
+        fail("E0601", item.limit.span, message)
     start = carried(item.body, env, ev, frame, item.span)
     if not start:
         fail("E0306", item.span, "nothing changes in this `while`: it would never end")

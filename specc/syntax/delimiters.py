@@ -63,10 +63,12 @@ class _Repair:
     stack: list[_Open] = field(default_factory=list)
     inserted: dict[int, list[str]] = field(default_factory=dict)
     dropped: set[int] = field(default_factory=set)
+    partners: dict[int, int] = field(default_factory=dict)  # braces alone, as if there were no brackets
 
     def run(self) -> None:
         kinds = [t.kind for t in self.tokens]
         surplus = kinds.count("{") - kinds.count("}")
+        self.pair_braces()
         indent, skip_to = 0, -1
         for i, token in enumerate(self.tokens):
             if i <= skip_to:
@@ -97,6 +99,14 @@ class _Repair:
             self.close_brackets(last)
             if self.stack:
                 self.forgotten([self.stack.pop()], last)
+
+    def pair_braces(self) -> None:
+        waiting: list[int] = []
+        for i, token in enumerate(self.tokens):
+            if token.kind == "{":
+                waiting.append(i)
+            elif token.kind == "}" and waiting:
+                self.partners[waiting.pop()] = i
 
     def result(self) -> list[Token]:
         out: list[Token] = []
@@ -155,8 +165,14 @@ class _Repair:
         openers = []
         while self.stack and self.stack[-1].kind != "{":
             openers.append(self.stack.pop())
-        if openers:
-            self.forgotten(openers, i)
+        while openers:  # those on one line share a message
+            line = self.line_of(openers[0])
+            together = [o for o in openers if self.line_of(o) == line]
+            openers = openers[len(together) :]
+            self.forgotten(together, i)
+
+    def line_of(self, opener: _Open) -> int:
+        return self.source.locate(self.tokens[opener.at].start)[0]
 
     def forgotten(self, openers: list[_Open], limit: int) -> None:
         """Report openers without partners, innermost first, and put the partners at the end of the innermost one's line,
@@ -183,22 +199,17 @@ class _Repair:
 
     def braces_in_expression(self, i: int) -> int:
         """When `{ ... }` stands whole inside brackets, report it and say where it ends; else 0: a bracket was forgotten."""
-        depth = 0
-        for j in range(i, len(self.tokens)):
-            kind = self.tokens[j].kind
-            if self.tokens[j].fresh and j > i and depth == 1 and self.tokens[j].kind != "}":
-                return 0
-            depth += (kind == "{") - (kind == "}")
-            if depth == 0:
-                after = self.tokens[j + 1] if j + 1 < len(self.tokens) else None
-                if after is None or after.fresh or after.kind in ("{", "}", ";", "EOF"):
-                    return 0
-                span = Span(self.source, self.tokens[i].start, self.tokens[j].stop)
-                message = "braces do not occur inside an expression"
-                help_ = "a list is `[a, b]`; named values are arguments: `f(a = 1)`"
-                self.found.append(Diagnostic(code="E0116", message=message, span=span, help=help_))
-                return j
-        return 0
+        end = self.partners.get(i, 0)
+        after = self.tokens[end + 1]  # there is one: the end of the file
+        if not end or after.fresh or after.kind in ("{", "}", ";", "EOF"):
+            return 0
+        if any(self.tokens[j].fresh for j in range(i + 1, end)):
+            return 0
+        span = Span(self.source, self.tokens[i].start, self.tokens[end].stop)
+        message = "braces do not occur inside an expression"
+        help_ = "a list is `[a, b]`; named values are arguments: `f(a = 1)`"
+        self.found.append(Diagnostic(code="E0116", message=message, span=span, help=help_))
+        return end
 
     def span(self, token: Token) -> Span:
         return Span(self.source, token.start, token.stop)

@@ -23,6 +23,11 @@ WORDS = {
 
 BESIDE = frozenset(("NAME", "NUMBER", "STRING", "BOOL", "WORD", "for", "in", "not", "if"))
 APART = "write `;` or a new line between two statements"
+JOINED = "an operator is missing, or the `;` between two statements"
+CLAUSELESS = "this statement takes no clauses; write `;` or a new line between two statements"
+VALUES = "a value is a name, a number, a text, a call or `( ... )`"
+INNER = "`,` parts values, and a product needs its `*`"
+HEADS = frozenset(("if", "while", "repeat", "in", "limit"))
 
 SHOWN = (")", "]", ",", "=", "in", "limit", "then", "else", "as", "{", "for", "WORD", "END")
 """What is worth naming beside an operator, in this order."""
@@ -44,12 +49,28 @@ def unexpected(tables: Tables, states: list[int], tokens: tuple[Token, ...], at:
     code, message, help_ = special(token, last, fits, tokens, at) or (
         "E0101",
         f"expected {expectation(fits)}, found {found(token)}",
-        f"`{token.text}` is reserved and cannot be a name" if token.text in RESERVED and "NAME" in fits else "",
+        general_help(token, fits),
     )
     span = Span(source, token.start, token.stop)
     if token.kind in ("END", "$END") and last is not None:
         span = Span(source, last.start, last.stop)
     return Diagnostic(code=code, message=message, span=span, help=help_)
+
+
+def general_help(token: Token, fits: set[str]) -> str:
+    if token.text in RESERVED and "NAME" in fits:
+        return f"`{token.text}` is reserved and cannot be a name"
+    if "KIND" in fits:
+        return "a statement begins with a name or the kind of a section"
+    if fits >= VALUE_STARTS:
+        return VALUES
+    if "NAME" in fits:
+        return "a name is letters, digits and `_`"
+    if "{" in fits:
+        return "a block is written `{ ... }`"
+    if "END" in fits:
+        return "a statement ends at a newline or `;`"
+    return ""
 
 
 def line_went_on(operator: Token, source: Source) -> Diagnostic:
@@ -84,25 +105,25 @@ def special(token: Token, last: Token | None, fits: set[str], tokens: tuple[Toke
         return "E0111", "comparisons do not form chains", "write `a < b and b < c`"
     if "limit" in fits and kind == "{":
         return "E0119", "this `while` has no limit", "every run-time loop is bounded: `while c limit 1000 { ... }`"
-    if "else" in fits and "{" not in fits and kind in ("END", ")", "]", ",", "WORD"):
+    if "else" in fits and "{" not in fits and kind in ("END", ")", "]", ",", "WORD", "{"):
         return "E0121", "this `if ... then` has no `else`", "an expression has a value either way: `if c then a else b`"
     if "then" in fits and kind == "{" and not starts_statement(tokens, at):
         return "E0121", "an `if` inside an expression has no block", "write `if c then a else b`"
+    if kind == "else" and (not wants_value or "KIND" in fits):
+        return "E0101", "this `else` belongs to no `if`", "it follows the `}` of an `if`, or `then` and a value"
     if wants_value:
         return no_value(token, last)
     if kind == "=" and "CMP" in fits:
         return "E0101", "`=` binds a value and cannot stand here", "`==` compares"
-    if kind == ":" and "{" in fits:
-        return "E0101", f"expected {expectation(fits)}, found `:`", "a block is written `{ ... }`"
-    if kind == "else":
-        return "E0101", "this `else` belongs to no `if`", "it follows the `}` of an `if`, or `then` and a value"
     if kind == "with":
         return "E0118", "`with { ... }` cannot stand here", "it overrides members of what a section uses"
     if last is None or fits & {"in", "as"}:
         return None
-    apart = APART if "END" in fits else "`,` parts values, and a product needs its `*`"
     if last.kind in OPERAND_ENDS and kind in BESIDE:
-        return "E0118", f"nothing joins {found(last)} and {found(token)}", apart
+        help_ = INNER if "END" not in fits else CLAUSELESS if kind == "WORD" else JOINED
+        if kind == "if":
+            help_ = "write `if c then a else b`"
+        return "E0118", f"nothing joins {found(last)} and {found(token)}", help_
     if last.kind == "}":
         return "E0118", f"the statement ends at `}}`, and {found(token)} follows", APART
     return None
@@ -111,6 +132,8 @@ def special(token: Token, last: Token | None, fits: set[str], tokens: tuple[Toke
 def no_value(token: Token, last: Token | None) -> Finding | None:
     kind = token.kind
     after = f" after `{last.text}`" if last is not None and last.text else ""
+    if kind == "{" and last is not None and last.kind in HEADS:
+        return "E0101", f"expected a value{after}, found `{{`", VALUES
     if kind == "{":
         help_ = "a list is `[a, b]`; named values are arguments: `f(a = 1)`"
         if last is not None and last.kind == "=":
@@ -119,7 +142,7 @@ def no_value(token: Token, last: Token | None) -> Finding | None:
     if kind == "'":
         return "E0101", f"expected a value{after}, found `'`", 'texts are written in double quotes: `"a.txt"`'
     if kind in ("END", "$END"):
-        return "E0101", f"expected a value{after}, but the line ends", ""
+        return "E0101", f"expected a value{after}, but the line ends", VALUES
     if last is not None and last.kind == "=" and kind == "=":
         return "E0101", "expected a value after `=`, found `=`", "`==` compares, without a space"
     return None

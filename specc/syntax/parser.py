@@ -219,7 +219,9 @@ class _Machine:
         while first > 0 and self.tokens[first - 1].kind not in ("END", "{", "}"):
             first -= 1
         place = bisect_left(self.damaged, self.tokens[first].start)
-        return place < len(self.damaged) and self.damaged[place] < self.tokens[min(resume + 1, len(self.tokens) - 1)].start + 1
+        line_end = self.source.text.find("\n", self.tokens[resume].stop) % (len(self.source.text) + 1)
+        last = min(line_end, self.tokens[min(resume + 1, len(self.tokens) - 1)].start)
+        return place < len(self.damaged) and self.damaged[place] <= last
 
     def after_braces(self, at: int) -> int:
         """The token after the `}` that closes the `{` at token `at`."""

@@ -9,7 +9,8 @@ import pytest
 from programs import EXAMPLES, const, feeds, function, mlp, per, program, same, single, weights
 
 from specc.ir.decompositions import DECOMPOSITIONS
-from specc.ir.derivatives import CONTROL, REFUSED, ZERO, forward, gradient
+from specc.ir.derivatives import forward, gradient
+from specc.ir.engine import CONTROL, REFUSED, ZERO
 from specc.ir.ops import OPS, Op
 from specc.ir.partials import PARTIALS
 from specc.ir.program import Builder, Ids

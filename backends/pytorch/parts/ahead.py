@@ -1,0 +1,33 @@
+"""Work on batches in processes beside the training, some batches ahead: what takes long and no parameter touches."""
+
+import os
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+WORKERS = max(1, min(8, (os.cpu_count() or 2) - 1))
+AHEAD = 16  # batches, for each worker
+
+Batch = tuple[Tensor, ...]
+
+
+class Prepared(Dataset[Batch]):
+    """Batch k through `prepare`, with random numbers of its own, so that it depends on k alone."""
+
+    def __init__(
+        self, batch: Callable[[int], Batch], prepare: Callable[..., Batch], seed: int, rank: int = 0
+    ) -> None:
+        self.batch, self.prepare, self.seed, self.rank = batch, prepare, seed, rank
+
+    def __getitem__(self, k: int) -> Batch:
+        mixed = (self.seed * 0x9E3779B97F4A7C15 + k * 0xBF58476D1CE4E5B9 + self.rank * 0x94D049BB133111EB) % 2**63
+        return self.prepare(*self.batch(k), torch.Generator().manual_seed(mixed))
+
+
+def ahead(batches: Prepared, first: int, stop: int) -> Iterator[Batch]:
+    """Batches first to stop - 1, in order."""
+    return iter(
+        DataLoader(batches, batch_size=None, sampler=range(first, stop), num_workers=WORKERS, prefetch_factor=AHEAD)
+    )

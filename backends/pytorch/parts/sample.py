@@ -1,0 +1,151 @@
+import argparse
+import inspect
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import checkpoint
+from model import Model
+from pictures import picture
+
+# << table
+SAMPLERS = {}
+# >>
+# << images
+LOW, HIGH = -1.0, 1.0  # of x
+# >>
+
+
+def draw(
+    model: Model,
+    n: int,
+    device: torch.device | str = "cpu",
+    sampler: str = next(iter(SAMPLERS)),
+    seed: int = 0,
+    batch: int = 256,
+    # << conditions
+    given: dict[str, Tensor] | None = None,
+    # >>
+    # << named
+    options: dict[str, float] | None = None,
+    # >>
+) -> np.ndarray:
+    """n samples (n, *shape), `batch` at once. The same seed gives the same samples, alone or in a batch."""
+    seeds = seed * 1_000_003 + torch.arange(n)
+    # << conditions
+    values = usual(n) | (given or {})
+    # >>
+    parts = []
+    for part in torch.arange(n).split(batch):
+        inputs = [seeds[part]]
+        # << conditions
+        inputs += [values[name][part] for name in CONDITIONS]
+        # >>
+        # << named
+        made = SAMPLERS[sampler](model, *(v.to(device) for v in inputs), **(options or {}))
+        # >>
+        # << not named
+        made = SAMPLERS[sampler](model, *(v.to(device) for v in inputs))
+        # >>
+        parts.append(made.float().cpu().numpy())
+    return np.concatenate(parts)
+
+
+# << conditions
+def usual(n: int) -> dict[str, Tensor]:
+    """Conditions when none are given: every class in turn, and zeros for vectors."""
+    # << usual
+    return {}
+    # >>
+
+
+# >>
+def load(run: Path, weights: str) -> Model:
+    """The networks of a run, as they were averaged or as they were trained."""
+    model = Model().requires_grad_(False).eval()
+    tensors, _ = checkpoint.read(run, [weights])
+    checkpoint.fill(model, tensors[weights], f"{weights}.safetensors")
+    return model
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run", type=Path, help="folder that train.py wrote")
+    parser.add_argument("--sampler", choices=SAMPLERS, default=next(iter(SAMPLERS)))
+    parser.add_argument("-n", type=int, default=64)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("samples.npz"), help=".npz for numbers, .png for a picture")
+    parser.add_argument("--batch", type=int, default=256, help="samples at once; they do not depend on it")
+    # << ema
+    parser.add_argument("--weights", choices=["ema", "model"], default="ema")
+    # >>
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    # << arguments
+    # >>
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = arguments()
+    # << named
+    options = {name: getattr(args, name) for name in ARGUMENTS if getattr(args, name) is not None}
+    for name in options.keys() - inspect.signature(SAMPLERS[args.sampler]).parameters.keys():
+        print(f"error: the sampler {args.sampler} has no input {name}", file=sys.stderr)
+        return 2
+    # >>
+    try:
+        # << ema
+        model = load(args.run, args.weights).to(args.device)
+        # >>
+        # << not ema
+        model = load(args.run, "model").to(args.device)
+        # >>
+    except checkpoint.CheckpointError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    # << conditions
+    given: dict[str, Tensor] = {}
+    # << given
+    # >>
+    # >>
+    samples = draw(
+        model,
+        args.n,
+        args.device,
+        args.sampler,
+        args.seed,
+        args.batch,
+        # << conditions
+        given,
+        # >>
+        # << named
+        options,
+        # >>
+    )
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    if args.out.suffix == ".png":
+        # << images
+        done = picture(samples, args.out, LOW, HIGH)
+        # >>
+        # << not images
+        done = picture(samples, args.out)
+        # >>
+        if not done:
+            print(f"error: there is no picture of samples of shape {samples.shape[1:]}; write .npz", file=sys.stderr)
+            return 2
+    else:
+        # << conditions
+        fields = {name: value.numpy() for name, value in (usual(args.n) | given).items()}
+        np.savez(args.out, x=samples, **fields)
+        # >>
+        # << not conditions
+        np.savez(args.out, x=samples)
+        # >>
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,481 @@
+import argparse
+import contextlib
+# << ema
+import copy
+# >>
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+# << points
+import numpy as np
+# >>
+import torch
+import torch.distributed as dist
+from torch import Tensor
+from tqdm import tqdm
+
+import checkpoint
+# << prepared
+from ahead import Prepared, ahead
+# >>
+from data import examples
+from loader import Batches
+from model import Model
+# << one
+from objective import loss
+# >>
+# << prepared
+from objective import prepare
+# >>
+# << several
+from objective import OBJECTIVES
+# >>
+# << pictures
+from pictures import picture
+from sample import draw
+# >>
+
+# << knobs
+STEPS = 1000
+BATCH = 64
+LEARNING_RATE = 1e-3
+WARMUP = 100
+EMA = 0.999
+CLIP = 1.0
+# >>
+LOG_EVERY = 50  # steps
+SAVE_EVERY = 1000  # steps
+# << pictures
+PICTURE_EVERY = 1000  # steps; 0 for none
+# >>
+HERE = Path(__file__).parent
+
+
+class Run:
+    """One process of a training run: the networks, what updates them, and where they are written."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args, self.out = args, args.out
+        self.lock = json.loads((HERE / "spec.lock.json").read_text(encoding="utf-8"))
+        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+        self.device = torch.device(args.device)
+        if self.world > 1:
+            if self.device.type == "cuda":
+                self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+                torch.cuda.set_device(self.device)
+            dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+        self.step = 0
+        self.stop = False  # a signal asked for it
+        self.state: dict[str, object] = {}
+        tensors: dict[str, checkpoint.Tensors] = {}
+        if args.resume:
+            tensors, self.state = self.read()
+        self.seed = int(self.state.get("seed", 0) if args.seed is None else args.seed)
+        self.size = int(self.state.get("batch", BATCH) if args.batch is None else args.batch)
+        if self.size % self.world:
+            raise checkpoint.CheckpointError(f"a batch of {self.size} cannot be shared by {self.world} processes")
+
+        torch.manual_seed(self.seed)
+        self.model = Model().to(self.device)
+        # << one
+        # << over
+        self.parameters = []
+        for name, parameter in self.model.named_parameters():
+            parameter.requires_grad_(name.startswith(OVER))
+            self.parameters += [parameter] if parameter.requires_grad else []
+        # >>
+        # << not over
+        self.parameters = list(self.model.parameters())
+        # >>
+        self.optimizer = make_optimizer(self.parameters)
+        # >>
+        # << several
+        self.players = []
+        for name, value, over in OBJECTIVES:
+            parameters = [p for n, p in self.model.named_parameters() if n.startswith(over)]
+            self.players.append((name, value, parameters, make_optimizer(parameters)))
+        # >>
+        # << ema
+        self.ema = copy.deepcopy(self.model).requires_grad_(False)
+        self.averages, self.weights = list(self.ema.parameters()), list(self.model.parameters())
+        # >>
+        torch.manual_seed(self.seed + 1 + self.rank)  # the draws of the loss differ between processes
+        if args.resume:
+            self.restore(tensors)
+        if args.compile:
+            for network in self.model.children():
+                network.compile()
+
+    # Checkpoints
+
+    def files(self) -> list[str]:
+        return [
+            "model",
+            "optimizer",
+            # << ema
+            "ema",
+            # >>
+        ]
+
+    def read(self) -> tuple[dict[str, checkpoint.Tensors], dict[str, object]]:
+        tensors, state = checkpoint.read(self.out, self.files())
+        if state.get("digest") != self.lock["digest"]:
+            raise checkpoint.CheckpointError(
+                f"the checkpoint in {self.out} belongs to another spec: it was written for sha256 {state.get('digest')}, "
+                f"and this project is sha256 {self.lock['digest']}"
+            )
+        return tensors, state
+
+    def restore(self, tensors: dict[str, checkpoint.Tensors]) -> None:
+        self.step = int(self.state["step"])
+        checkpoint.fill(self.model, tensors["model"], "model.safetensors")
+        # << ema
+        checkpoint.fill(self.ema, tensors["ema"], "ema.safetensors")
+        # >>
+        names = self.names()
+        # << one
+        checkpoint.fill_optimizer(self.optimizer, [names[p] for p in self.parameters], tensors["optimizer"])
+        # >>
+        # << several
+        for name, _, parameters, optimizer in self.players:
+            own = {k[len(name) + 1 :]: v for k, v in tensors["optimizer"].items() if k.startswith(f"{name}:")}
+            checkpoint.fill_optimizer(optimizer, [names[p] for p in parameters], own)
+        # >>
+        if f"random.{self.rank}" in tensors["optimizer"]:
+            torch.set_rng_state(tensors["optimizer"][f"random.{self.rank}"])
+        if self.device.type == "cuda" and f"random.cuda.{self.rank}" in tensors["optimizer"]:
+            torch.cuda.set_rng_state(tensors["optimizer"][f"random.cuda.{self.rank}"])
+
+    def names(self) -> dict[Tensor, str]:
+        return {p: n for n, p in self.model.named_parameters()}
+
+    def save(self) -> None:
+        """A checkpoint of everything that the rest of the run depends on."""
+        names = self.names()
+        # << one
+        state = checkpoint.optimizer_tensors(self.optimizer, [names[p] for p in self.parameters])
+        # >>
+        # << several
+        state = {
+            f"{name}:{key}": value
+            for name, _, parameters, optimizer in self.players
+            for key, value in checkpoint.optimizer_tensors(optimizer, [names[p] for p in parameters]).items()
+        }
+        # >>
+        state |= {f"random.{r}": v for r, v in enumerate(self.gathered(torch.get_rng_state()))}
+        if self.device.type == "cuda":
+            state |= {f"random.cuda.{r}": v for r, v in enumerate(self.gathered(torch.cuda.get_rng_state()))}
+        if self.rank:
+            return
+        tensors = {"model": self.model.state_dict(), "optimizer": state}
+        # << ema
+        tensors["ema"] = self.ema.state_dict()
+        # >>
+        lock = {key: self.lock[key] for key in ("spec", "name", "digest")}
+        checkpoint.write(self.out, tensors, lock | {"step": self.step, "seed": self.seed, "batch": self.size})
+
+    def gathered(self, state: Tensor) -> list[Tensor]:
+        """The random state of every process."""
+        if self.world == 1:
+            return [state]
+        mine = state.to(self.device)
+        every = [torch.empty_like(mine) for _ in range(self.world)]
+        dist.all_gather(every, mine)
+        return [s.cpu() for s in every]
+
+    # Training
+
+    def batches(self, last: int) -> Iterator[tuple[Tensor, ...]]:
+        """What each step is given, from this one on."""
+        share = {"rank": self.rank, "world": self.world}
+        # << finite
+        source = examples()
+        # >>
+        # << endless
+        source = examples
+        # >>
+        # << prepared
+        stream = Batches(source, self.size, self.seed, **share)
+        prepared = ahead(Prepared(stream.batch, prepare, self.seed, self.rank), self.step, last)
+        if self.device.type == "cpu":
+            return prepared
+        return (tuple(field.to(self.device, non_blocking=True) for field in batch) for batch in prepared)
+        # >>
+        # << not prepared
+        return Batches(source, self.size, self.seed, **share, device=self.device).after(self.step)
+        # >>
+
+    def train(self) -> dict[str, object]:
+        """Steps up to the last one, or until a signal; the last line of the log."""
+        args = self.args
+        last = args.steps if args.stop_after is None else min(args.steps, self.step + args.stop_after)
+        batches, log = self.batches(last), Log(self.out, self.step, self.rank)
+        bf16 = torch.autocast(self.device.type, torch.bfloat16) if args.precision == "bf16" else contextlib.nullcontext()
+        losses: list[Tensor] = []
+        first, mean, clock = self.step, math.nan, Clock(self.device)
+        bar = tqdm(desc=self.lock["name"], initial=self.step, total=args.steps, unit="step", disable=self.rank > 0)
+        while self.step < last and not self.stop:
+            batch = next(batches)
+            # << schedule
+            rate = LEARNING_RATE * schedule(self.step, args.steps)
+            # >>
+            # << one
+            # << schedule
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+            # >>
+            with bf16:
+                value = loss(self.model, *batch)
+            self.optimizer.zero_grad(set_to_none=True)
+            value.backward()
+            if self.world > 1:
+                self.average(self.parameters)
+            # << clip
+            torch.nn.utils.clip_grad_norm_(self.parameters, CLIP)
+            # >>
+            self.optimizer.step()
+            # >>
+            # << several
+            values = []
+            for _, objective, parameters, optimizer in self.players:
+                # << schedule
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                # >>
+                with bf16:
+                    value = objective(self.model, *batch)
+                for parameter, gradient in zip(parameters, torch.autograd.grad(value, parameters), strict=True):
+                    parameter.grad = gradient
+                if self.world > 1:
+                    self.average(parameters)
+                # << clip
+                torch.nn.utils.clip_grad_norm_(parameters, CLIP)
+                # >>
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
+                values.append(value.detach())
+            value = torch.stack(values)
+            # >>
+            # << ema
+            with torch.no_grad():
+                torch._foreach_lerp_(self.averages, self.weights, 1 - EMA)
+            # >>
+            losses.append(value.detach())
+            self.step += 1
+            bar.update()
+            if self.step == first + 1:
+                clock.start(self.step)
+            if self.step % LOG_EVERY == 0 or self.step == last or self.stop:
+                means = self.mean_of(losses)
+                mean, speed = sum(means), clock.speed(self.step) * self.size
+                losses.clear()
+                bar.set_postfix(loss=f"{mean:.4g}", refresh=False)
+                log.row(self.step, means, speed, self.learning_rate())
+                if not math.isfinite(mean):
+                    raise FloatingPointError(f"the loss is {mean} at step {self.step}; the last checkpoint is in {self.out}")
+            with clock.paused():
+                if self.step % SAVE_EVERY == 0 and self.step < last:
+                    self.save()
+                # << pictures
+                if args.picture_every and self.step % args.picture_every == 0 and not self.rank:
+                    self.picture()
+                # >>
+        with clock.paused():
+            self.save()
+            log.close()
+        bar.close()
+        return {
+            "steps": self.step,
+            "examples_per_second": round(clock.speed(self.step) * self.size, 1),
+            "loss": mean,
+            "seconds": round(clock.seconds(), 3),
+            "out": str(self.out),
+        }
+
+    def learning_rate(self) -> float:
+        # << one
+        return self.optimizer.param_groups[0]["lr"]
+        # >>
+        # << several
+        return self.players[0][3].param_groups[0]["lr"]
+        # >>
+
+    def average(self, parameters: list[torch.nn.Parameter]) -> None:
+        """Gradients averaged over the processes, which agree at the same time whether one of them was asked to stop."""
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        stop = torch.tensor([float(self.stop)], device=self.device)
+        flat = torch.cat([*(g.flatten() for g in gradients), stop])
+        dist.all_reduce(flat)
+        self.stop = bool(flat[-1] > 0)
+        parts = (flat[:-1] / self.world).split([g.numel() for g in gradients])
+        torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
+
+    def mean_of(self, losses: list[Tensor]) -> list[float]:
+        """The mean loss of each objective over these steps and all processes."""
+        mean = torch.stack(losses).double().mean(dim=0).reshape(-1)
+        if self.world > 1:
+            dist.all_reduce(mean)
+            mean /= self.world
+        return mean.tolist()
+
+    # << pictures
+    def picture(self) -> None:
+        """Samples as they are now, from the same seeds every time."""
+        # << ema
+        network = self.ema
+        # >>
+        # << not ema
+        network = self.model
+        # >>
+        # << images
+        samples = draw(network, 64, self.device)
+        picture(samples, self.out / f"samples-{self.step}.png", LOW, HIGH)
+        # >>
+        # << points
+        paths: list[Tensor] = []
+        watched = [m.register_forward_pre_hook(lambda _, a: paths.append(a[0][:1024].detach())) for m in network.children()]
+        samples = draw(network, 1024, self.device)
+        for hook in watched:
+            hook.remove()
+        seen = [p.cpu().numpy() for p in paths if p.shape == samples.shape]
+        picture(samples, self.out / f"samples-{self.step}.png", paths=np.stack([*seen, samples]))
+        # >>
+
+    # >>
+
+
+class Clock:
+    """Time spent on training: without the first step, and without checkpoints and pictures."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.begun, self.first, self.lost = device, time.perf_counter(), 0, 0.0
+        self.created = self.begun
+
+    def start(self, step: int) -> None:
+        self.synchronize()
+        self.begun, self.first, self.lost = time.perf_counter(), step, 0.0
+
+    def synchronize(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+
+    def speed(self, step: int) -> float:
+        """Steps per second."""
+        self.synchronize()
+        spent = time.perf_counter() - self.begun - self.lost
+        return (step - self.first) / spent if step > self.first and spent > 0 else 0.0
+
+    def seconds(self) -> float:
+        return time.perf_counter() - self.created
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.lost += time.perf_counter() - start
+
+
+class Log:
+    """log.csv, and the same numbers for TensorBoard where it is installed."""
+
+    def __init__(self, out: Path, step: int, rank: int) -> None:
+        self.file = None
+        if rank:
+            return
+        out.mkdir(parents=True, exist_ok=True)
+        path = out / "log.csv"
+        kept = []
+        if step and path.exists():  # what a later step wrote is written again
+            kept = [r for r in path.read_text().splitlines()[1:] if r.split(",")[0].isdigit() and int(r.split(",")[0]) <= step]
+        self.file = open(path, "w", buffering=1)  # a line at a time
+        self.file.write("\n".join(["step," + ",".join(LOSSES) + ",examples_per_second,learning_rate", *kept]) + "\n")
+        self.board = None
+        with contextlib.suppress(ImportError):
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.board = SummaryWriter(str(out), purge_step=step + 1 if step else None)
+
+    def row(self, step: int, losses: list[float], speed: float, rate: float) -> None:
+        if self.file is None:
+            return
+        self.file.write(",".join([str(step), *(f"{v:.8g}" for v in losses), f"{speed:.1f}", f"{rate:.6g}"]) + "\n")
+        if self.board is not None:
+            for name, value in zip(LOSSES, losses, strict=True):
+                self.board.add_scalar(name, value, step)
+            self.board.add_scalar("examples_per_second", speed, step)
+
+    def close(self) -> None:
+        if self.file is not None:
+            self.file.close()
+            if self.board is not None:
+                self.board.close()
+
+
+# << schedule
+def schedule(step: int, steps: int) -> float:
+    """The share of the learning rate at a step of the optimizer, from 0."""
+    # << warmup
+    if step < WARMUP:
+        return (step + 1) / WARMUP
+    # >>
+    # << cosine
+    done = (step - WARMUP) / max(1, steps - WARMUP)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+    # >>
+    # << linear
+    return max(0.0, 1 - (step - WARMUP) / max(1, steps - WARMUP))
+    # >>
+    # << constant
+    return 1.0
+    # >>
+
+
+# >>
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--stop-after", type=int, help="stop after so many steps of this run; --resume goes on")
+    parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--seed", type=int, help="0 if not given, or that of the checkpoint")
+    parser.add_argument("--batch", type=int, help=f"examples in a step, over all processes; {BATCH} if not given")
+    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--compile", action="store_true", help="compile the networks with torch.compile")
+    parser.add_argument("--precision", choices=["fp32", "bf16"], default=PRECISION)
+    # << pictures
+    parser.add_argument("--picture-every", type=int, default=PICTURE_EVERY, help="steps; 0 for none")
+    # >>
+    return parser.parse_args()
+
+
+def main() -> int:
+    """0: trained or stopped as asked. 2: the checkpoint does not fit. 3: data or disk. 4: the loss is not finite."""
+    try:
+        run = Run(arguments())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: setattr(run, "stop", True))
+        summary = run.train()
+    except checkpoint.CheckpointError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    except FloatingPointError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 4
+    except (OSError, ValueError) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 3
+    if run.rank == 0:
+        print(json.dumps(summary))
+    if run.world > 1:
+        dist.destroy_process_group()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

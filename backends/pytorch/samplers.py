@@ -1,0 +1,63 @@
+"""sample.py and query.py: samplers and queries as functions of a model, and the commands around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from specc.backends.pytorch.expressions import literal
+from specc.backends.pytorch.kinds import Kind
+from specc.backends.pytorch.library import Library
+from specc.backends.pytorch.lines import exploded
+from specc.backends.pytorch.names import docstring, legal, snake
+from specc.backends.pytorch.networks import Networks, show
+from specc.backends.pytorch.printer import print_block
+from specc.ir.program import Entry, Input, Program
+from specc.ir.types import DType
+
+
+@dataclass(slots=True)
+class Way:
+    """A printed sampler or query."""
+
+    entry: Entry
+    name: str
+    lines: list[str]
+
+
+def ways(program: Program, role: str, library: Library, networks: Networks) -> list[Way]:
+    """The functions for all entries of a role."""
+    taken = {p.name for p in library.plain.values()} | {"draw", "load", "main", "usual", "arguments"}
+    return [_way(program, e, legal(snake(e.name), taken), library, networks) for e in program.by_role(role)]
+
+
+def _way(program: Program, entry: Entry, name: str, library: Library, networks: Networks) -> Way:
+    function = program.functions[entry.function]
+    manner = library.manner(function.block, gradients="off", network=networks.reach)
+    manner.taken |= {name}
+    numbers = [i.role == "argument" and not i.type.shape for i in entry.inputs]
+    kinds = [Kind(n) for n in numbers]
+    printed = print_block(function.block, manner, kinds)
+    params = ["model: Model"]
+    for p, i, number in zip(printed.params, entry.inputs, numbers, strict=True):
+        kind = "int" if i.type.dtype is DType.INT else "float"
+        params.append(f"{p}: {kind}{default(i)}" if number else f"{p}: Tensor")
+    results = ["Tensor"] * len(function.block.results)
+    result = results[0] if len(results) == 1 else f"tuple[{', '.join(results)}]"
+    shapes = [f"{p}: {show(i.type.shape)}" for p, i, n in zip(printed.params, entry.inputs, numbers, strict=True) if not n]
+    out = ", ".join(show(v.type.shape) for v in function.block.results)
+    calls = f" Calls the network {entry.calls} times." if entry.calls and entry.calls > 1 else ""
+    doc = docstring(entry.doc or f"{entry.role} {entry.name}", 4, f"{', '.join(shapes)}. Returns {out}.{calls}")
+    head = exploded(f"def {name}(", params, f") -> {result}:", 128)
+    return Way(entry, name, ["@torch.no_grad()", *head, *doc, *(f"    {line}" for line in printed.lines)])
+
+
+def default(i: Input) -> str:
+    if i.default is None:
+        return ""
+    text = literal(i.default)
+    return f" = {text}.0" if i.type.dtype is DType.FLOAT and text.lstrip("-").isdigit() else f" = {text}"
+
+
+def arguments(entries: list[Entry]) -> dict[str, Input]:
+    """Inputs of all samplers beside seeds and conditions, by name."""
+    return {i.name: i for e in entries for i in e.inputs if i.role == "argument" and not i.type.shape}

@@ -1,0 +1,86 @@
+"""Whole files of Python from printed definitions: header, the imports that the text uses, and blank lines as they should be."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Mapping
+
+from specc.backends.pytorch.lines import exploded
+from specc.backends.pytorch.names import docstring
+
+STANDARD = {"argparse", "inspect", "json", "math", "sys"}
+
+
+def module(
+    doc: str, definitions: Iterable[list[str]], local: Mapping[str, str], more: str = "", before: Iterable[str] = ()
+) -> str:
+    """A file with this docstring. local: names that come from other files of the project, and which."""
+    blocks = ["\n".join(lines) for lines in definitions]
+    body = "\n\n\n".join(blocks)
+    imports = import_lines(used_names(body), local)
+    head = docstring(doc, 0, more)
+    return tidy("\n".join([*head, "", *imports, "", *before, "\n", body]))
+
+
+def used_names(text: str) -> set[str]:
+    """Names that a text reads, outside of strings and comments."""
+    return {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+
+
+def import_lines(names: set[str], local: Mapping[str, str]) -> list[str]:
+    """Sorted imports for what a text uses: standard library, packages, files of the project."""
+    standard = [f"import {n}" for n in sorted(names & STANDARD)]
+    packages = [*(["import numpy as np"] if "np" in names else []), *(["import torch"] if "torch" in names else [])]
+    from_torch = [n for n in ("Tensor", "nn") if n in names]
+    packages += [f"from torch import {', '.join(from_torch)}"] if from_torch else []
+    packages += ["from torch.nn import functional as F"] if "F" in names else []
+    by_file: dict[str, list[str]] = {}
+    for name in sorted(names & local.keys(), key=_order):
+        by_file.setdefault(local[name], []).append(name)
+    own = [f"import {f}" for f in sorted(by_file) if by_file[f] == [f]]
+    for file, members in sorted(by_file.items()):
+        if members != [file]:
+            own += _from(file, members)
+    groups = [g for g in (standard, packages, own) if g]
+    return [line for i, g in enumerate(groups) for line in ([""] if i else []) + g]
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Constants, then classes, then functions, as import sorters have it."""
+    return (0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2, name)
+
+
+def _from(file: str, names: list[str]) -> list[str]:
+    line = f"from {file} import {', '.join(names)}"
+    return [line] if len(line) <= 128 else [f"from {file} import (", *(f"    {n}," for n in names), ")"]
+
+
+def tidy(text: str) -> str:
+    """Blank lines: two between definitions of a file, at most one inside them, none at the end."""
+    out: list[str] = []
+    blank = 0
+    for line in text.split("\n"):
+        if not line.strip():
+            blank += 1
+            continue
+        if out:
+            definition = line.startswith(("def ", "class ", "@")) and not out[-1].startswith("@")
+            after = line[0] not in " )]}#" and out[-1].startswith(" ") and not definition
+            opens = out[-1].rstrip().endswith((":", "(", "[", "{")) and line.startswith(" ")
+            count = 0 if opens else 2 if definition else min(blank, 1 if line.startswith(" ") else 2)
+            count = 2 if after and blank and _ends_definition(out) else count
+            out += [""] * count
+        out.append(line.rstrip())
+        blank = 0
+    return "\n".join(out) + "\n"
+
+
+def _ends_definition(lines: list[str]) -> bool:
+    """Whether the last top-level line that is not a bracket opened a function or class."""
+    last = next((x for x in reversed(lines) if x and x[0] not in " )]}\""), "")
+    return last.startswith(("def ", "class ", "@"))
+
+
+def table(name: str, entries: Mapping[str, str]) -> list[str]:
+    """NAME = {"key": value, ...}"""
+    return exploded(f"{name} = {{", [f'"{k}": {v}' for k, v in entries.items()], "}", 128)

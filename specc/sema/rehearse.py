@@ -1,0 +1,203 @@
+"""A sampler's numbers before there is a network: it runs on one example, a stand-in answers for the network, and the first
+value that is not a number is traced to the expression and the time where it arose.
+
+Conversions between predictions divide by schedules, and a sampler decides at which times. So nothing is assumed about either:
+the steps are carried out, in float32 as they will be. Long loops are visited at their ends and at a few places between.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from specc.ir.ops import Op
+from specc.ir.program import Block, Function, Node, Program, Value
+from specc.ir.types import DType
+from specc.reference.machine import Cell, Env, Machine
+
+ROUNDS = 12  # a loop with no more is carried out whole
+WHILE_ROUNDS = 12
+NODES = 30_000  # after as many operations nothing more is looked at
+LARGE = 2**16  # elements of an example from which only the ends of loops are visited
+TOO_LARGE = 2**22  # elements of an example that is not tried out
+
+
+class Enough(Exception):
+    """The rehearsal stops here, with nothing to say."""
+
+
+@dataclass(slots=True)
+class NotFinite(Exception):
+    """A value that matters is not a number: where it arose, in which turn of the loops around, at which times."""
+
+    node: Node
+    why: str
+    turns: tuple[tuple[int, int], ...]
+    times: dict[str, float]
+
+
+@dataclass
+class Rehearsal(Machine):
+    """The reference interpreter with a stand-in for networks, fewer rounds, and an eye on every value."""
+
+    positive: bool = False  # whether the stand-in gives positive numbers, or a tenth of its first argument
+    few: bool = False
+    worked: int = 0
+    origins: dict[int, tuple[Node, str]] = field(default_factory=dict)
+    turns: list[tuple[int, int]] = field(default_factory=list)
+    times: dict[str, float] = field(default_factory=dict)
+
+    def node(self, function: Function, node: Node, bundle: str, env: Env) -> Sequence[Cell]:
+        self.worked += 1
+        if self.worked > NODES or node.op is Op.EXTERN:
+            raise Enough
+        match node.op:
+            case Op.FOR:
+                cells: Sequence[Cell] = self.some_rounds(function, node, bundle, env)
+            case Op.WHILE:
+                cells = self.first_rounds(function, node, bundle, env)
+            case Op.GRAD:
+                cells = [self.tenth(env[v.id], g) for v, g in zip(node.inputs[1:], node.outputs, strict=True)]
+            case Op.REPEAT | Op.CALL if node.op is Op.REPEAT or node.get("bundle") is not None:
+                self.matter(node.inputs, [env[v.id] for v in node.inputs])
+                cells = [self.tenth(env[node.inputs[0].id], v) for v in node.outputs]
+            case Op.CALL:
+                inside = self.functions[node["function"]].block
+                self.hand_over(node.inputs, inside.params)
+                cells = Machine.node(self, function, node, bundle, env)
+                self.hand_over(inside.results, node.outputs)
+            case _:
+                cells = Machine.node(self, function, node, bundle, env)
+        for value, cell in zip(node.outputs, cells, strict=True):
+            self.look(node, value, cell, env)
+        return cells
+
+    def look(self, node: Node, value: Value, cell: Cell, env: Env) -> None:
+        if value.name and cell.array.size == 1 and value.type.dtype is DType.FLOAT:
+            self.times[value.name] = float(cell.array.reshape(-1)[0])
+        if node.op is Op.CALL or not bad(cell):
+            return
+        before = next((v for v in node.inputs if v.id in self.origins and bad(env[v.id])), None)
+        self.origins[value.id] = self.origins[before.id] if before is not None else (node, reason(node, env))
+
+    def hand_over(self, given: Sequence[Value], taken: Sequence[Value]) -> None:
+        for a, b in zip(given, taken, strict=False):
+            if a.id in self.origins:
+                self.origins[b.id] = self.origins[a.id]
+
+    def matter(self, values: Sequence[Value], cells: Sequence[Cell]) -> None:
+        """Values on which the sample depends: none may be infinite or no number."""
+        for value, cell in zip(values, cells, strict=True):
+            if bad(cell) and value.id in self.origins:
+                node, why = self.origins[value.id]
+                raise NotFinite(node, why, tuple(self.turns), dict(self.times))
+
+    def tenth(self, like: Cell, out: Value) -> Cell:
+        """What the stand-in answers, in the shape of `out`."""
+        shape = tuple(d for d in out.type.shape if isinstance(d, int))
+        array = like.array[0] if like.varies else like.array
+        made = 0.1 * array if array.shape == shape else np.full(shape, 0.1 * math.tanh(float(array.mean())))
+        if self.positive:
+            made = np.abs(made) + 0.5
+        return Cell(made[None].astype(self.float_type), True)
+
+    def some_rounds(self, function: Function, node: Node, bundle: str, env: Env) -> Sequence[Cell]:
+        count, carried = int(env[node.inputs[0].id].array), [env[v.id] for v in node.inputs[1:]]
+        (body,) = node.regions
+        for k in visited(count, self.few):
+            self.indices.append(k)
+            self.turns.append((k + 1, count))
+            index = Cell(np.asarray(k, dtype=np.int64))
+            carried = list(self.turn(function, body, bundle, env, [index, *carried]))
+            carried = [self.checked(v, c) for v, c in zip(body.params[1:], carried, strict=True)]
+            self.turns.pop()
+            self.indices.pop()
+        return carried
+
+    def turn(self, function: Function, body: Block, bundle: str, env: Env, args: Sequence[Cell]) -> Sequence[Cell]:
+        for value, cell in zip(body.params, args, strict=True):
+            if value.name and cell.array.size == 1 and value.type.dtype is DType.FLOAT:
+                self.times[value.name] = float(cell.array.reshape(-1)[0])
+        out = self.block(function, body, bundle, env, args)
+        self.matter(body.results, out)
+        return out
+
+    def first_rounds(self, function: Function, node: Node, bundle: str, env: Env) -> Sequence[Cell]:
+        carried = [env[v.id] for v in node.inputs]
+        test, body = node.regions
+        for k in range(WHILE_ROUNDS):
+            (again,) = self.block(function, test, bundle, env, carried)
+            if not again.array.all():
+                break
+            self.turns.append((k + 1, 0))
+            carried = list(self.turn(function, body, bundle, env, carried))
+            self.turns.pop()
+        return carried
+
+
+def visited(count: int, few: bool) -> list[int]:
+    """Which rounds of a loop are carried out, in order."""
+    if few:
+        return sorted({0, count - 1} & set(range(count)))
+    if count <= ROUNDS:
+        return list(range(count))
+    return sorted({0, 1, 2, count // 4, count // 2, 3 * count // 4, count - 3, count - 2, count - 1})
+
+
+def bad(cell: Cell) -> bool:
+    return cell.array.dtype.kind == "f" and not bool(np.isfinite(cell.array).all())
+
+
+def reason(node: Node, env: Env) -> str:
+    """What made a value that is not a number out of numbers."""
+    operands = [env[v.id].array for v in node.inputs]
+    match node.op:
+        case Op.DIV if not operands[1].all():
+            return "divides by zero here"
+        case Op.LOG | Op.LOG1P if (operands[0] <= (0 if node.op is Op.LOG else -1)).any():
+            return "takes the logarithm of zero or less here"
+        case Op.SQRT:
+            return "takes the root of a negative number here"
+        case Op.POW:
+            return "raises to a power that does not exist here"
+        case _:
+            return "leaves the range of numbers here"
+
+
+def rehearse(program: Program, name: str) -> NotFinite | None:
+    """Run a sampler or query on one example; what became of it when a value is not a number, whatever the network says."""
+    first = _run(program, name, positive=False)
+    if first is None:
+        return None
+    second = _run(program, name, positive=True)
+    return first if second is not None and second.node is first.node else None
+
+
+def _run(program: Program, name: str, *, positive: bool) -> NotFinite | None:
+    entry = program.entries[name]
+    function = program.functions[entry.function]
+    largest = max((math.prod(d.space.shape) for d in program.data), default=1)
+    if largest > TOO_LARGE:
+        return None
+    machine = Rehearsal(
+        functions=program.functions, level="example", float_type=np.float32, batch=1, positive=positive, few=largest > LARGE
+    )
+    args: list[Any] = []
+    for wanted, value in zip(entry.inputs, function.block.params, strict=True):
+        kind = np.float32 if value.type.dtype is DType.FLOAT else np.int64
+        usual = 0.3 if value.type.dtype is DType.FLOAT else 0
+        made = np.full(value.type.shape, usual if wanted.default is None else wanted.default, dtype=kind)
+        args.append(Cell(made[None], True) if value.type.axes else Cell(made))
+    try:
+        with np.errstate(all="ignore"):
+            out = machine.apply(function, "", args)
+            machine.matter(function.block.results, out)
+    except Enough:
+        return None
+    except NotFinite as found:
+        return found
+    return None

@@ -1,0 +1,114 @@
+"""What the shape of a section may hold, kind by kind: clauses, and the parts between its name and its body."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from specc.sema import library
+from specc.sema.report import choices, did_you_mean, fail
+from specc.sema.values import Definition, Partial
+from specc.syntax import tree
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """clauses: words that may follow. parts: of `type`, `value`, `result`, `law`, `with`, `body`, those that mean something."""
+
+    clauses: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ("body",)
+
+
+PART = Shape(("for",), ("value", "with", "body"))
+SHAPES: dict[str, Shape] = {
+    "model": Shape(("from",)),
+    "data": Shape(("from", "in", "levels"), ("type",)),
+    "condition": Shape(("in", "levels"), ("type", "value", "with")),
+    "process": Shape(("for", "over", "in"), ("value", "with", "body")),
+    "predict": PART,
+    "source": PART,
+    "coupling": PART,
+    "times": PART,
+    "guidance": PART,
+    "weight": PART,
+    "grid": Shape(("for",)),
+    "loss": PART,
+    "sampler": PART,
+    "query": PART,
+    "backbone": Shape(("for",), ("value", "result", "body")),
+    "network": Shape(("for",), ("value", "result", "body")),
+    "interface": Shape(("for",)),
+    "reader": Shape((), ("value", "result")),
+    "optimizer": Shape((), ("value",)),
+    "decay": Shape((), ("value",)),
+    "train": Shape(),
+    "quantize": Shape(),
+    "evaluate": Shape(),
+}
+SAID = {"type": ": TYPE", "value": "= VALUE", "result": "-> TYPE", "law": "~ LAW", "with": "with { ... }", "body": "{ ... }"}
+OVERRIDES = ("process", "predict", "times", "coupling", "guidance", "weight")  # kinds made of members, which `with` replaces
+
+
+def check_shape(section: tree.Section) -> None:
+    """Refuse what would be read and then forgotten."""
+    shape = SHAPES.get(section.kind)
+    if shape is None:
+        return
+    for clause in section.clauses:
+        if clause.word not in shape.clauses:
+            hint = did_you_mean(clause.word, shape.clauses) or (
+                f"its clauses are {choices(shape.clauses)}" if shape.clauses else "it takes none"
+            )
+            fail("E0204", clause.span, f"`{section.kind}` has no clause `{clause.word}`", help=hint)
+    given = {
+        "type": section.type,
+        "value": section.values[0] if section.values else None,
+        "result": section.result,
+        "law": section.law,
+        "with": section.overrides,
+        "body": section.body,
+    }
+    for part, node in given.items():
+        if node is not None and part not in shape.parts:
+            taken = " and ".join(f"`{SAID[p]}`" for p in shape.parts)
+            fail("E0204", node.span, f"`{section.kind}` takes no `{SAID[part]}`", help=f"it takes {taken}" if taken else "")
+
+
+def member(item: tree.Statement) -> str | None:
+    """The name that a statement gives to a definition's body."""
+    match item:
+        case tree.Bind(targets=(tree.Name(id=name),), draw=False) | tree.Bind(
+            targets=(tree.Call(func=tree.Name(id=name)),), draw=False
+        ):
+            return name
+        case tree.Method(name=name):
+            return name
+        case _:
+            return None
+
+
+def overridden(partial: Partial, section: tree.Section) -> Partial:
+    """`process vp with { t_end = 1e-2 }`: a definition with some of its members replaced."""
+    if section.overrides is None:
+        return partial
+    definition = partial.definition
+    if definition.kind not in OVERRIDES:
+        fail("E0204", section.overrides.span, f"`with` replaces members, and a {definition.kind} has none", help="give knobs instead")
+    own = definition.body.items if definition.body else ()
+    known = {name for i in (*own, *_interface(definition)) if (name := member(i)) is not None}
+    said = {}
+    for item in section.overrides.items:
+        name = member(item)
+        if name is None or name not in known:
+            hint = did_you_mean(name or "", known) or f"its members are {choices(known)}"
+            fail("E0205", item.span, f"`{definition.name}` has no member `{name or item.span.text}` to replace", help=hint)
+        said[name] = item
+    items = (*(i for i in own if member(i) not in said), *said.values())
+    body = tree.Block(span=section.overrides.span, items=items)
+    return replace(partial, definition=replace(definition, section=replace(definition.section, body=body)))
+
+
+def _interface(definition: Definition) -> tuple[tree.Statement, ...]:
+    """Members that the definition has by its interface's defaults."""
+    name = "head" if definition.kind == "predict" else definition.interface if definition.kind == "process" else definition.kind
+    found = library.find("interface", name or "")
+    return found.body.items if found is not None and found.body is not None else ()
