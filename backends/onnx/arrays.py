@@ -118,10 +118,10 @@ def scatter_add(e: Emitter, node: Node) -> str:
     rest = tuple(x.type.shape[i] for i in moved[batch + places :])
     where = e.name(index)
     if batch:
-        rows = e.op("Range", e.const(np.int64(0)), _count(e), e.const(np.int64(1)))
+        rows = e.op("Range", e.const(np.int64(0)), e.count(), e.const(np.int64(1)))
         first = e.op("Reshape", e.op("Mul", rows, e.const(np.int64(n))), e.ints(-1, *[1] * places))
         where = e.op("Add", where, first)
-    total = e.op("Mul", e.batch, e.ints(n)) if batch else e.ints(n)
+    total = e.op("Mul", e.batch, e.ints(n)) if batch else e.dims((n,))
     shape = e.op("Concat", total, e.dims(rest), axis=0) if rest else total
     dtype = node.out.type.dtype
     zeros = e.op("Expand", e.const(np.zeros([1] * (1 + len(rest)), NUMPY[dtype])), shape)
@@ -131,11 +131,6 @@ def scatter_add(e: Emitter, node: Node) -> str:
     between = axis - batch
     back = [*range(batch), *(batch + 1 + i for i in range(between)), batch, *range(batch + 1 + between, node.out.type.rank)]
     return e.op("Transpose", added, perm=back) if back != sorted(back) else added
-
-
-def _count(e: Emitter) -> str:
-    """The number of examples as a scalar."""
-    return e.op("Squeeze", e.batch, e.ints(0))
 
 
 def spread(e: Emitter, node: Node) -> Bound:

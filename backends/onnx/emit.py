@@ -167,6 +167,10 @@ class Emitter:
             return self.ints(*(-1 if d == BATCH else int(d) for d in shape))
         return self.op("Concat", *(self.batch if d == BATCH else self.ints(int(d)) for d in shape), axis=0, hint="shape")
 
+    def count(self) -> str:
+        """The number of examples as a scalar."""
+        return self.op("Squeeze", self.batch, self.ints(0))
+
     # Weights
 
     def weight(self, weight: Weight, layout: str = "", *, local: bool = False) -> str:

@@ -9,7 +9,7 @@ from onnx import TensorProto
 
 from specc.backends.onnx.emit import NUMPY, Emitter
 from specc.ir.program import Node
-from specc.ir.types import DType
+from specc.ir.types import BATCH, DType
 
 # Polynomials of erfinv in w = -log(1 - x^2), highest power first: below 5 in w - 2.5, above in sqrt(w) - 3.
 # Michael Giles, "Approximating the erfinv function", 2012.
@@ -31,11 +31,17 @@ LANCZOS = (
 
 
 def const(e: Emitter, node: Node) -> str:
-    value = np.asarray(node["value"], NUMPY[node.out.type.dtype])
-    return e.const(value.reshape([int(d) for d in node.out.type.shape]))
+    """One number fills the shape; a tuple lists the elements."""
+    value, shape = np.asarray(node["value"], NUMPY[node.out.type.dtype]), node.out.type.shape
+    if value.ndim or BATCH not in shape:
+        static = [int(d) for d in shape]
+        return e.const(value.reshape(static) if value.ndim else np.full(static, value))
+    return e.op("Expand", e.const(value), e.dims(shape))
 
 
 def iota(e: Emitter, node: Node) -> str:
+    if node["n"] == BATCH:
+        return e.op("Range", e.const(np.int64(0)), e.count(), e.const(np.int64(1)))
     return e.const(np.arange(node["n"], dtype=np.int64))
 
 
@@ -86,7 +92,9 @@ def erfinv(e: Emitter, node: Node) -> str:
     w = e.op("Neg", e.op("Log", e.op("Mul", e.op("Sub", _f64(e, 1), x), e.op("Add", _f64(e, 1), x))))
     centre = _horner(e, ERFINV_CENTRE, e.op("Sub", w, _f64(e, 2.5)))
     tail = _horner(e, ERFINV_TAIL, e.op("Sub", e.op("Sqrt", w), _f64(e, 3)))
-    return _single(e, e.op("Mul", e.op("Where", e.op("Less", w, _f64(e, 5)), centre, tail), x))
+    inside = e.op("Mul", e.op("Where", e.op("Less", w, _f64(e, 5)), centre, tail), x)
+    end = e.op("Equal", e.op("Abs", x), _f64(e, 1))
+    return _single(e, e.op("Where", end, e.op("Mul", x, _f64(e, math.inf)), inside))
 
 
 def lgamma(e: Emitter, node: Node) -> str:
@@ -100,7 +108,8 @@ def lgamma(e: Emitter, node: Node) -> str:
     t = e.op("Add", z, _f64(e, LANCZOS_G + 0.5))
     power = e.op("Sub", e.op("Mul", e.op("Add", z, _f64(e, 0.5)), e.op("Log", t)), t)
     right = e.op("Add", e.op("Add", power, e.op("Log", series)), _f64(e, math.log(2 * math.pi) / 2))
-    sine = e.op("Abs", e.op("Sin", e.op("Mul", x, _f64(e, math.pi))))
+    past = e.op("Sub", x, e.op("Round", x))  # exactly 0 at the poles
+    sine = e.op("Abs", e.op("Sin", e.op("Mul", past, _f64(e, math.pi))))
     reflected = e.op("Sub", e.op("Sub", _f64(e, math.log(math.pi)), e.op("Log", sine)), right)
     return _single(e, e.op("Where", left, reflected, right))
 

@@ -111,7 +111,22 @@ def test_ring():
     assert stats.kstest(np.arctan2(x[:, 1], x[:, 0]), "uniform", args=(-np.pi, 2 * np.pi)).pvalue > 0.001
 
 
-@pytest.mark.parametrize("name, options", [("gaussians", {"k": 0}), ("checkerboard", {"cells": 0}), ("pinwheel", {"arms": 0})])
+def test_mixture():
+    centres = ((0.0, 0.0, 1.0), (2.0, 0.0, 0.0), (0.0, -3.0, 0.0))
+    fields = draw("mixture", centres=centres, weights=(1, 2, 5), noise=0.25)
+    x, y = fields["x"], fields["y"]
+    assert stats.chisquare(np.bincount(y), N * np.array([1, 2, 5]) / 8).pvalue > 0.001
+    assert stats.kstest(((x - np.array(centres)[y]) / 0.25).ravel(), "norm").pvalue > 0.001
+    atoms = draw("mixture", centres=centres, noise=0.0)
+    assert np.array_equal(atoms["x"], np.array(centres, dtype=np.float32)[atoms["y"]])
+    with pytest.raises(ValueError, match="weight for each"):
+        draw("mixture", 3, weights=(1,))
+
+
+@pytest.mark.parametrize(
+    "name, options",
+    [("gaussians", {"k": 0}), ("checkerboard", {"cells": 0}), ("pinwheel", {"arms": 0}), ("mixture", {"centres": []})],
+)
 def test_nothing_to_draw_from(name, options):
     with pytest.raises(ValueError, match="at least one"):
         draw(name, 3, **options)

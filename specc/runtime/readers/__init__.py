@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 Kind = Literal["finite", "endless"]
-Value = int | float | str
+Value = int | float | str | tuple["Value", ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +88,12 @@ READERS: dict[str, Reader] = {
         doc="a blurred circle of radius 2",
         options={"radius": 2.0, "std": 0.1},
         fields=("x",),
+    ),
+    "mixture": Reader(
+        kind="endless",
+        module="mixture",
+        doc="normals with centres and weights as listed, in any dimension; without noise, atoms",
+        options={"centres": ((-1.0, 0.0), (1.0, 0.0)), "weights": (), "noise": 0.1},
     ),
     "image_folder": Reader(
         kind="finite",
