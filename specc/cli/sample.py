@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +13,18 @@ from specc.cli.runs import Run, python
 if TYPE_CHECKING:
     import numpy as np
 
+    from specc.runtime.ort import Model
+
 FORMATS = (".npz", ".png")
+STRIDE = 1_000_003  # between the seeds of two values of --seed, as in a project's sample.py
+BATCH = 256  # samples at once; they do not depend on it
 
 
 @click.command("sample")
 @click.argument("what", metavar="RUN|FILE.onnx", type=click.Path(exists=True, path_type=Path))
 @click.option("--sampler", help="One of the spec's samplers; an ONNX file has one.")
 @click.option("-n", "count", type=click.IntRange(min=1), default=64, show_default=True, help="How many samples.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the first sample; the next have the next ones.")
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same samples.")
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A condition or an input: --set y=3 --set scale=2.")
 @click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.npz (x) or FILE.png")
 def command(what: Path, sampler: str | None, count: int, seed: int, given: tuple[str, ...], out: Path) -> None:
@@ -44,34 +47,41 @@ def draw(what: Path, sampler: str | None, count: int, seed: int, settings: dict[
 
     try:
         model = load(what)
-        only = model.metadata.get("entry")
-        if sampler is not None and sampler != only:
-            raise click.UsageError(f"{what} holds the sampler `{only}`, not `{sampler}`")
-        x = model.sample(count, seed, arguments=settings, batch=256)
+    except (ValueError, RuntimeError) as error:
+        raise Failure(f"{what} cannot be opened: {str(error).splitlines()[0]}") from None
+    only = model.metadata.get("entry")
+    if sampler is not None and sampler != only:
+        raise click.UsageError(f"{what} holds the sampler `{only}`, not `{sampler}`")
+    try:
+        fields = from_model(model, count, seed, settings)
     except ValueError as error:
-        raise Failure(str(error)) from None
-    save(x, out, *value_range(model.metadata))
+        raise click.UsageError(str(error)) from None
+    save(fields, out, *value_range(model.metadata))
+
+
+def from_model(model: Model, count: int, seed: int, settings: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Samples of an ONNX file with the conditions they were drawn for. The seeds are those of a project's sample.py."""
+    import numpy as np
+
+    whole = model.feeds(seed * STRIDE + np.arange(count, dtype=np.int64), settings)
+    roles = {i["name"]: i["role"] for i in model.inputs}
+    varying = {i["name"] for i in model.inputs if i["shape"][:1] == ["B"]}
+    parts = []
+    for start in range(0, count, BATCH):
+        rows = slice(start, start + BATCH)
+        parts.append(model.run({k: v[rows] if k in varying else v for k, v in whole.items()}, ["x"])["x"])
+    return {"x": np.concatenate(parts), **{k: v for k, v in whole.items() if roles[k] == "condition"}}
 
 
 def from_run(run: Run, sampler: str | None, count: int, seed: int, settings: dict[str, Any], out: Path) -> None:
-    lock = run.locked()
-    if lock is None:
+    if run.locked() is None:
         raise click.UsageError(f"{run.folder} is not a run: `specc train SPEC -o {run.folder}` makes one")
-    arguments = [str(run.folder), "--seed", str(seed), "-n", str(count)]
+    arguments = [str(run.folder), "--seed", str(seed), "-n", str(count), "--out", str(out)]
     if sampler is not None:
         arguments += ["--sampler", sampler]
     for name, value in settings.items():
-        arguments += [f"--{name}", str(value)]
-    if out.suffix == ".npz":
-        python(run.project / "sample.py", *arguments, "--out", str(out))
-        return
-    import numpy as np
-
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "samples.npz"
-        python(run.project / "sample.py", *arguments, "--out", str(file))
-        with np.load(file, allow_pickle=False) as found:
-            save(found["x"], out, *value_range(lock))
+        arguments += [f"--{name.replace('_', '-')}", str(value)]
+    python(run.project / "sample.py", *arguments)
 
 
 def assignment(text: str) -> tuple[str, Any]:
@@ -94,15 +104,16 @@ def value_range(metadata: dict[str, Any]) -> tuple[float, float]:
     return space.get("low", -1.0), space.get("high", 1.0)
 
 
-def save(x: np.ndarray, out: Path, low: float = -1.0, high: float = 1.0) -> None:
-    """An NPZ with the key x, or a picture: a grid of images, or points of the plane."""
+def save(fields: dict[str, np.ndarray], out: Path, low: float, high: float) -> None:
+    """An NPZ, or a picture of x: a grid of images, or points of the plane."""
     import numpy as np
 
     out.parent.mkdir(parents=True, exist_ok=True)
+    x = fields["x"]
     if out.suffix == ".npz":
         part = out.with_name(f".{out.name}.part")
         with part.open("wb") as file:
-            np.savez(file, x=x)
+            np.savez(file, **fields)
         part.replace(out)
         return
     from specc.runtime import pictures

@@ -6,6 +6,7 @@ work (activations, norms, the sampler's own arithmetic) is not counted.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
@@ -52,7 +53,7 @@ def parameter_count(program: Program) -> int:
 
 def macs(program: Program, function: str) -> int | None:
     """Multiply-accumulates of one evaluation for one example; None when a loop's length is not known."""
-    return _over(program, program.functions[function].block, lambda node: _macs(node, program.level))
+    return _Counter(program, _macs, True).block(program.functions[function].block)
 
 
 def flops(program: Program, function: str) -> int | None:
@@ -62,24 +63,83 @@ def flops(program: Program, function: str) -> int | None:
 
 
 def network_calls(program: Program, entry: str) -> Calls | None:
-    """The calls of networks (roots of `Program.networks`) in an entry; None when their number depends on the data."""
+    """The calls of networks that an entry makes; None when their number depends on the data or on an input."""
     block = program.functions[program.entries[entry].function].block
-    counted = [_over(program, block, weight, networks=False) for weight in (_one, lambda node: node.get("lanes", 1))]
-    return None if None in counted else Calls(*(n for n in counted if n is not None))
+    calls = _Counter(program, _runs, False).block(block)
+    evaluations = _Counter(program, _lanes, False).block(block)
+    return None if calls is None or evaluations is None else Calls(calls, evaluations)
 
 
-def _one(node: Node) -> int:
-    return 1
+def _runs(node: Node) -> int:
+    return node["count"] if node.op is Op.REPEAT else 1
 
 
-def _over(program: Program, block: Block, weight: object, networks: bool = True) -> int | None:
-    return _Counter(program, weight, networks).block(block)
+def _lanes(node: Node) -> int:
+    return node["count"] if node.op is Op.REPEAT else node.get("lanes", 1)
 
 
 class _Counter:
-    """Sums a weight over the nodes that run. networks: whether to enter them (MACs) or to weigh their calls (NFE)."""
+    """Sums a weight over the nodes that run. inside: networks are entered (to weigh their ops); else their calls are weighed."""
 
-    def __init__(self, program: Program, weight: object, networks: bool) -> None:
+    def __init__(self, program: Program, weight: Callable[[Node], int], inside: bool) -> None:
         self.program = program
         self.weight = weight
-        self.networks = networks
+        self.inside = inside
+
+    def block(self, block: Block, around: Builder | None = None) -> int | None:
+        """around: the blocks outside, where constants may stand."""
+        builder = Builder(Ids()) if around is None else around.child()
+        total = 0
+        for node in block.nodes:
+            builder.push(node)
+            n = self.node(node, builder)
+            if n is None:
+                return None
+            total += n
+        return total
+
+    def node(self, node: Node, builder: Builder) -> int | None:
+        match node.op:
+            case Op.CALL | Op.REPEAT:
+                plain = node.op is Op.CALL and node.get("bundle") is None
+                if not plain and not self.inside:
+                    return self.weight(node)
+                n = self.block(self.program.functions[node["function"]].block)
+                return None if n is None else n * _lanes(node)
+            case Op.FOR:
+                n, count = self.block(node.regions[0], builder), Calc(builder).uniform(node.inputs[0])
+                return 0 if n == 0 else None if n is None or count is None else n * int(count)
+            case Op.WHILE:
+                parts = [self.block(r, builder) for r in node.regions]
+                return 0 if parts == [0, 0] else None
+            case Op.IF:
+                parts = [self.block(r, builder) for r in node.regions]
+                return parts[0] if parts[0] == parts[1] else None
+            case _:
+                return self.weight(node) if self.inside else 0
+
+
+def _macs(node: Node) -> int:
+    """Of one node for one example."""
+    if node.op not in MULTIPLYING:
+        return 0
+    x, y = node.inputs[:2]
+    out = _size(node.out)
+    match node.op:
+        case Op.LINEAR | Op.MATMUL:
+            return out * int(x.type.shape[-1])
+        case Op.CONV:
+            return out * prod(int(d) for d in y.type.shape[1:])
+        case Op.CONV_TRANSPOSE:
+            return _size(x) * prod(int(d) for d in y.type.shape[1:])
+        case _:  # ATTENTION: the scores, and their products with the values
+            keys = int(y.type.shape[-2])
+            return _size(x) * keys + out * keys
+
+
+MULTIPLYING = {Op.LINEAR, Op.MATMUL, Op.CONV, Op.CONV_TRANSPOSE, Op.ATTENTION}
+
+
+def _size(value: Value) -> int:
+    """Elements for one example: the size of the batch, where it stands in the shape, is left out."""
+    return prod(int(d) for d in value.type.shape if d != BATCH)
