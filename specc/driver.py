@@ -9,26 +9,22 @@ A stage takes the former's value and returns a new one, and says what is wrong a
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from specc.diagnostics import Diagnostic
 from specc.ir.program import Program
-from specc.passes.batch import batch
-from specc.passes.expand_grad import expand_grad
-from specc.passes.inline import inline
-from specc.passes.merge_calls import merge_calls
-from specc.passes.simplify import simplify
+from specc.passes import GRAPH, PYTORCH, Pass, run
 from specc.sema import Default, elaborate
 from specc.source import Source
 from specc.syntax import parser, tree
 from specc.syntax.format import format_text
 
-GRAPH = (inline, expand_grad, merge_calls, simplify, batch)  # for graphs and the printed array level: one pass a step
-TARGETS = {  # name: where `write(program, folder)` is, which returns the paths of its files
-    "pytorch": "specc.backends.pytorch.write",
-    "onnx": "specc.backends.onnx.write",
-    "ir": "specc.ir.document",
+TARGETS = {  # name: the module whose `write(program, folder)` gives the paths of its files, and the passes before
+    "pytorch": ("specc.backends.pytorch", PYTORCH),
+    "onnx": ("specc.graphs", GRAPH),
+    "ir": ("specc.ir.document", []),
 }
 
 
@@ -75,14 +71,12 @@ def formatted(path: Path | str) -> tuple[Source | None, str | None, tuple[Diagno
     return (source, made, ()) if isinstance(made, str) else (source, None, made)
 
 
-def prepare(program: Program) -> Program:
-    """The program at array level, as the graph backends take it."""
-    for step in GRAPH:
-        program = step(program)
-    return program
+def prepare(program: Program, pipeline: Sequence[Pass] = GRAPH) -> Program:
+    """The program after a pipeline of passes: by default at array level, as a graph wants it."""
+    return run(program, pipeline)
 
 
 def emit(program: Program, target: str, folder: Path) -> tuple[Path, ...]:
-    """Write a program for one of `TARGETS` into a folder. The backend is imported here and nowhere else."""
-    backend = importlib.import_module(TARGETS[target])
-    return tuple(backend.write(program, folder))
+    """Write a program for one of TARGETS into a folder, and say which files. Backends are imported here and nowhere else."""
+    module, pipeline = TARGETS[target]
+    return tuple(importlib.import_module(module).write(prepare(program, pipeline), folder))

@@ -22,6 +22,7 @@ from specc.backends.onnx.spelling import ONNX
 from specc.backends.onnx.wire import LARGEST, write
 from specc.ir.program import Entry, Input, Program, Space
 from specc.ir.types import BATCH, INT
+from specc.passes.count import network_calls
 
 OPSET, IR_VERSION = 23, 10
 PREFIX = "specc."  # of keys in the file's metadata
@@ -123,12 +124,18 @@ def emit(program: Program, entry: str, weights: Mapping[str, np.ndarray], hooks:
         _input(e, wanted)
         e.env[value.id] = wanted.name
     e.batch = _batch(e, where)
-    if where.calls is None:
+    if calls_of(program, entry) is None:
         e.calls = e.const(np.int64(0))
     e.function(block)
     _outputs(e, [e.name(v) for v in block.results], [v.type for v in block.results])
     e.settle()
     return e
+
+
+def calls_of(program: Program, entry: str) -> int | None:
+    """Network calls of one run, lanes together; None when the number depends on the data or an input."""
+    counted = network_calls(program, entry)
+    return None if counted is None else counted.calls
 
 
 def _input(e: Emitter, wanted: Input) -> None:
@@ -141,10 +148,10 @@ def _input(e: Emitter, wanted: Input) -> None:
 
 
 def _batch(e: Emitter, entry: Entry) -> str:
-    """int64 (1,): the number of examples, from the first input that has one for each."""
+    """int64 (1,): the number of examples, from the first input that has one for each; 1 where none has."""
     first = next((i for i in entry.inputs if i.type.shape[:1] == (BATCH,)), None)
     if first is None:
-        raise UnsupportedError(f"no input of {entry.name} says how many examples there are")
+        return e.ints(1)
     return e.op("Shape", first.name, start=0, end=1, hint="batch")
 
 
@@ -178,7 +185,7 @@ def _metadata(program: Program, entry: Entry, e: Emitter, hooks: Hooks) -> dict[
         "entry": entry.name,
         "role": entry.role,
         "doc": entry.doc,
-        "nfe": entry.calls if entry.calls is not None else "output nfe",
+        "nfe": "output nfe" if e.calls is not None else str(calls_of(program, entry.name)),
         "spaces": [_space(s) for s in spaces],
         "inputs": [_described(i) for i in entry.inputs],
         "noise": sorted(e.noise),

@@ -66,7 +66,7 @@ class QuantizationReport:
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
-    def text(self) -> str:
+    def __str__(self) -> str:
         """A table for the terminal."""
         done = [r for r in self.layers if r.format != "kept"]
         lines = [

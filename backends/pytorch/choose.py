@@ -22,6 +22,8 @@ def choose(text: str, features: Collection[str], replaced: Mapping[str, str] | N
     out: list[str] = []
     kept = [True]
     for line in text.splitlines():
+        if line.startswith("# ruff:"):
+            continue
         mark = MARK.fullmatch(line)
         if mark is None:
             if kept[-1]:

@@ -36,6 +36,7 @@ class Piece:
     type: Type = FLOAT
     host: bool = False
     literal: float | int | bool | None = None
+    whole: bool = False  # a number that may be an int in Python
 
     def at(self, level: Level) -> str:
         """The text, in parentheses if it binds less tightly than its place asks for."""
@@ -71,10 +72,17 @@ def infix(symbol: str, left: Piece, right: Piece) -> tuple[str, Level]:
     """left symbol right, for operators that group from the left."""
     level = INFIX[symbol]
     tighter = Level(level + 1)
+    if symbol in "+-" and right.text.startswith("-") and right.level >= Level.PRODUCT:  # a + -b is a - b
+        return f"{left.at(level)} {'-' if symbol == '+' else '+'} {right.text[1:]}", level
     return f"{left.at(level)} {symbol} {right.at(tighter)}", level
 
 
+MIRRORED = {"<": ">", "<=": ">=", "==": "==", "!=": "!="}
+
+
 def compare(symbol: str, left: Piece, right: Piece) -> tuple[str, Level]:
+    if left.literal is not None and right.literal is None:  # x >= 0 rather than 0 <= x
+        left, right, symbol = right, left, MIRRORED[symbol]
     return f"{left.at(Level.BIT_OR)} {symbol} {right.at(Level.BIT_OR)}", Level.COMPARE
 
 

@@ -7,6 +7,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from specc.backends.pytorch.names import legal
+
 NUMBER = re.compile(r"(\"[^\"]*\"|'[^']*')|(?<![\w.])(\d+)(?![\w.]|e-)|[\w.]+")
 SHAPE_COMMENT = re.compile(r"  # \(.*\)$")
 DOC_LINE = re.compile(r'^\s*"""')
@@ -95,18 +97,19 @@ def _family(name: str, members: list[Draft]) -> Family:
     methods = lines[len(first.registrations) :]
     for i, line in enumerate(first.methods):
         same = all(m.methods[i] == line for m in members)
-        if DOC_LINE.match(line) and same:
-            methods[i] = line
-        elif same and SHAPE_COMMENT.search(line) and methods[i] == SHAPE_COMMENT.sub("", line):
+        if (DOC_LINE.match(line) and same) or (
+            same and SHAPE_COMMENT.search(line) and methods[i] == SHAPE_COMMENT.sub("", line)
+        ):
             methods[i] = line
     methods = [m for m, old in zip(methods, first.methods, strict=True) if m or not old]
     used = list(dict.fromkeys(params[s.values] for s in moving if s.method))
-    constructors = [f"{name}({', '.join(f'{p}={v[k]}' for v, p in params.items())})" for k in range(len(members))]
+    own = {v: p for v, p in params.items() if p.isidentifier()}
+    constructors = [f"{name}({', '.join(f'{p}={v[k]}' for v, p in own.items())})" for k in range(len(members))]
     return Family(
         name=name,
         doc=_doc([m.doc for m in members]),
         members=members,
-        params=list(params.values()),
+        params=list(own.values()),
         attributes=used,
         registrations=lines[: len(first.registrations)],
         methods=methods,
@@ -124,22 +127,39 @@ ROLES: list[tuple[str, tuple[str, ...]]] = [
 
 
 def _name_sizes(slots: list[Slot], text: list[str], docs: list[str]) -> dict[tuple[int, ...], str]:
-    """A name for each size that differs between members: the spec's own where it is a knob, else by its role."""
+    """A name for each size that differs between members: the spec's own where it is a knob, else by its role; or a
+    multiple of another size, where the constructor can work it out."""
     knobs: dict[tuple[int, ...], str] = {}
     found = [dict(re.findall(r"(\w+) = (\d+)(?![\w.])", d)) for d in docs]
     for key in found[0]:
         if all(key in f for f in found):
             knobs.setdefault(tuple(int(f[key]) for f in found), key)
-    out: dict[tuple[int, ...], str] = {}
+    first: dict[tuple[int, ...], Slot] = {}
     for slot in slots:
-        if slot.values in out:
-            continue
-        wanted = knobs.get(slot.values) or _role(text[slot.line], slot.start)
+        first.setdefault(slot.values, slot)
+    read = {s.values for s in slots if s.method}
+    bases = [v for v in first if v in read or _multiple(v, [u for u in first if u != v]) is None]
+    out: dict[tuple[int, ...], str] = {}
+    for values in bases:
+        wanted = legal(knobs.get(values) or _role(text[first[values].line], first[values].start))
         name, count = wanted, 2
         while name in out.values():
             name, count = f"{wanted}_{count}", count + 1
-        out[slot.values] = name
+        out[values] = name
+    for values in first:
+        if values not in out:
+            factor, base = _multiple(values, bases) or (1, values)
+            out[values] = f"{factor} * {out[base]}"
     return out
+
+
+def _multiple(values: tuple[int, ...], others: list[tuple[int, ...]]) -> tuple[int, tuple[int, ...]] | None:
+    """factor * other, for a small factor; others that are multiples themselves come last."""
+    for factor in (2, 3, 4, 6, 8):
+        for other in others:
+            if tuple(factor * v for v in other) == values:
+                return factor, other
+    return None
 
 
 def _role(line: str, at: int) -> str:

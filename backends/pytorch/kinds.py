@@ -79,6 +79,7 @@ class Kinds:
     function, whether it takes numbers as they are and the kinds of its results (None: it wants tensors)."""
 
     call_kind: Callable[[Node, list[Kind]], list[Kind] | None]
+    is_plain: Callable[[Node], bool]
     of: dict[int, Kind] = field(default_factory=dict)
     lifted: set[int] = field(default_factory=set)  # numbers that are made tensors where they are defined
     made: set[int] = field(default_factory=set)  # values with a node of their own, which can be lifted there
@@ -123,7 +124,7 @@ class Kinds:
                 return [Kind(True, whole=True)]
             case Op.FOR | Op.WHILE | Op.IF:
                 return self.control(node)
-            case Op.CALL if node.get("bundle") is None:
+            case Op.CALL if self.is_plain(node):
                 found = self.call_kind(node, kinds)
                 if found is None:
                     self.want_tensors(node.inputs)
@@ -151,7 +152,7 @@ class Kinds:
         whole = (node.op in WHOLE and all(k.whole for k in kinds[node.op is Op.WHERE :])) or node.op in ROUNDS
         numbers = [k.number for k in kinds]
         if node.op is Op.CAST:
-            return Kind(True, None, indexed, DType(node["dtype"]) is not DType.FLOAT)
+            return Kind(True, numbers[0], indexed, kinds[0].whole or DType(node["dtype"]) is not DType.FLOAT)
         if node.op is Op.WHERE:
             return Kind(True, None, indexed, whole)
         if all(n is not None for n in numbers) and node.op in FOLD:

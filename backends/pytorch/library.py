@@ -8,10 +8,12 @@ from dataclasses import dataclass, field
 from specc.backends.pytorch.kinds import Kind
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal, snake
-from specc.backends.pytorch.printer import Manner, Printed, print_block
+from specc.backends.pytorch.printer import Manner, Printed, extern_name, print_block
+
 from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Node, Program, walk
 
+OURS = {"arguments", "examples", "loss", "load", "main", "picture", "prepare", "sample", "usual"}  # names in a project
 HOST = Kind(True, None, True)
 
 
@@ -30,18 +32,23 @@ class Library:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        self.bare = parameter_free(program)
         self.plain: dict[str, Plain] = {}  # by name in the IR
         self.texts: dict[tuple[str, str], str] = {}  # stem and text to printed name
         self.bodies: dict[tuple[str, tuple[bool, ...]], Printed] = {}
-        self.used: set[str] = set()
+        self.used: set[str] = set(OURS)
         self.externs: set[str] = set()
 
     def manner(self, block: Block, **changes: object) -> Manner:
         """The usual manner for a block: locals keep clear of the functions that it calls."""
-        called = {n["function"] for n in walk(block) if n.op is Op.CALL and n.get("bundle") is None}
-        outside = {n["name"] for n in walk(block) if n.op is Op.EXTERN}
+        called = {n["function"] for n in walk(block) if n.op is Op.CALL and self.is_plain(n)}
+        outside = {extern_name(n) for n in walk(block) if n.op is Op.EXTERN}
         names = frozenset({self.name_of(f) for f in called} | {snake(f.split(".")[0]) for f in called} | outside)
         return Manner(functions=self, taken=names, extern=self.extern, **changes)  # type: ignore[arg-type]
+
+    def is_plain(self, node: Node) -> bool:
+        """Whether a call is of a function rather than of a module: also where a network has no parameters."""
+        return node.get("bundle") is None or node["function"] in self.bare
 
     def extern(self, name: str) -> str:
         self.externs.add(name)
@@ -88,11 +95,15 @@ class Library:
         plain.numbers.update(i for i, h in enumerate(hosts) if h)
         return [Kind(r.host, r.number, True, r.whole) for r in other.results]
 
-    def definitions(self) -> list[list[str]]:
-        """Every function that was asked for, in the order of the program, as lines."""
+    def definitions(self, networks: bool = False) -> list[list[str]]:
+        """Every function that was asked for, in the order of the program, as lines; or the networks without parameters."""
         out: list[list[str]] = []
         for name in self.program.functions:
-            if name in self.plain and not any(self.plain[name].name == p.name for p in self._before(name)):
+            if (
+                name in self.plain
+                and (name in self.bare) == networks
+                and not any(self.plain[name].name == p.name for p in self._before(name))
+            ):
                 out.append(self._definition(self.plain[name]))
         return out
 
@@ -111,3 +122,19 @@ class Library:
         head = exploded(f"def {plain.name}(", params, f") -> {result}:", 128)
         text = docstring(plain.function.doc, 4) if plain.function.doc else []
         return [*head, *text, *(f"    {line}" for line in plain.printed.lines)]
+
+
+def parameter_free(program: Program) -> set[str]:
+    """Networks without parameters anywhere below them, which need no class."""
+    found: dict[str, bool] = {}
+
+    def bare(name: str) -> bool:
+        if name not in found:
+            nodes = list(walk(program.functions[name].block))
+            called = [n for n in nodes if n.op is Op.CALL and n.get("bundle") is not None]
+            own = any(n.op in (Op.PARAM, Op.REPEAT) for n in nodes)
+            found[name] = not own and all(bare(n["function"]) for n in called)
+        return found[name]
+
+    kinds = [n for n, f in program.functions.items() if f.kind == "network"]
+    return {n for n in kinds if bare(n) and n not in program.networks.values()}

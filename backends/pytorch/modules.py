@@ -10,24 +10,27 @@ from __future__ import annotations
 import keyword
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from specc.backends.pytorch.expressions import call, literal
 from specc.backends.pytorch.spelling import TORCH
+
 from specc.ir.ops import Op
 from specc.ir.program import Function, Node, walk
 
 # Attributes of nn.Module and of its containers, which a child of that name would hide
 HIDDEN = frozenset(
-    """add_module append apply bfloat16 buffers call_super_init children clear compile copy cpu cuda double dump_patches eval
-    extend extra_repr float forward fromkeys get get_buffer get_extra_state get_parameter get_submodule half has_key insert
-    ipu items keys load_state_dict modules mtia named_buffers named_children named_modules named_parameters parameters pop
-    popitem register_backward_hook register_buffer register_forward_hook register_forward_pre_hook
-    register_full_backward_hook register_full_backward_pre_hook register_load_state_dict_post_hook
-    register_load_state_dict_pre_hook register_module register_parameter register_state_dict_post_hook
-    register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule setdefault share_memory state_dict to to_empty
-    train training type update values xpu zero_grad T_destination""".split()
+    """
+    add_module append apply bfloat16 buffers call_super_init children clear compile copy cpu cuda double dump_patches
+    eval extend extra_repr float forward fromkeys get get_buffer get_extra_state get_parameter get_submodule half
+    has_key insert ipu items keys load_state_dict modules mtia named_buffers named_children named_modules
+    named_parameters parameters pop popitem register_backward_hook register_buffer register_forward_hook
+    register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook
+    register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter
+    register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule setdefault
+    share_memory state_dict to to_empty train training type update values xpu zero_grad T_destination
+    """.split()  # noqa: SIM905
 )
 
 
@@ -127,14 +130,14 @@ class Layout:
         raise ValueError(f"{init} is not a start for parameters")
 
 
-def layout(functions: Iterable[Function], class_of: dict[str, str]) -> Layout:
+def layout(functions: Iterable[Function], class_of: dict[str, str], is_plain: Callable[[Node], bool]) -> Layout:
     """Registers what functions over one bundle need. class_of: how a sub-network is made, by its function."""
     out = Layout()
     for function in functions:
         nodes = list(walk(function.block))
         made = {n.out.id: n for n in nodes if n.op is Op.PARAM}
         for node in nodes:
-            if node.op in (Op.CALL, Op.REPEAT) and node.get("bundle") is not None:
+            if node.op in (Op.CALL, Op.REPEAT) and not is_plain(node):
                 _sub_network(out, node, class_of)
             elif node.op in MAKERS:
                 _layer(out, node, made, nodes)

@@ -64,7 +64,7 @@ def docstring(text: str, indent: int = 0, more: str = "") -> list[str]:
     """Lines of a docstring: one line where it fits, else a first line and the rest below."""
     space = " " * indent
     # cleaned before escaping, so that no escape is cut in two
-    lines = [" ".join(line.split()) for line in text.strip().splitlines()] or [""]
+    lines = [line.strip() for line in text.strip().splitlines()] or [""]
     room = WIDTH - indent - 6
     wrapped = [part for line in lines for part in (_wrap(line, room) or [""])]
     tail = [part for line in more.splitlines() for part in (_wrap(line, WIDTH - indent) or [""])]

@@ -15,6 +15,7 @@ from specc.backends.pytorch.lines import exploded, fit
 from specc.backends.pytorch.modules import Layout, layout
 from specc.backends.pytorch.names import camel, docstring, legal, snake
 from specc.backends.pytorch.printer import print_block
+
 from specc.ir.ops import Op
 from specc.ir.program import Function, Node, Program, walk
 from specc.ir.types import Shape
@@ -36,7 +37,7 @@ class Networks:
             for k, name in enumerate(group):
                 self.method[name] = "" if k == 0 else legal(snake(name))
         taken: set[str] = {"Model", "Tensor"}
-        for level in _levels(self.program, groups):
+        for level in _levels(self.library, groups):
             drafts = [self._draft([self.program.functions[n] for n in group]) for group in level]
             for family in merge(drafts, taken):
                 self.families.append(family)
@@ -46,7 +47,7 @@ class Networks:
 
     def _groups(self) -> list[list[str]]:
         """Functions over the same parameters share a class: the network itself first, then its variants."""
-        parent = {n: n for n, f in self.program.functions.items() if f.kind == "network"}
+        parent = {n: n for n, f in self.program.functions.items() if f.kind == "network" and n not in self.library.bare}
 
         def root(n: str) -> str:
             while parent[n] != n:
@@ -56,7 +57,7 @@ class Networks:
         seen: dict[tuple[str, str], str] = {("", r): f for r, f in self.program.networks.items()}
         for name, function in self.program.functions.items():
             for node in walk(function.block):
-                if node.op in (Op.CALL, Op.REPEAT) and node.get("bundle") is not None:
+                if node.op in (Op.CALL, Op.REPEAT) and not self.library.is_plain(node):
                     owner = name if function.kind == "network" else ""
                     first = seen.setdefault((owner, node["bundle"]), node["function"])
                     parent[root(node["function"])] = root(first)
@@ -67,7 +68,7 @@ class Networks:
         return list(groups.values())
 
     def _draft(self, functions: list[Function]) -> Draft:
-        place = layout(functions, self.made)
+        place = layout(functions, self.made, self.library.is_plain)
         methods = [line for f in functions for line in ["", *self._method(f, place)]]
         first = functions[0]
         stem = first.name.split(".")[0]
@@ -152,7 +153,7 @@ class Networks:
         return found
 
 
-def _levels(program: Program, groups: list[list[str]]) -> list[list[list[str]]]:
+def _levels(library: Library, groups: list[list[str]]) -> list[list[list[str]]]:
     """Groups by the height of the networks below them: those without any first."""
     owner = {name: i for i, group in enumerate(groups) for name in group}
     heights: dict[int, int] = {}
@@ -162,8 +163,8 @@ def _levels(program: Program, groups: list[list[str]]) -> list[list[list[str]]]:
             below = {
                 owner[n["function"]]
                 for name in groups[i]
-                for n in walk(program.functions[name].block)
-                if n.op in (Op.CALL, Op.REPEAT) and n.get("bundle") is not None
+                for n in walk(library.program.functions[name].block)
+                if n.op in (Op.CALL, Op.REPEAT) and not library.is_plain(n)
             }
             heights[i] = 1 + max((height(j) for j in below), default=-1)
         return heights[i]

@@ -11,6 +11,7 @@ from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal, snake
 from specc.backends.pytorch.networks import Networks, show
 from specc.backends.pytorch.printer import print_block
+
 from specc.ir.ops import Op
 from specc.ir.program import Block, Entry, Function, Node, Program, Value, walk
 from specc.ir.types import BATCH
@@ -102,10 +103,10 @@ def split_ahead(program: Program, function: Function) -> tuple[Block, Block] | N
     made = {v.id for n in early for v in n.outputs} | {v.id for v in block.params}
     follow = {v.id for n in hosts for v in n.outputs}
     for node in block.nodes:  # what is picked by the result goes along
-        if node not in early and node.op is Op.TAKE and any(v.id in follow for v in node.inputs):
-            if all(v.id in made for v in node.inputs):
-                early.append(node)
-                made.update(v.id for v in node.outputs)
+        picks = node.op is Op.TAKE and any(v.id in follow for v in node.inputs)
+        if picks and node not in early and all(v.id in made for v in node.inputs):
+            early.append(node)
+            made.update(v.id for v in node.outputs)
     if any(_has_parameters(program, n) for n in early):
         return None
     rest = [n for n in block.nodes if n not in early]

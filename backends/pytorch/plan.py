@@ -19,7 +19,6 @@ from specc.ir.types import BATCH
 
 CONTROL = {Op.FOR, Op.WHILE, Op.IF, Op.REPEAT}
 ALIASES = {Op.BATCH_GATHER, Op.BATCH_SCATTER, Op.BATCH_SIZE, Op.PARAM}
-NEEDS_BASE = {Op.IOTA, Op.CONST, Op.NORMAL, Op.UNIFORM, Op.RESHAPE}
 END = 10**9
 
 
@@ -95,13 +94,8 @@ class Plan:
         node = self.node_of.get(value.id)
         if node is None or value.id in self.kinds.lifted:
             return False
-        return node.op in ALIASES or self._number(node)
-
-    def _number(self, node: Node) -> bool:
-        """A number, or one that fills an array without any variable."""
-        if node.op is Op.CONST:
-            return self.kinds[node.outputs[0]].host
-        return False
+        number = node.op in (Op.CONST, Op.CAST) and self.kinds[node.outputs[0]].host
+        return number or node.op in ALIASES
 
     def _inline(self, value: Value, node: Node, block: Block) -> bool:
         if self.trivial(value):
@@ -111,6 +105,8 @@ class Plan:
         if not OPS[node.op].pure and node.op is not Op.CALL:
             return False
         users = self._users[value.id]
+        if self._cut(value, users, block):
+            return value.name is None
         if len(users) != 1 or users[0][1] is not block:
             return False
         user = users[0][0]
@@ -121,6 +117,11 @@ class Plan:
         if any(value is v for v in _sized_by(user)) or user.op is Op.GRAD:
             return False
         return value.name is None
+
+    def _cut(self, value: Value, users: list[tuple[Node | None, Block]], block: Block) -> bool:
+        """Whether all that happens to a value is to be cut into pieces, in one place."""
+        cuts = [n for n, where in users if n is not None and n.op is Op.SLICE and where is block]
+        return len(cuts) == len(users) > 1 and len(self._pieces(cuts[0], cuts)) == len(cuts)
 
     # Statements
 
@@ -197,8 +198,22 @@ class Plan:
     def _reads(self, node: Node, at: int, path: tuple[Statement, ...]) -> None:
         for value in node.inputs:
             self._read(value, at, path)
-        if node.op in NEEDS_BASE and self.base is not None:
+        if self.base is not None and self._wants_base(node):
             self._read(self.base, at, path)
+
+    def _wants_base(self, node: Node) -> bool:
+        """Whether the size of the batch or the device is taken from a value that is no operand."""
+        match node.op:
+            case Op.CONST:
+                return not self.kinds[node.out].host
+            case Op.RESHAPE:
+                return self.kinds[node.inputs[0]].host
+            case Op.IOTA:
+                return True
+            case Op.NORMAL | Op.UNIFORM:
+                return not node.inputs
+            case _:
+                return False
 
     def _read(self, value: Value, at: int, path: tuple[Statement, ...]) -> None:
         if value.id in self.inlined:

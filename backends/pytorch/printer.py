@@ -11,6 +11,7 @@ from typing import Protocol
 
 from specc.backends.pytorch.expressions import Level, Piece, call, number
 from specc.backends.pytorch.kinds import FILLS, Kind, Kinds
+from specc.backends.pytorch.likes import with_likes
 from specc.backends.pytorch.lines import INDENT, fit
 from specc.backends.pytorch.plan import Plan, Statement, batched
 from specc.backends.pytorch.spelling import TORCH, Site
@@ -20,8 +21,9 @@ from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Value
 from specc.ir.types import DType, Shape, Type
 
+USUAL = {"assign": {"solver": "exact"}}  # options of the host's functions that need no saying
 LONGEST = 108  # of an expression, before a part of it gets a line and a name of its own
-SHAPED = {Op.RESHAPE, Op.TRANSPOSE, Op.EXPAND, Op.SPREAD}
+SHAPED = (".reshape(", "flatten(", ".permute(", ".transpose(", ".mT")  # worth a comment with the shape
 
 
 class Functions(Protocol):
@@ -30,6 +32,8 @@ class Functions(Protocol):
     def name_of(self, function: str) -> str: ...
 
     def call_kind(self, node: Node, kinds: list[Kind]) -> list[Kind] | None: ...
+
+    def is_plain(self, node: Node) -> bool: ...
 
 
 @dataclass(slots=True)
@@ -68,8 +72,9 @@ def print_block(
     finish: Callable[[list[Piece]], str] | None = None,
 ) -> Printed:
     """The statements of a block, the last of them its return. finish: what to write after `return`, from the results."""
+    block = with_likes(block)
     starts = params or [Kind(False)] * len(block.params)
-    kinds = Kinds(manner.functions.call_kind).run(block, starts)
+    kinds = Kinds(manner.functions.call_kind, manner.functions.is_plain).run(block, starts)
     forced: set[int] = set()
     while True:
         plan = Plan(
@@ -128,7 +133,7 @@ class _Printer:
 
     def piece(self, value: Value) -> Piece:
         if value.id in self.plan.names:
-            return Piece(self.plan.names[value.id], type=value.type, host=self.kinds[value].host)
+            return Piece(self.plan.names[value.id], type=value.type, host=self.kinds[value].host, whole=self.kinds[value].whole)
         node = self.plan.node_of[value.id]
         made = self.expression(node)
         if not self.plan.trivial(value):
@@ -148,10 +153,10 @@ class _Printer:
             return number(node["value"] if value.type.dtype is not DType.BOOL else bool(node["value"]), value.type)
         made = self.spelled(node)
         text, level = made if isinstance(made, tuple) else (made, Level.ATOM)
-        self.shaped |= node.op in SHAPED
+        self.shaped |= any(word in text for word in SHAPED) or node.op in (Op.NORMAL, Op.UNIFORM)
         if value.id in self.kinds.lifted:
             return _lifted(Piece(text, level, value.type, host=True), value.type)
-        return Piece(text, level, value.type, host)
+        return Piece(text, level, value.type, host, whole=self.kinds[value].whole)
 
     def spelled(self, node: Node) -> str | tuple[str, Level]:
         match node.op:
@@ -162,9 +167,10 @@ class _Printer:
             case Op.GRAD:
                 return self.gradient(node)
             case Op.EXTERN:
-                options = dict(node.get("options") or ())
+                usual = USUAL.get(extern_name(node), {})
+                options = {k: v for k, v in node.get("options") or () if usual.get(k) != v}
                 shown = {k: repr(v) if not isinstance(v, str) else _quoted(v) for k, v in options.items()}
-                return call(self.manner.extern(node["name"]), *(self.tensor(v).text for v in node.inputs), **shown)
+                return call(self.manner.extern(extern_name(node)), *(self.tensor(v).text for v in node.inputs), **shown)
             case _:
                 module = self.manner.layer(node)
                 if module is not None:
@@ -213,7 +219,7 @@ class _Printer:
 
     def called(self, node: Node) -> str:
         bundle = node.get("bundle")
-        if bundle is None:
+        if self.manner.functions.is_plain(node):
             taken = self.manner.functions.call_kind(node, [self.kinds[v] for v in node.inputs])
             args = [self.piece(v) if taken is not None else self.tensor(v) for v in node.inputs]
             return call(self.manner.functions.name_of(node["function"]), *(a.text for a in args))
@@ -398,6 +404,11 @@ _NUMBERS = {
     Op.NEG, Op.ABS, Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.FLOORDIV, Op.MOD, Op.POW, Op.MIN, Op.MAX, Op.EQ, Op.NE, Op.LT, Op.LE,
     Op.AND, Op.OR, Op.NOT, Op.WHERE, Op.CAST,
 }  # fmt: skip
+
+
+def extern_name(node: Node) -> str:
+    """The function of the host's that a node calls."""
+    return node.get("name") or node.outputs[0].name or "extern"
 
 
 def _takes_numbers(op: Op) -> bool:

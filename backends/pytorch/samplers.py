@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from specc.backends.pytorch.expressions import literal
 from specc.backends.pytorch.kinds import Kind
-from specc.backends.pytorch.library import Library
+from specc.backends.pytorch.library import OURS, Library
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal, snake
 from specc.backends.pytorch.networks import Networks, show
 from specc.backends.pytorch.printer import print_block
+
 from specc.ir.program import Entry, Input, Program
 from specc.ir.types import DType
 
@@ -26,7 +27,7 @@ class Way:
 
 def ways(program: Program, role: str, library: Library, networks: Networks) -> list[Way]:
     """The functions for all entries of a role."""
-    taken = {p.name for p in library.plain.values()} | {"draw", "load", "main", "usual", "arguments"}
+    taken = {p.name for p in library.plain.values()} | OURS
     return [_way(program, e, legal(snake(e.name), taken), library, networks) for e in program.by_role(role)]
 
 

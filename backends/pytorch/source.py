@@ -8,6 +8,9 @@ from collections.abc import Iterable, Mapping
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring
 
+WHOLE = {"checkpoint", "noise"}  # files that are imported as modules
+PACKAGES = {"numpy", "torch", "tqdm", "scipy", "safetensors", "PIL", "matplotlib"}
+PROJECT = {"ahead", "assign", "checkpoint", "data", "loader", "model", "noise", "objective", "pictures", "process", "sample"}
 STANDARD = {"argparse", "inspect", "json", "math", "sys"}
 
 
@@ -17,7 +20,7 @@ def module(
     """A file with this docstring. local: names that come from other files of the project, and which."""
     blocks = ["\n".join(lines) for lines in definitions]
     body = "\n\n\n".join(blocks)
-    imports = import_lines(used_names(body), local)
+    imports = import_lines(used_names(body), {k: v for k, v in local.items() if k not in defined_names(body)})
     head = docstring(doc, 0, more)
     return tidy("\n".join([*head, "", *imports, "", *before, "\n", body]))
 
@@ -25,6 +28,11 @@ def module(
 def used_names(text: str) -> set[str]:
     """Names that a text reads, outside of strings and comments."""
     return {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+
+
+def defined_names(text: str) -> set[str]:
+    """Functions and classes at the top of a text."""
+    return {node.name for node in ast.parse(text).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
 
 
 def import_lines(names: set[str], local: Mapping[str, str]) -> list[str]:
@@ -37,12 +45,26 @@ def import_lines(names: set[str], local: Mapping[str, str]) -> list[str]:
     by_file: dict[str, list[str]] = {}
     for name in sorted(names & local.keys(), key=_order):
         by_file.setdefault(local[name], []).append(name)
-    own = [f"import {f}" for f in sorted(by_file) if by_file[f] == [f]]
+    own = [f"import {f}" for f in sorted(by_file) if f in WHOLE]
     for file, members in sorted(by_file.items()):
-        if members != [file]:
+        if file not in WHOLE:
             own += _from(file, members)
     groups = [g for g in (standard, packages, own) if g]
     return [line for i, g in enumerate(groups) for line in ([""] if i else []) + g]
+
+
+def grouped(text: str) -> str:
+    """The imports at the top of a text, in their order, with a blank line between standard library, packages and project."""
+    lines = text.split("\n")
+    stop = next(i for i, line in enumerate(lines) if line and not line.startswith(("import ", "from ")))
+    found = [line for line in lines[:stop] if line]
+    groups = [[line for line in found if _group(line.split()[1].split(".")[0]) == k] for k in range(3)]
+    shown = [line for k, g in enumerate(groups) if g for line in [*([""] if k and any(groups[:k]) else []), *g]]
+    return "\n".join([*shown, "", *lines[stop:]])
+
+
+def _group(name: str) -> int:
+    return 1 if name in PACKAGES else 2 if name in PROJECT else 0
 
 
 def _order(name: str) -> tuple[int, str]:
@@ -77,7 +99,7 @@ def tidy(text: str) -> str:
 
 def _ends_definition(lines: list[str]) -> bool:
     """Whether the last top-level line that is not a bracket opened a function or class."""
-    last = next((x for x in reversed(lines) if x and x[0] not in " )]}\""), "")
+    last = next((x for x in reversed(lines) if x and x[0] not in ' )]}"'), "")
     return last.startswith(("def ", "class ", "@"))
 
 

@@ -77,7 +77,7 @@ def _not(site: Site, x: Piece) -> Text:
 
 def _cast(site: Site, x: Piece) -> Text:
     kind = DType(site["dtype"])
-    if kind is x.type.dtype:
+    if kind is x.type.dtype or (x.host and kind is DType.FLOAT):  # Python's numbers mix
         return x.text, x.level
     if x.host:
         return call(kind.value, x.text)
@@ -110,10 +110,15 @@ def _where(site: Site, c: Piece, a: Piece, b: Piece) -> Text:
     if c.host:
         return f"{a.at(Level.OR)} if {c.at(Level.OR)} else {b.at(Level.CHOICE)}", Level.CHOICE
     if a.host and b.host:
-        kinds = {type(p.literal) for p in (a, b)}
-        if kinds == {int} and site.node.out.type.dtype is DType.FLOAT:
-            a = Piece(f"{a.text}.0", a.level, a.type, True)
+        a, b = _as_float(a, site), _as_float(b, site)
     return call("torch.where", c.text, a.text, b.text)
+
+
+def _as_float(x: Piece, site: Site) -> Piece:
+    """2 as 2.0 where a float comes out."""
+    if site.node.out.type.dtype is DType.FLOAT and x.text.lstrip("-").isdigit():
+        return Piece(f"{x.text}.0", x.level, x.type, True, x.literal)
+    return x
 
 
 def _axes(axes: tuple[int, ...], rank: int) -> str:
@@ -227,7 +232,9 @@ def _spread(site: Site, x: Piece, like: Piece) -> Text:
                 return call("torch.zeros_like" if x.literal == 0 else "torch.ones_like", like.text)
             return call("torch.full_like", like.text, x.text)
         return call("torch.full", f"({site.batch},)", filling(x), device=site.device)
-    moved = f"{x.atom}.to({like.text})" if x.type.dtype is DType.FLOAT and not x.type.rank and _float(like) else x.atom
+    moved = x.atom
+    if x.type.dtype is DType.FLOAT and not x.type.rank:  # of double precision, perhaps
+        moved += f".to({like.text})" if _float(like) else f".to({like.atom}.device, torch.float32)"
     return call(f"{moved}.expand", site.batch, *["-1"] * x.type.rank)
 
 
@@ -239,11 +246,13 @@ def filling(x: Piece) -> str:
     """A number to fill a tensor with: written so that the tensor has the number's type."""
     if x.type.dtype is DType.FLOAT and x.text.lstrip("-").isdigit():
         return f"{x.text}.0"
-    return x.text if x.type.dtype is not DType.FLOAT or x.literal is not None else f"float({x.text})"
+    return f"float({x.text})" if x.type.dtype is DType.FLOAT and x.literal is None and x.whole else x.text
 
 
 def _reshape(site: Site, x: Piece) -> Text:
     shape = tuple(site["shape"])
+    if x.host and x.literal in (0, 1) and x.type.dtype is DType.FLOAT and shape:
+        return call("torch.zeros" if x.literal == 0 else "torch.ones", *map(str, shape), device=site.device)
     if x.host:
         return call("torch.full", tuple_of([str(d) for d in shape]) if shape else "()", filling(x), device=site.device)
     return shapes.reshape(x, shape), (x.level if shape == x.type.shape else Level.ATOM)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from specc.ir.ops import Op
 from specc.ir.program import Node, Value
+from specc.ir.types import DType
 
 LETTERS = ("a", "b", "c", "d", "p", "q", "r", "u", "v", "w")
 USUAL: dict[Op, tuple[str, ...]] = {
@@ -21,7 +22,7 @@ USUAL: dict[Op, tuple[str, ...]] = {
     Op.UNIFORM: ("u",),
     Op.GRAD: ("slope",),
     Op.BATCH_COST: ("cost",),
-    Op.EXTERN: ("found",),
+    Op.EXTERN: ("partner",),
     Op.CONST: ("table",),
     Op.IOTA: ("k",),
 }
@@ -32,6 +33,10 @@ def suggest(node: Node, value: Value, name_of: Callable[[Value], str | None]) ->
     source = name_of(node.inputs[0]) if node.inputs else None
     match node.op:
         case Op.RESHAPE if source and not source.endswith("_"):
+            return [f"{source}_", *LETTERS]
+        case Op.SPREAD if value.type.dtype is DType.INT:
+            return ["null", *LETTERS]
+        case Op.SPREAD if source and not source.endswith("_"):
             return [f"{source}_", *LETTERS]
         case Op.CALL if node.get("bundle") is None:
             stem = node["function"].split(".")[0]

@@ -36,13 +36,14 @@ def table(defaults: tuple[Default, ...]) -> str:
     """Every setting by section, one a line: what it is, its value, where it comes from."""
     if not defaults:
         return "  nothing to fill in\n"
-    rows = []
+    rows: list[tuple[str, Default | None]] = []
     for section, members in groupby(defaults, key=lambda d: d.section):
         named: list[Default] = []
         knobs: list[Default] = []
         for d in members:
             (knobs if d.knob else named).append(d)
-        rows += [(f"  {section}", d) for d in named] or [(f"  {section}", None)]
+        rows += [(f"  {section}", d) for d in named]
+        rows += [] if named else [(f"  {section}", None)]
         rows += [(f"    {d.knob}", d) for d in knobs]
     left = max(len(text) for text, _ in rows)
     value = max(len(d.value) for d in defaults)

@@ -22,6 +22,8 @@ def command(spec: Path, target: str, out: Path, model: str | None) -> None:
         files = driver.emit(program, target, out)
     except OSError as error:
         raise Failure(f"{out} could not be written: {error.strerror or error}") from None
+    except ValueError as error:  # what a backend cannot say
+        raise Failure(f"{program.name} cannot be written for {target}: {error}") from None
     for file in files:
         click.echo(file)
     if target == "pytorch":

@@ -113,7 +113,8 @@ def save(fields: dict[str, np.ndarray], out: Path, low: float, high: float) -> N
     if out.suffix == ".npz":
         part = out.with_name(f".{out.name}.part")
         with part.open("wb") as file:
-            np.savez(file, **fields)
+            arrays: dict[str, Any] = dict(fields)
+            np.savez(file, **arrays)
         part.replace(out)
         return
     from specc.runtime import pictures

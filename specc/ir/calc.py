@@ -37,7 +37,17 @@ class Calc:
             node = self.b.made_by(node.inputs[0])
         if node is None or node.op is not Op.CONST or (isinstance(node["value"], tuple) and len(node["value"]) != 1):
             return None
-        return node["value"][0] if isinstance(node["value"], tuple) else node["value"]
+        held: float | int | bool = node["value"][0] if isinstance(node["value"], tuple) else node["value"]
+        return held
+
+    def batch_of(self, value: Value) -> Value:
+        """The value that a batched one gets its examples from: a parameter, mostly. Both have the same size of batch."""
+        while (node := self.b.made_by(value)) is not None:
+            source = next((v for v in node.inputs if v.type.batched and v.type.axes == value.type.axes), None)
+            if source is None:
+                break
+            value = source
+        return value
 
     def add(self, x: Value, y: Value) -> Value:
         a, b = self.constant(x), self.constant(y)

@@ -164,9 +164,17 @@ def _setting(x: Any) -> Setting:
     return value
 
 
+def _number(x: Any) -> float | int:
+    value = _read(x)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"{x!r:.80} is not a number")
+    return value
+
+
 TypeText = Annotated[Type, PlainValidator(_type), PlainSerializer(str)]
 SpanText = Annotated[Span, PlainValidator(_span), PlainSerializer(str)]
 Plain = Annotated[Any, PlainValidator(_read), PlainSerializer(_written)]
+Number = Annotated[float, PlainValidator(_number), PlainSerializer(_written)]
 SettingDoc = Annotated[Setting, PlainValidator(_setting), PlainSerializer(_written)]
 
 
@@ -198,7 +206,7 @@ class InputDoc(Part):
     name: str
     role: str
     type: TypeText
-    default: float | int | None = None
+    default: Number | None = None
     classes: int | None = None
 
 
@@ -220,11 +228,11 @@ class SpaceDoc(Part):
     kind: str
     shape: tuple[int, ...]
     dtype: str = "float"
-    low: float | int | None = None
-    high: float | int | None = None
+    low: Number | None = None
+    high: Number | None = None
     levels: int | None = None
     classes: int | None = None
-    drop: float | int = 0.0
+    drop: Number = 0.0
     span: SpanText | None = None
 
 

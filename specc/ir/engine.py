@@ -118,9 +118,9 @@ class Engine:
         c = Calc(b)
         if node.op in PARTIALS:
             (g,), pairs = gs, zip(PARTIALS[node.op], node.inputs, strict=True)
-            wanted = [(partial, v) for partial, v in pairs if partial is not None and v.id in active]
+            slopes = [(partial, v) for partial, v in pairs if partial is not None and v.id in active]
             assert g is not None
-            return [(v, c.reduced(partial(c, g, node), node.out, v.type)) for partial, v in wanted]
+            return [(v, c.reduced(partial(c, g, node), node.out, v.type)) for partial, v in slopes]
         if node.op in LINEAR:
             rule, g = LINEAR[node.op], gs[0]
             assert g is not None
@@ -129,6 +129,7 @@ class Engine:
             parts = [(v, rule.transpose(c, node, i, g)) for i, v in wanted]
             return [(v, c.reduced(part, part, v.type)) for v, part in parts]
         leaves = tuple({v.id: v for v in reads(node)}.values())
+        self.repeatable(node)
         if node.op is Op.IF:
             return self.branch_transposed(b, node, gs, [v for v in leaves if v.id in active])
         results = self.written_out(b, node)
@@ -147,6 +148,17 @@ class Engine:
             case _:
                 why = REFUSED.get(node.op, "it is not in the tables of derivatives")
                 raise ValueError(f"{node.op.value} has no derivative: {why}")
+
+    def repeatable(self, node: Node) -> None:
+        """Refuse what is not the same when it is computed again: derivatives go through copies of calls and regions."""
+        waiting = [node]
+        while waiting:
+            here = waiting.pop()
+            if here.op in (Op.NORMAL, Op.UNIFORM) and not here.get("keyed", True):
+                raise ValueError(f"{node.op.value} has no derivative: it draws fresh random numbers inside")
+            waiting += [n for region in here.regions for n in region.nodes]
+            if here.op in (Op.CALL, Op.REPEAT):
+                waiting += self.functions[here["function"]].block.nodes
 
     def unrolled(self, b: Builder, node: Node) -> tuple[Value, ...]:
         count = Calc(b).constant(node.inputs[0])
@@ -194,6 +206,7 @@ class Engine:
             return (self.linear_moved(c, node, tangents),)
         if self.call_rule is not None and node.op is Op.CALL and (by_rule := self.call_rule(b, node, tangents)) is not None:
             return by_rule
+        self.repeatable(node)
         if node.op is Op.IF:
             return self.branch_moved(b, node, tangents)
         if node.op is Op.FOR:

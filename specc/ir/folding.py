@@ -84,9 +84,9 @@ def reduced(c: Calc, node: Node, inputs: tuple[Value, ...]) -> Value | None:
         return literal(c, folded, node.out.type.dtype)
     match node.op:
         case Op.ADD | Op.SUB:
-            return _sum(c, node.op, *inputs, *numbers)
+            return _sum(c, node.op, inputs[0], inputs[1], *numbers)
         case Op.MUL | Op.DIV:
-            return _product(c, node.op, *inputs, *numbers)
+            return _product(c, node.op, inputs[0], inputs[1], *numbers)
         case Op.POW if numbers[1] == 1:
             return inputs[0]
         case Op.POW if numbers[1] == 0:
@@ -180,10 +180,10 @@ def _shape(c: Calc, node: Node, inputs: tuple[Value, ...]) -> Value | None:
     x = inputs[0]
     inner = c.b.made_by(x)
     match node.op:
-        case Op.RESHAPE | Op.EXPAND | Op.TRANSPOSE if x.type.shape == node.out.type.shape and node.op is not Op.TRANSPOSE:
+        case Op.RESHAPE | Op.EXPAND if x.type.shape == node.out.type.shape:
             return x
         case Op.RESHAPE if inner is not None and inner.op is Op.RESHAPE:
-            return c.op(Op.RESHAPE, inner.inputs[0], shape=node["shape"])
+            return c.reshape(inner.inputs[0], node["shape"])
         case Op.TRANSPOSE:
             perm = node["perm"]
             if tuple(perm) == tuple(range(len(perm))):
@@ -203,5 +203,9 @@ def _shape(c: Calc, node: Node, inputs: tuple[Value, ...]) -> Value | None:
             return x
         case Op.STOP if c.uniform(x) is not None:
             return x
+        case Op.SPREAD if (root := c.batch_of(inputs[1])).id != inputs[1].id:
+            return c.op(Op.SPREAD, x, root)
+        case Op.BATCH_SIZE | Op.BATCH_INDEX if (root := c.batch_of(x)).id != x.id:
+            return c.op(node.op, root)
         case _:
             return None

@@ -1,4 +1,4 @@
-"""What of a block is needed for its results: nodes that nothing reads, and values that loops carry for nothing, are left out."""
+"""What of a block its results need: nodes that nothing reads, and values that loops carry for nothing, are left out."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _loop(node: Node, used: set[int], first: int) -> Node:
         picked = needed
     order = sorted(picked)
     slim = _picked(body, order)
-    regions = (replace(slim, params=(*body.params[:first], *(body.params[first + i] for i in order))),)
+    regions: tuple[Block, ...] = (replace(slim, params=(*body.params[:first], *(body.params[first + i] for i in order))),)
     if node.op is Op.WHILE:
         test = live(node.regions[0])
         regions = (replace(test, params=tuple(test.params[i] for i in order)), *regions)

@@ -255,6 +255,8 @@ class Builder:
         **attrs: Any,
     ) -> Value:
         """Append a node with one result. Raises ValueError when the operands do not fit (the op's shape rule says why)."""
+        if op is Op.EXTERN:  # its attribute is called so as well
+            attrs, name = attrs | {"name": name}, None
         (value,) = self.add_many(op, *inputs, regions=regions, names=(name,), span=span, types=types, **attrs)
         return value
 

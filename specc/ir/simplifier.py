@@ -83,4 +83,4 @@ def fit(c: Calc, value: Value, node: Node, inputs: tuple[Value, ...]) -> Value |
         return None
     if want.rank:
         value = c.op(Op.EXPAND, c.reshape(value, (1,) * want.rank), shape=want.shape)
-    return c.op(Op.SPREAD, value, like) if want.axes and like is not None else value
+    return c.op(Op.SPREAD, value, c.batch_of(like)) if want.axes and like is not None else value

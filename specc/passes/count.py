@@ -79,7 +79,7 @@ def _lanes(node: Node) -> int:
 
 
 class _Counter:
-    """Sums a weight over the nodes that run. inside: networks are entered (to weigh their ops); else their calls are weighed."""
+    """Sums a weight over the nodes that run. inside: networks are entered, to weigh their ops; else their calls are."""
 
     def __init__(self, program: Program, weight: Callable[[Node], int], inside: bool) -> None:
         self.program = program

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from specc.ir.derivatives import Engine
+from specc.ir.engine import Engine
 from specc.ir.ops import Op
 from specc.ir.program import Block, Builder, Program, walk
 from specc.ir.rewrite import ids_after, map_functions

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import replace
+from itertools import pairwise
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Builder, Ids, Node, Program
@@ -55,7 +56,7 @@ def _dependencies(nodes: list[Node]) -> list[set[int]]:
     maker = {v.id: i for i, n in enumerate(nodes) for v in n.outputs}
     before = [{maker[v.id] for v in reads(n) if v.id in maker} for n in nodes]
     hosts = [i for i, n in enumerate(nodes) if n.op is Op.EXTERN]
-    for earlier, later in zip(hosts, hosts[1:], strict=False):
+    for earlier, later in pairwise(hosts):
         before[later].add(earlier)
     return before
 

@@ -3,7 +3,7 @@
     model = load("fast.onnx")
     images = model.sample(64, seed=1, conditions={"y": 3}, arguments={"scale": 2.0})
 
-Example i of a call has the seed `seed + i`, so a sample is the same whichever batch it is made in.
+Each example of a call has a seed of its own, so a sample is the same whichever batch it is made in.
 """
 
 from __future__ import annotations

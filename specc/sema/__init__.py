@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from specc.syntax.parser import parse, read
 
 __all__ = ["Default", "Elaborated", "elaborate"]
 
+DEEPEST_IMPORT = 20  # files that import each other
 DEFINABLE = (
     "process", "predict", "source", "coupling", "times", "loss", "weight", "sampler", "query", "guidance", "grid", "network", "backbone", "reader", "optimizer", "decay", "interface",
 )  # fmt: skip
@@ -44,7 +46,7 @@ def elaborate(file: tree.File, source: Source, model: str | None = None) -> Elab
     named: dict[str, tree.Section] = {}
     for item in file.items:
         try:
-            _top(item, file, source, definitions, models, named)
+            _top(item, file, (source,), definitions, models, named)
         except SpecError as error:
             found.append(error.diagnostic)
     if not models and not found and not definitions:
@@ -101,9 +103,14 @@ def _identity(item: tree.Statement) -> tuple[str, str]:
     return (item.kind, head.id if isinstance(head, tree.Name) else "")
 
 
-def imported(item: tree.Import, source: Source) -> tuple[tree.File, Source]:
-    """The file that an import names, relative to the one that imports it."""
-    where = Path(source.name).parent / item.path
+def imported(item: tree.Import, chain: tuple[Source, ...]) -> tuple[tree.File, Source]:
+    """The file that an import names, relative to the one that imports it: the last of the chain of files being read."""
+    where = Path(chain[-1].name).parent / item.path
+    if os.path.realpath(where) in {os.path.realpath(s.name) for s in chain}:
+        through = f" through `{Path(chain[-1].name).name}`" if len(chain) > 1 else ""
+        fail("E0210", item.span, f"`{Path(chain[0].name).name}` imports itself{through}", help="leave one of the imports out")
+    if len(chain) > DEEPEST_IMPORT:
+        fail("E0210", item.span, f"more than {DEEPEST_IMPORT} files import each other")
     found, diagnostics = read(where)
     if found is None:
         fail("E0210", item.span, f"`{item.path}` cannot be read", help=diagnostics[0].message)
@@ -117,7 +124,7 @@ def imported(item: tree.Import, source: Source) -> tuple[tree.File, Source]:
 def _top(
     item: tree.Statement,
     file: tree.File,
-    source: Source,
+    chain: tuple[Source, ...],
     definitions: dict[tuple[str, str], Definition],
     models: list[tree.Section],
     named: dict[str, tree.Section],
@@ -125,8 +132,7 @@ def _top(
     """One item of a file."""
     match item:
         case tree.Version(number=1):
-            if item is not file.items[0]:
-                fail("E0212", item.span, "the version belongs on the first line")
+            pass  # where it stands is the parser's to say
         case tree.Version():
             fail("E0212", item.span, f"this compiler reads version 1, not {item.number}", help="write `specc 1`")
         case tree.Section(kind="model"):
@@ -135,6 +141,8 @@ def _top(
                 fail("E0203", item.span, "a model needs a name", help="write `model NAME { ... }`")
             if item.body is None:
                 fail("E0209", item.span, f"the model `{item.head.id}` is empty", help="give it sections between braces")
+            if any(isinstance(s.head, tree.Name) and s.head.id == item.head.id for s in models):
+                fail("E0208", item.head.span, f"a second `model {item.head.id}`", help="give it another name")
             whole = inherit(item, named)
             models.append(whole)
             named[item.head.id] = whole
@@ -145,10 +153,10 @@ def _top(
                 fail("E0208", item.span, f"a second `{item.kind} {made.name}`")
             definitions[item.kind, made.name] = made
         case tree.Import():
-            other, where = imported(item, source)
+            other, where = imported(item, chain)
             inner: dict[str, tree.Section] = {}
             for part in other.items:
-                _top(part, other, where, definitions, [], inner)
+                _top(part, other, (*chain, where), definitions, [], inner)
             named.update({f"{item.alias}.{k}" if item.alias else k: v for k, v in inner.items()})
         case tree.Section(kind="stage"):
             fail(

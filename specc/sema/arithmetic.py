@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.ir.types import DType
+from specc.sema import library
 from specc.sema.frame import Frame
 from specc.sema.report import fail
-from specc.sema.values import Symbol, TypeRef
+from specc.sema.values import Applied, Builtin, Closure, Derivative, Partial, Symbol, TypeRef
 from specc.source import Span
 
 OPERATORS: dict[str, tuple[Op, Callable[[Any, Any], Any]]] = {
@@ -57,11 +58,21 @@ def lift(value: Any, frame: Frame, span: Span, dtype: DType | None = None) -> Va
     if isinstance(value, (list, tuple)) and value and all(isinstance(v, (int, float)) for v in value):
         flat = tuple(float(v) for v in value)
         return frame.builder.add(Op.CONST, value=flat, shape=(len(flat),), dtype="float", span=span)
-    if isinstance(value, Symbol):
-        fail("E0201", value.span, f"there is no `{value.id}` here", caption="unknown name")
+    known(value)
     if isinstance(value, TypeRef):
         fail("E0304", span, "there is no example here, only its type", help="draw a value first, as in `z ~ normal(like = x)`")
     return fail("E0304", span, f"a number or a tensor is needed here, not {describe(value)}")
+
+
+def known(value: Any) -> Any:
+    """The value, unless it is a word that names nothing."""
+    if isinstance(value, (Symbol, Applied)):
+        library.unknown(value)
+    return value
+
+
+def shown(shape: Sequence[Any]) -> str:
+    return "(" + ", ".join(map(str, shape)) + ")"
 
 
 def describe(value: Any) -> str:
@@ -81,6 +92,14 @@ def describe(value: Any) -> str:
             return "a list"
         case tuple():
             return f"{len(value)} values"
+        case TypeRef():
+            return "a type"
+        case Symbol():
+            return f"the word `{value.id}`"
+        case Closure() | Builtin() | Derivative():
+            return "a function"
+        case Partial():
+            return f"`{value.definition.name}`, a {value.definition.kind}"
         case _:
             return f"a {type(value).__name__.lower()}"
 
@@ -122,8 +141,7 @@ def binary(op: str, a: Any, b: Any, frame: Frame, span: Span) -> Any:
 
 def _static(op: str, compute: Callable[[Any, Any], Any], a: Any, b: Any, span: Span) -> Any:
     for v in (a, b):
-        if isinstance(v, Symbol):
-            fail("E0201", v.span, f"there is no `{v.id}` here", caption="unknown name")
+        known(v)
     if op == "+" and isinstance(a, list) and isinstance(b, list):
         if len(a) + len(b) > LONGEST:
             fail("E0604", span, f"a list of {len(a) + len(b)} items", help=f"a list holds at most {LONGEST} items")
@@ -138,7 +156,7 @@ def _static(op: str, compute: Callable[[Any, Any], Any], a: Any, b: Any, span: S
     try:
         out = compute(a, b)
     except (ZeroDivisionError, OverflowError, ValueError) as error:
-        fail("E0601", span, f"this number does not exist: {error}")
+        fail("E0601", span, f"this number does not exist: {error.args[-1]}".lower())
     if isinstance(out, complex) or (isinstance(out, float) and math.isnan(out)):
         fail("E0601", span, "this number does not exist: it is not real")
     if isinstance(out, float) and math.isinf(out):
@@ -184,7 +202,7 @@ def _unexpanded(v: Value, other: Value, frame: Frame) -> Value:
 
 
 def _shape(value: Value) -> str:
-    return "(" + ", ".join(map(str, value.type.shape)) + ")"
+    return shown(value.type.shape)
 
 
 def negate(a: Any, frame: Frame, span: Span) -> Any:

@@ -9,7 +9,7 @@ from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.ir.types import EXAMPLE, DType, Type
 from specc.sema import spaces
-from specc.sema.arithmetic import add, binary, describe, lift, where
+from specc.sema.arithmetic import add, binary, describe, known, lift, shown, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
 from specc.sema.laws import LAWS
@@ -153,12 +153,13 @@ def _cross_entropy(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: 
 
 def _ints(values: Args, span: Span) -> tuple[int, ...]:
     for v in values:
-        if isinstance(v, bool) or not isinstance(v, int):
+        if isinstance(known(v), bool) or not isinstance(v, int):
             fail("E0305", span, f"sizes are integers known while compiling, not {describe(v)}")
     return tuple(values)
 
 
 def _reshape(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    exactly("reshape", args[:1], kwargs, 1, span)
     return add(frame, span, Op.RESHAPE, lift(args[0], frame, span), shape=_ints(args[1:], span))
 
 
@@ -187,6 +188,7 @@ def _dim(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> 
 
 
 def _transpose(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    exactly("transpose", args[:1], kwargs, 1, span)
     v = lift(args[0], frame, span)
     perm = _ints(args[1:], span) or tuple(reversed(range(v.type.rank)))
     return add(frame, span, Op.TRANSPOSE, v, perm=perm)
@@ -208,7 +210,7 @@ def _expand(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) 
     rest = iter(v.type.shape)
     with_ones = tuple(1 if i in new else next(rest, None) for i in range(len(shape)))
     if len(new) != missing or any(o not in (1, d) for o, d in zip(with_ones, shape, strict=True)):
-        message = f"shape {v.type.shape} does not expand to {shape}"
+        message = f"shape {shown(v.type.shape)} does not expand to {shown(shape)}"
         fail("E0302", span, message, help="`axis = ...` names the new axes, as in `expand(v, like = w, axis = [1, 2])`")
     if with_ones != v.type.shape:
         v = add(frame, span, Op.RESHAPE, v, shape=with_ones)
@@ -216,13 +218,12 @@ def _expand(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) 
 
 
 def _concat(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
-    knobs = {k: v for k, v in kwargs.items() if k == "axis"}
+    (axis,) = exactly("concat", [], kwargs, 0, span, axis=0)
     parts = args[0] if len(args) == 1 and isinstance(args[0], (list, tuple)) else args
-    exactly("concat", [], kwargs, 0, span, axis=0)
     values = [lift(p, frame, span) for p in parts]
     if not values:
         fail("E0206", span, "`concat` needs at least one value")
-    return add(frame, span, Op.CONCAT, *values, axis=axis_of(knobs.get("axis", 0), values[0].type.rank, span))
+    return add(frame, span, Op.CONCAT, *values, axis=axis_of(axis, values[0].type.rank, span))
 
 
 def _split(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> tuple[Value, ...]:
@@ -231,14 +232,17 @@ def _split(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -
     a = axis_of(axis, v.type.rank, span)
     total = v.type.shape[a]
     if not isinstance(n, int) or not isinstance(total, int) or n < 1 or total % n:
-        fail("E0301", span, f"{total} does not split into {describe(n)} equal parts")
+        fail("E0301", span, f"{total} does not split into {n if isinstance(n, int) else describe(n)} equal parts")
     each = total // n
     return tuple(add(frame, span, Op.SLICE, v, axis=a, start=i * each, stop=(i + 1) * each, step=1) for i in range(n))
 
 
 def _filled(number: float | None) -> Any:
     def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
-        like = kwargs.get("like")
+        name = "fill" if number is None else "ones" if number else "zeros"
+        (like,) = exactly(name, [], kwargs, 0, span, like=None)
+        if number is None and not args:
+            fail("E0206", span, "`fill` takes the number, then the sizes or `like = ...`")
         value = number if number is not None else args[0]
         sizes = args if number is not None else args[1:]
         shape = spaces.shaped_like(like, span)[0] if like is not None else _ints(sizes, span)
@@ -308,6 +312,49 @@ def _grad(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) ->
     return add(frame, span, Op.GRAD, total, v)
 
 
+def _product(a: Value, b: Value, frame: Frame, span: Span) -> Value:
+    """The inner product over all axes of one example."""
+    both = add(frame, span, Op.MUL, a, b)
+    return add(frame, span, Op.SUM, both, axes=tuple(range(both.type.rank))) if both.type.rank else both
+
+
+def _vjp(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    """vjp(f, v, u): u times the Jacobian of f at v."""
+    f, v, u = exactly("vjp", args, kwargs, 3, span)
+    out = lift(ev.call(f, [v], {}, frame, span), frame, span)
+    return _grad(ev, frame, span, [_product(out, lift(u, frame, span), frame, span), v], {})
+
+
+def _jvp(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    """jvp(f, v, u): the Jacobian of f at v times u, as the gradient of u's product with a vector-Jacobian product."""
+    f, v, u = exactly("jvp", args, kwargs, 3, span)
+    out = lift(ev.call(f, [v], {}, frame, span), frame, span)
+    w = add(frame, span, Op.STOP, out)
+    back = _grad(ev, frame, span, [_product(out, w, frame, span), v], {})
+    return _grad(ev, frame, span, [_product(back, lift(u, frame, span), frame, span), w], {})
+
+
+def _divergence(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    """divergence(f, v, probe = none): the trace of the Jacobian of f at v; exact, or with a probe e its estimate e' J e."""
+    f, v, probe = exactly("divergence", args, kwargs, 2, span, probe=None)
+    if not isinstance(v, Value):
+        fail("E0304", span, f"`divergence` is taken at a value, not at {describe(v)}")
+    out = lift(ev.call(f, [v], {}, frame, span), frame, span)
+    if probe is not None:
+        e = lift(probe, frame, span)
+        back = _grad(ev, frame, span, [_product(out, e, frame, span), v], {})
+        return _product(back, e, frame, span)
+    if v.type.rank != 1 or not isinstance(v.type.shape[0], int):
+        fail("E0301", span, f"the exact trace is taken of a vector, not of shape {shown(v.type.shape)}", help="give a probe: `divergence(f, v, probe = e)`")
+    total: Any = 0
+    for i in range(v.type.shape[0]):
+        part = add(frame, span, Op.RESHAPE, add(frame, span, Op.SLICE, out, axis=0, start=i, stop=i + 1, step=1), shape=())
+        row = _grad(ev, frame, span, [part, v], {})
+        entry = add(frame, span, Op.RESHAPE, add(frame, span, Op.SLICE, row, axis=0, start=i, stop=i + 1, step=1), shape=())
+        total = binary("+", total, entry, frame, span)
+    return lift(total, frame, span)
+
+
 def depends(frame: Frame, value: Value, on: Value) -> bool:
     """Whether a value is computed from another through differentiable nodes of the block at hand or those around it."""
     seen: set[int] = set()
@@ -330,7 +377,7 @@ def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -
     f, n = exactly("pairs", args, kwargs, 2, span)
     if isinstance(n, float) and n.is_integer():
         n = int(n)
-    if not isinstance(n, (int, Value)) or isinstance(n, bool):
+    if not isinstance(n, (int, Value)) or isinstance(n, bool) or (isinstance(n, Value) and n.type.shape):
         fail("E0305", span, f"the number of steps is an integer, not {describe(n)}")
     if isinstance(n, int) and n < 1:
         fail("E0601", span, f"{n} steps make no sampler", help="take 1 step or more")
@@ -470,6 +517,9 @@ FUNCTIONS: dict[str, Any] = {
     "upsample": _pool("upsample", Op.RESIZE, "factor"),
     "stop": _stop,
     "grad": _grad,
+    "vjp": _vjp,
+    "jvp": _jvp,
+    "divergence": _divergence,
     "pairs": _pairs,
     "reversed": _reversed,
     "grid": _apply_partial,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,14 +14,16 @@ from specc.ir.program import Function, Program, walk
 from specc.ir.types import EXAMPLE, FLOAT
 from specc.reference.interpret import evaluate
 from specc.sema import library
-from specc.sema.model import Model, mention
+from specc.sema.model import Model, mention, place_of
 from specc.sema.networks import names_in
-from specc.sema.rehearse import rehearse
-from specc.sema.report import choices, diagnostic
+from specc.sema.rehearse import Known, rehearse
+from specc.sema.report import choices, diagnostic, foreign
 from specc.sema.values import Closure, Definition, Network
 from specc.source import Span
 from specc.syntax import tree
 
+MOST_PARAMETERS = 10**13  # of one network
+MOST_TENSORS = 10**6
 POINTS = 257  # times at which schedules are looked at, ends included
 NORMAL_ONLY = {"score": "a score", "bridge": "the posterior of a Gaussian chain"}
 
@@ -28,27 +31,67 @@ NORMAL_ONLY = {"score": "a score", "bridge": "the posterior of a Gaussian chain"
 def check_model(m: Model, program: Program) -> None:
     """Add what is wrong with the mathematics to the model's diagnostics."""
     if "process" in m.parts:
-        check_process(m)
-        if "predict" in m.parts:
-            check_predict(m)
+        m.attempt(lambda: check_process(m), place_of(m, "process"))
+        if "predict" in m.parts and not _failed(m):
+            m.attempt(lambda: check_predict(m), place_of(m, "predict"))
         check_pairing(m)
     check_unused(m)
-    check_quantize(m, program)
-    if not any(d.severity == "error" for d in m.ev.diagnostics):
+    m.attempt(lambda: check_size(m, program), place_of(m, "backbone"))
+    if not _failed(m):
+        check_quantize(m, program)
+    if not _failed(m):
         check_samplers(m, program)
+
+
+def _failed(m: Model) -> bool:
+    return any(d.severity == "error" for d in m.ev.diagnostics)
+
+
+def check_size(m: Model, program: Program) -> None:
+    """No network is beyond any machine."""
+    counted: dict[str, tuple[int, int]] = {}
+
+    def count(name: str) -> tuple[int, int]:
+        """Tensors of parameters, and numbers in them."""
+        if name not in counted:
+            tensors = numbers = 0
+            for node in walk(program.functions[name].block):
+                if node.op is Op.PARAM:
+                    tensors, numbers = tensors + 1, numbers + math.prod(node["shape"])
+                elif node.op is Op.REPEAT or (node.op is Op.CALL and node.get("bundle") is not None):
+                    inner = count(node["function"])
+                    times = node["count"] if node.op is Op.REPEAT else 1
+                    tensors, numbers = tensors + times * inner[0], numbers + times * inner[1]
+            counted[name] = tensors, numbers
+        return counted[name]
+
+    for root, name in program.networks.items():
+        tensors, numbers = count(name)
+        span = next((s.span for k in ("backbone", "network") for s in m.found.get(k, []) if root in (k, _head(s))), m.span)
+        if numbers > MOST_PARAMETERS:
+            report(m, "E0603", span, f"`{root}` has {numbers:.1e} parameters", help=f"at most {MOST_PARAMETERS:.0e} are supported")
+        elif tensors > MOST_TENSORS:
+            message = f"`{root}` has {tensors:.1e} tensors of parameters"
+            report(m, "E0603", span, message, help=f"at most {MOST_TENSORS:.0e} are supported: fewer layers, or wider ones")
+
+
+def _head(section: tree.Section) -> str:
+    head = section.head.func if isinstance(section.head, tree.Call) else section.head
+    return head.id if isinstance(head, tree.Name) else ""
 
 
 def check_samplers(m: Model, program: Program) -> None:
     """Each sampler is tried out with a stand-in for the network."""
+    known: Known = {}
     for entry in program.entries.values():
-        if entry.role == "objective" or (found := rehearse(program, entry.name)) is None:
+        if entry.role == "objective" or (found := rehearse(program, entry.name, known)) is None:
             continue
         turns = " in ".join(f"turn {k} of {n}" if n else f"turn {k}" for k, n in reversed(found.turns))
         times = ", ".join(f"{name} = {found.times[name]:.4g}" for name in ("t", "s") if name in found.times)
         where = f" at {times} ({turns})" if turns and times else f" in {turns}" if turns else ""
         message = f"`{entry.name}` comes to a value that is not a number{where}"
         help = "keep the values that are divided by, or taken a root or logarithm of, away from zero"
-        if "predict" in m.parts and found.turns:
+        if "predict" in m.parts and found.turns and found.node.span is not None and foreign(found.node.span):
             last = found.turns[-1][0] == found.turns[-1][1]
             name = m.parts["predict"].definition.name
             help = (
@@ -123,6 +166,7 @@ def check_process(m: Model) -> None:
             f"the signal-to-noise ratio does not fall from t = {t[i]:.4g} to {t[i + 1]:.4g}",
             help="alpha(t) / sigma(t) must fall strictly",
         )
+        return
     if ratio[0] < np.pi / 4:
         message = f"at t_min = {low:g} there is more noise than data: alpha = {alpha[0]:.3g}, sigma = {sigma[0]:.3g}"
         report(m, "E0403", span, message, help="the smallest t is the end at the data")

@@ -19,9 +19,9 @@ from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Ids, Input, Value
 from specc.ir.types import EXAMPLE, Type
 from specc.sema import library
-from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, where, whole
+from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, shown, where, whole
 from specc.sema.frame import Frame
-from specc.sema.report import did_you_mean, fail, foreign, moved
+from specc.sema.report import choices, did_you_mean, fail, foreign, moved
 from specc.sema.values import (
     Applied,
     Builtin,
@@ -45,7 +45,7 @@ from specc.source import Source, Span
 from specc.syntax import tree
 
 DEEPEST = 400  # expressions within expressions, through the bodies of what they call
-MOST_WORK = 1_000_000  # expressions evaluated for one model: a few seconds
+MOST_WORK = 250_000  # expressions evaluated for one model: about a second
 FUNCTION_KINDS = ("grid", "network", "function")  # definitions that an expression may call by their bare name
 
 __all__ = ["Evaluator", "matmul"]
@@ -90,9 +90,8 @@ class Evaluator:
             if (definition := self.definition(kind, name)) is not None:
                 return Partial(definition[0], span=span, env=definition[1])
         if symbols:
-            return Symbol(name, span)
-        known = env.known() | set().union(*(library.names(k) for k in FUNCTION_KINDS))
-        return fail("E0201", span, f"there is no `{name}` here", caption="unknown name", help=did_you_mean(name, known))
+            return Symbol(name, span, env)
+        return library.unknown(Symbol(name, span, env))
 
     def settle(self, value: Any, frame: Frame, name: str = "") -> Any:
         """A stored value as it is at this place: inputs become values of the entry, lazy members are evaluated."""
@@ -422,7 +421,7 @@ class Evaluator:
             return Marker(value.default, param.name or value.name) if not value.name else value
         kind = param.type.id if isinstance(param.type, tree.Name) else None
         if isinstance(value, Applied) and not (kind is not None and library.names(kind)):
-            fail("E0201", value.word.span, f"there is no `{value.word.id}` here", caption="unknown name")
+            library.unknown(value)
         if kind is not None and isinstance(value, Applied):
             found = self.definition(kind, value.word.id)
             if found is None:
@@ -545,7 +544,7 @@ class Evaluator:
             return self.numeric(f, float(value))
         if value.type.shape:
             fail(
-                "E0304", span, f"`'` is the derivative of a function of one number; this argument has shape {value.type.shape}"
+                "E0304", span, f"`'` is the derivative of a function of one number; this argument has shape {shown(value.type.shape)}"
             )
         function = self.derivative(f, value.type, span)
         if not isinstance(function, Function):
@@ -638,6 +637,13 @@ class Evaluator:
         declared = library.find("interface", definition.kind)
         if declared is not None:
             defaults, _ = statements.members(self, declared, env, (key, "default"))
+            if defaults and definition.kind in statements.EQUATIONS and not defaults.keys() & members.keys():
+                fail(
+                    "E0209",
+                    definition.section.span,
+                    f"`{definition.kind} {definition.name}` gives none of {choices(defaults)}",
+                    help="one of them is enough",
+                )
             members = defaults | members
         instance = Instance(definition, env, members, rest, key, span)
         if definition.kind != "guidance":  # inside guidance a name means the unguided one

@@ -36,6 +36,7 @@ class EntryState:
     markers: dict[int, Value] = field(default_factory=dict)
     objective: int | None = None  # which `minimize` is wanted
     minimized: int = 0
+    minimize: Span | None = None  # where it stands
     over: tuple[str, ...] = ()
     schedule: tuple[tuple[str, Any], ...] = ()
     place: int = 0

@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import NoReturn
 
-from specc.sema.report import Library, fail
-from specc.sema.values import Definition
+from specc.sema.report import Library, did_you_mean, fail
+from specc.sema.values import Applied, Definition, Symbol
 from specc.syntax import tree
 from specc.syntax.parser import parse
 
@@ -100,6 +101,42 @@ def define(section: tree.Section, *, library: bool = False, summary: str = "") -
         library=library,
         summary=summary,
     )
+
+
+CALLABLE = ("grid", "network", "function")  # kinds that an expression may call by their bare name
+COMES_WITH = {"predict": ("head", "velocity"), "process": ("gaussian", "vp")}  # a section's interface, and an example
+
+
+def unknown(word: Symbol | Applied) -> NoReturn:
+    """A word that should have been the name of something."""
+    symbol = word.word if isinstance(word, Applied) else word
+    name, span = symbol.id, symbol.span
+    near = symbol.env.known() if symbol.env is not None else set()
+    if name == "backbone":
+        fail("E0209", span, "the model has no `backbone`", help="add one, such as `backbone mlp(width = 64)`")
+    if name == "x":
+        fail("E0209", span, "the model has no data", help="add them, such as `data x: vector(2) from moons`")
+    for part, (interface, example) in COMES_WITH.items():
+        declared = find("interface", interface)
+        if declared is not None and declared.body is not None and name in {declares(item) for item in declared.body.items}:
+            help = f"add one, such as `{part} {example}`"
+            fail("E0209", span, f"`{name}` comes with a `{part}`, and this model has none", help=help)
+    known = near | set().union(*(names(k) for k in CALLABLE))
+    fail("E0201", span, f"there is no `{name}` here", caption="unknown name", help=did_you_mean(name, known))
+
+
+def declares(item: tree.Statement) -> str | None:
+    """The name that a statement of a body gives, or that one of an interface asks for."""
+    match item:
+        case (
+            tree.Bind(targets=(tree.Call(func=tree.Name(id=name)),), draw=False)
+            | tree.Bind(targets=(tree.Name(id=name),), draw=False)
+            | tree.ExprStatement(value=tree.Call(func=tree.Name(id=name)))
+            | tree.Method(name=name)
+        ):
+            return name
+        case _:
+            return None
 
 
 def _parameter(arg: tree.Arg) -> tree.Arg:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,6 +59,7 @@ LATER = (
     "choice",
 )
 ONCE = (*PARTS, "data", "backbone", "train")
+NAMED = ("condition", "network", "quantize")  # any number, each with a name of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,9 @@ class Model:
             self.ev.depth = 0
             if self.ev.work > MOST_WORK and any(d.code == "E0604" for d in self.ev.diagnostics):
                 return None
-            self.ev.diagnostics.append(moved(error, at or self.span).diagnostic)
+            found = moved(error, at or self.span).diagnostic
+            if found not in self.ev.diagnostics:
+                self.ev.diagnostics.append(found)
             return None
         except Captures:
             self.ev.depth = 0
@@ -132,6 +135,13 @@ def sort_sections(m: Model) -> None:
         if isinstance(item, (tree.Bind, tree.Method)):
             m.attempt(lambda item=item: statements.run_statement(m.ev, item, m.env, m.top), item.span)
             continue
+        if isinstance(item, tree.ExprStatement) and isinstance(item.value, tree.Name) and item.value.id in SECTIONS:
+            bare = tree.Section(
+                span=item.span, kind=item.value.id, kind_span=item.span, head=None, type=None, values=(), result=None,
+                law=None, clauses=(), overrides=None, body=None,
+            )  # fmt: skip
+            m.attempt(lambda bare=bare: _sort(m, bare), item.span)
+            continue
         if not isinstance(item, tree.Section):
             m.attempt(
                 lambda item=item: fail(
@@ -154,9 +164,16 @@ def _sort(m: Model, item: tree.Section) -> None:
         hint = did_you_mean(item.kind, SECTIONS) or f"sections are {choices(SECTIONS)}"
         fail("E0202", item.kind_span, f"there is no section `{item.kind}`", caption="unknown section", help=hint)
     check_shape(item)
+    if item.head is None and item.body is None:
+        known = {n for k in (item.kind, "network" if item.kind == "backbone" else item.kind) for n in library.names(k)}
+        fail("E0203", item.kind_span, f"`{item.kind}` needs a name", help=f"known are {choices(known)}" if known else "")
     before = m.found.setdefault(item.kind, [])
     if before and item.kind in ONCE:
         fail("E0208", item.span, f"a second `{item.kind}`", labels=((before[0].span, "the first one"),), help="a model has one")
+    same = [s for s in before if item.kind in NAMED and _name(s) == _name(item)]
+    if same:
+        label = ((same[0].span, "the first one"),)
+        fail("E0208", item.span, f"a second `{item.kind} {_name(item)}`", labels=label, help="give it another name")
     before.append(item)
 
 
@@ -184,10 +201,14 @@ def use(m: Model, node: tree.Expr, kinds: tuple[str, ...]) -> Partial:
         fail("E0203", func.span, f"there is no {kinds[0]} `{func.id}`", caption="unknown name", help=help)
     args: list[Any] = []
     kwargs: list[tuple[str, Any]] = []
-    for a in node.args if isinstance(node, tree.Call) else ():
+    for place, a in enumerate(node.args if isinstance(node, tree.Call) else ()):
         if a.value is None:
             fail("E0206", a.span, "an argument needs a value")
-        value = m.ev.expr(a.value, m.env, m.top, symbols=True)
+        if (part := _argument_part(m, found[0], place, a)) is not None:
+            kwargs.append((a.name, part)) if a.name else args.append(part)
+            continue
+        known = m.ev.world.names.get(a.value.id) if isinstance(a.value, tree.Name) else None
+        value = known if isinstance(known, Dynamic) else m.ev.expr(a.value, m.env, m.top, symbols=True)
         _finite(value, a)
         if a.name is None:
             args.append(value)
@@ -202,8 +223,20 @@ def use(m: Model, node: tree.Expr, kinds: tuple[str, ...]) -> Partial:
                     caption=f"`{a.name}` is not used by anything",
                     help=help,
                 )
+            if a.name in dict(kwargs):
+                fail("E0206", a.span, f"`{func.id}` is given `{a.name}` twice")
             kwargs.append((a.name, value))
     return Partial(found[0], tuple(args), tuple(kwargs), node.span, found[1])
+
+
+def _argument_part(m: Model, definition: Definition, place: int, arg: tree.Arg) -> Partial | None:
+    """`spacing = uniform(high = 0.9)` for a knob of kind `grid`: the grid of that name, though a law is called so too."""
+    node = arg.value
+    wanted = definition.params[place : place + 1] if arg.name is None else [p for p in definition.params if p.name == arg.name]
+    kinds = [p.type.id for p in wanted if isinstance(p.type, tree.Name)]
+    if not kinds or not isinstance(node, tree.Call) or not isinstance(node.func, tree.Name):
+        return None
+    return use(m, node, (kinds[0],)) if m.ev.definition(kinds[0], node.func.id) is not None else None
 
 
 def _finite(value: Any, arg: tree.Arg) -> None:
@@ -216,6 +249,10 @@ def _part(m: Model, kind: str) -> None:
     if kind in m.found:
         section = m.found[kind][0]
         p = partial(m, section, (kind,))
+        changing = [v.name for v in (*p.args, *dict(p.kwargs).values()) if isinstance(v, Dynamic)]
+        if changing and kind in ("process", "predict", "times"):
+            message = f"the knobs of a {kind} are known while compiling, and `{changing[0]}` is another for each example"
+            fail("E0305", mention(section), message)
         origin = f"{section.span}"
     elif kind in DEFAULTS and "process" in m.found:
         p = Partial(library.find(kind, DEFAULTS[kind]) or _missing(kind), span=m.span, env=m.ev.world)
@@ -245,8 +282,8 @@ def _missing(kind: str) -> Definition:
 
 def _interface(m: Model, instance: Instance) -> None:
     """A process must give what its interface declares."""
-    name = instance.definition.interface
-    if instance.definition.kind != "process":
+    name = "head" if instance.definition.kind == "predict" else instance.definition.interface
+    if instance.definition.kind not in ("process", "predict"):
         return
     if name is None:
         fail(
@@ -275,7 +312,8 @@ def _interface(m: Model, instance: Instance) -> None:
                 fail(
                     "E0209",
                     instance.definition.section.span,
-                    f"`process {instance.definition.name}` does not give `{item.value.span.text}`",
+                    f"`{instance.definition.kind} {instance.definition.name}` does not give `{item.value.span.text}`",
+                    help=f"add an equation: `{item.value.span.text} = ...`",
                 )
 
 
@@ -313,6 +351,7 @@ def build_world(m: Model) -> None:
         for name in ("gaussian", "head"):
             _defaults(m, name)
         world.names.update(m.parts["process"].members)
+        m.attempt(lambda: _end(m), place_of(m, "process"))
     for kind in ("predict", "coupling", "times", "guidance"):
         if kind == "guidance":
             _networks(m)
@@ -325,6 +364,9 @@ def build_world(m: Model) -> None:
     if "coupling" in m.parts:
         world.names.update(m.parts["coupling"].members)
     m.ev.guidance = m.parts.get("guidance")
+    for kind, part in m.parts.items():
+        for item in part.statements if kind in statements.EQUATIONS else ():
+            m.attempt(lambda item=item, part=part: statements.run_statement(m.ev, item, part.env, m.top), place_of(m, kind))
 
 
 def _times_of(m: Model, process: Instance) -> None:
@@ -342,6 +384,18 @@ def _times_of(m: Model, process: Instance) -> None:
             help="t_min is the end at the data, whatever the paper's convention",
         )
     m.ev.world.names.update(t_min=ends[0], t_max=ends[1])
+
+
+def _end(m: Model) -> None:
+    """Samplers stop within the range of times."""
+    if "t_min" not in m.ev.world.names:
+        return  # that has been said already
+    low, high = m.ev.world.names["t_min"], m.ev.world.names["t_max"]
+    end = m.ev.settle(m.ev.world.names["t_end"], m.top) if "t_end" in m.ev.world.names else low
+    if isinstance(end, bool) or not isinstance(end, (int, float)) or not low <= end < high:
+        said = f"{end:g}" if isinstance(end, (int, float)) else describe(end)
+        message = f"samplers run from t_max = {high:g} down to t_end, and t_end is {said}"
+        fail("E0403", place_of(m, "process"), message, help=f"t_end is a number from {low:g} up to, but below, {high:g}")
 
 
 def _defaults(m: Model, interface: str) -> None:
@@ -460,7 +514,7 @@ def _condition(m: Model, frame: Frame, entry: EntryState, space: Any, value: Val
         shown = frame.builder.name(shown, space.name)
         if space.classes is not None:
             m.ev.classes[shown.id] = space.classes + 1
-    entry.conditions[space.name] = Condition(name=space.name, value=shown, null=null)
+    entry.conditions[space.name] = Condition(name=space.name, value=shown, null=null if space.drop else None)
     entry.bindings[space.name] = value if entry.role != "objective" else shown
 
 
@@ -472,7 +526,9 @@ def objectives(m: Model) -> None:
     if not found and "predict" in m.parts and "backbone" in m.ev.world.names:
         mse = library.find("loss", "mse")
         assert mse is not None
-        m.attempt(lambda: _loss(m, Partial(mse, span=m.span, env=m.ev.world), "mse", "loss mse  [default]", m.span))
+        m.attempt(lambda: _loss(m, Partial(mse, span=m.span, env=m.ev.world), "mse", "loss mse  [default]", m.span), place_of(m, "predict"))
+        if "mse" not in m.entries:
+            return
         if not any(n.op is Op.PARAM for f in m.ev.functions.values() if f.kind == "network" for n in walk(f.block)):
             del m.entries["mse"]  # an exact network in the backbone's place: there is nothing to train
             return
@@ -510,10 +566,12 @@ def _loss(m: Model, p: Partial, name: str, doc: str, span: Span) -> None:
             reached = _reached(m, function)
             over = entry.over or tuple(m.ev.networks)
             missing = [b for b in over if b not in reached]
+            if not over:
+                fail("E0501", entry.minimize or span, "the objective reaches no network", help="use one, such as `out(z, t)`")
             if missing:
                 fail(
                     "E0501",
-                    span,
+                    entry.minimize or span,
                     f"the objective does not reach the parameters of `{missing[0]}`",
                     help="its gradient there is zero: use the network in the objective, or leave it out of `over`",
                 )
@@ -574,6 +632,27 @@ def _fits(m: Model, p: Partial, section: tree.Section) -> None:
         fail("E0307", at, f"`{p.definition.name}` is for a {wanted} process, and this one is for {has}", labels=label)
 
 
+def _own_inputs(m: Model, definition: Definition, frame: Frame, entry: EntryState) -> Iterator[tuple[str, Any]]:
+    """The inputs in the head of a sampler or query given in place: the example, a condition, or a value with its type."""
+    for a in definition.params:
+        assert a.name is not None
+        known = m.ev.world.names.get(a.name)
+        if a.value is not None:
+            continue
+        if a.type is None and isinstance(known, Dynamic):
+            yield a.name, known
+            continue
+        if a.type is None:
+            fail("E0304", a.span, f"what is `{a.name}`?", help=f"give it a type, as in `{a.name}: vector(2)`, or a default")
+        kind = m.ev.expr(a.type, m.env, frame)
+        if not isinstance(kind, TypeRef):
+            fail("E0304", a.type.span, f"{describe(kind)} is not a type")
+        type_ = Type(kind.type.dtype, kind.type.shape, frozenset({EXAMPLE}))
+        value = entry.builder.param(type_, a.name)
+        entry.inputs.append(Input(name=a.name, role="condition", type=type_, classes=kind.classes))
+        yield a.name, value
+
+
 def _program(m: Model, section: tree.Section, role: str) -> None:
     p = partial(m, section, (role,))
     _fits(m, p, section)
@@ -581,16 +660,20 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
     if name in m.entries:
         fail("E0208", section.span, f"a second `{name}`", help=f"name it: `{role} NAME = ...`")
     frame, entry = _start(m, role, name)
+    if section.body is not None and not section.values:
+        p = replace(p, kwargs=tuple(_own_inputs(m, p.definition, frame, entry)))
     instance = m.ev.instantiate(p, frame)
     value = m.ev.run(instance, frame, section.span)
     results = tuple(value) if isinstance(value, tuple) else (value,)
     if not all(isinstance(v, Value) for v in results):
-        fail("E0304", section.span, f"`{name}` returns {describe(value)}", help="end it with `return`")
+        gives = "returns nothing" if value is None else f"returns {describe(value)}"
+        fail("E0209" if value is None else "E0304", mention(section), f"`{name}` {gives}", help="end it with `return`")
     if role == "sampler" and m.data:
         results = tuple(m.ev.spread(v, frame, section.span) for v in results)
         shape = m.data[0].space.shape
         if results[0].type.shape != shape:
-            fail("E0301", section.span, f"`{name}` returns shape {results[0].type.shape}, and the data have {shape}")
+            shapes = [f"({', '.join(map(str, s))})" for s in (results[0].type.shape, shape)]
+            fail("E0301", mention(section), f"`{name}` returns shape {shapes[0]}, and the data have {shapes[1]}")
     doc = line_of(section.span)
     function = _entry_function(m, name, frame, results, doc, section.span)
     m.entries[name] = Entry(

@@ -12,7 +12,7 @@ from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value
 from specc.ir.types import DType
 from specc.sema import spaces
-from specc.sema.arithmetic import add, describe, lift
+from specc.sema.arithmetic import add, describe, known, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
 from specc.sema.report import fail, foreign, moved
@@ -221,7 +221,7 @@ def _check_result(definition: Definition, scope: Env, results: tuple[Value, ...]
     if isinstance(wanted, tree.Call) and isinstance(wanted.func, tree.Name) and wanted.func.id == "like":
         like = scope.names.get(wanted.args[0].value.id) if isinstance(wanted.args[0].value, tree.Name) else None
         if isinstance(like, Value) and results[0].type.shape != like.type.shape:
-            message = f"`{definition.name}` gives shape {results[0].type.shape}, and promises {like.type.shape}"
+            message = f"`{definition.name}` gives shape {shown(results[0].type.shape)}, and promises {shown(like.type.shape)}"
             fail("E0301", span, message, labels=((wanted.span, "promised here"),))
     elif wanted is not None and len(results) == 1 and not (isinstance(wanted, tree.Name) and wanted.id == "tensor"):
         spaces.match(wanted, results[0], {}, f"the result of `{definition.name}`", span, scope.names)
@@ -365,7 +365,7 @@ def _options(name: str, kwargs: dict[str, Any], span: Span, **defaults: Any) -> 
 
 
 def _count(value: Any, what: str, span: Span) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
+    if isinstance(known(value), bool) or not isinstance(value, int):
         fail("E0305", span, f"{what} is an integer known while compiling, not {describe(value)}")
     if value < 1:
         fail("E0601", span, f"{what} is {value}; it must be 1 or more")
@@ -401,7 +401,7 @@ def conv(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dict[
     n = _count(args[1], "the number of channels of `conv`", span)
     spatial = x.type.rank - 1
     if spatial < 1:
-        fail("E0301", span, f"`conv` needs channels and at least one dimension, not shape {x.type.shape}")
+        fail("E0301", span, f"`conv` needs channels and at least one dimension, not shape {shown(x.type.shape)}")
     k, groups = _count(o["kernel"], "the kernel", span), _count(o["groups"], "`groups`", span)
     padding = o["dilation"] * (k - 1) // 2 if o["padding"] is None else o["padding"]
     channels = x.type.shape[0]

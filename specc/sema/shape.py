@@ -73,36 +73,24 @@ def check_shape(section: tree.Section) -> None:
             fail("E0204", node.span, f"`{section.kind}` takes no `{SAID[part]}`", help=f"it takes {taken}" if taken else "")
 
 
-def member(item: tree.Statement) -> str | None:
-    """The name that a statement gives to a definition's body."""
-    match item:
-        case tree.Bind(targets=(tree.Name(id=name),), draw=False) | tree.Bind(
-            targets=(tree.Call(func=tree.Name(id=name)),), draw=False
-        ):
-            return name
-        case tree.Method(name=name):
-            return name
-        case _:
-            return None
-
-
 def overridden(partial: Partial, section: tree.Section) -> Partial:
     """`process vp with { t_end = 1e-2 }`: a definition with some of its members replaced."""
     if section.overrides is None:
         return partial
     definition = partial.definition
     if definition.kind not in OVERRIDES:
-        fail("E0204", section.overrides.span, f"`with` replaces members, and a {definition.kind} has none", help="give knobs instead")
+        message = f"`with` replaces members, and a {definition.kind} has none"
+        fail("E0204", section.overrides.span, message, help="give knobs instead")
     own = definition.body.items if definition.body else ()
-    known = {name for i in (*own, *_interface(definition)) if (name := member(i)) is not None}
+    known = {name for i in (*own, *_interface(definition)) if (name := library.declares(i)) is not None}
     said = {}
     for item in section.overrides.items:
-        name = member(item)
+        name = library.declares(item)
         if name is None or name not in known:
             hint = did_you_mean(name or "", known) or f"its members are {choices(known)}"
             fail("E0205", item.span, f"`{definition.name}` has no member `{name or item.span.text}` to replace", help=hint)
         said[name] = item
-    items = (*(i for i in own if member(i) not in said), *said.values())
+    items = (*(i for i in own if library.declares(i) not in said), *said.values())
     body = tree.Block(span=section.overrides.span, items=items)
     return replace(partial, definition=replace(definition, section=replace(definition.section, body=body)))
 

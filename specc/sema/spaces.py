@@ -7,7 +7,7 @@ from typing import Any
 
 from specc.ir.program import Value
 from specc.ir.types import EXAMPLE, FLOAT, INT, DType, Type
-from specc.sema.arithmetic import LARGEST, describe
+from specc.sema.arithmetic import LARGEST, describe, known, shown
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.values import TypeRef
 from specc.source import Span
@@ -73,7 +73,7 @@ def match(pattern: tree.Expr | None, value: Value, dims: dict[str, Any], what: s
         fail("E0201", pattern.span, f"there is no space `{name}`", help=did_you_mean(name, SPACES))
     shape = value.type.shape
     if SPACES[name] != len(shape):
-        fail("E0301", span, f"{what} should be a {name}, and has shape ({', '.join(map(str, shape))})")
+        fail("E0301", span, f"{what} should be of type `{name}`, and has shape {shown(shape)}")
     for size, arg in zip(shape, sizes, strict=False):
         node = arg.value
         if isinstance(node, tree.Name) and not isinstance(known.get(node.id), int):
@@ -97,4 +97,5 @@ def shaped_like(value: Any, span: Span) -> tuple[tuple[Any, ...], DType]:
         return value.type.shape, value.type.dtype
     if isinstance(value, Value):
         return value.type.shape, value.type.dtype
+    known(value)
     return fail("E0304", span, f"`like` takes a value or a type, not {describe(value)}")

@@ -14,10 +14,11 @@ from specc.sema.arithmetic import add, describe, lift, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame, ObjectiveDone
 from specc.sema.report import fail
-from specc.sema.values import Captures, Closure, Definition, Env, Law, Lazy, Marker, Network, Pairs, Partial, runtime
+from specc.sema.values import Captures, Closure, Definition, Env, Law, Lazy, Marker, Network, Pairs, Partial, TypeRef, runtime
 from specc.source import Span
 from specc.syntax import tree
 
+EQUATIONS = ("process", "predict", "interface", "weight", "coupling", "guidance")  # kinds without statements to run
 LONGEST_LOOP = 1_000_000
 OUTLINED = ("process", "predict", "interface", "weight", "times", "function")  # kinds whose equations become functions
 
@@ -49,6 +50,15 @@ def members(ev: Evaluator, definition: Definition, env: Env, key: Any) -> tuple[
                 found[name] = Lazy(value, env)
             case tree.ExprStatement(value=tree.Call()) if definition.kind == "interface":
                 pass  # declared: a definition must give it
+            case tree.Require():
+                rest.append(item)
+            case _ if definition.kind in EQUATIONS:
+                fail(
+                    "E0202",
+                    item.span,
+                    f"a {definition.kind} is made of equations, and this is none",
+                    help="write `name = value`, `name(t) = value` or `name(t) { ... return value }`",
+                )
             case _:
                 rest.append(item)
     return found, tuple(rest)
@@ -150,6 +160,8 @@ def _bind(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame) -> None:
     per_batch = any(c.word == "per" for c in item.clauses)
     values = [_drawn(ev, e, env, frame, per_batch) if item.draw else ev.expr(e, env, frame) for e in item.values]
     value = values[0] if len(values) == 1 else tuple(values)
+    if item.type is not None:
+        _of_type(ev, item, value, env, frame)
     targets = item.targets
     if len(targets) == 1:
         _assign(targets[0], value, env, frame, alias=isinstance(item.values[0], tree.Name))
@@ -158,6 +170,18 @@ def _bind(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame) -> None:
         fail("E0304", item.span, f"{len(targets)} names for {describe(value)}")
     for target, part in zip(targets, value, strict=True):
         _assign(target, part, env, frame)
+
+
+def _of_type(ev: Evaluator, item: tree.Bind, value: Any, env: Env, frame: Frame) -> None:
+    """`a: vector(2) = e`: e has that shape."""
+    assert item.type is not None
+    kind = ev.expr(item.type, env, frame)
+    if not isinstance(kind, TypeRef):
+        fail("E0304", item.type.span, f"{describe(kind)} is not a type")
+    shape = value.type.shape if isinstance(value, Value) else () if isinstance(value, (int, float)) else None
+    if shape != kind.type.shape:
+        have = f"shape ({', '.join(map(str, shape))})" if shape is not None else describe(value)
+        fail("E0301", item.values[0].span, f"this has {have}", labels=((item.type.span, "promised here"),))
 
 
 def _drawn(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame, per_batch: bool) -> Any:
@@ -367,6 +391,7 @@ def _minimize(ev: Evaluator, item: tree.Minimize, env: Env, frame: Frame) -> Non
                 over.append(_parameters(ev, target, node))
             elif isinstance(target, (int, bool)):
                 schedule.append((clause.word, target))
+    entry.minimize = item.span
     entry.over = tuple(over)
     entry.schedule = tuple(schedule)
     if not isinstance(value, Value):
@@ -375,7 +400,7 @@ def _minimize(ev: Evaluator, item: tree.Minimize, env: Env, frame: Frame) -> Non
         fail(
             "E0301",
             item.value.span,
-            f"an objective is one number per example, this one has shape {value.type.shape}",
+            f"an objective is one number per example, this one has shape ({', '.join(map(str, value.type.shape))})",
             help="say `mean(...)` or `sum(...)`",
         )
     entry.bindings["minimize"] = value

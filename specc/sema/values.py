@@ -154,6 +154,7 @@ class Symbol:
 
     id: str
     span: Span
+    env: Env | None = None  # names in sight, should it turn out to be one that is missing
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,13 +7,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+from cases import CASES as TABLE
 from onnx_programs import program
+from op_case import EXAMPLES
 
 from specc.backends.onnx.export import export
 from specc.backends.onnx.spelling import ONNX, UNSUPPORTED
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Entry, Function, Ids, Input, Program
 from specc.ir.types import BATCH, DType, Type
+from specc.passes.batch import batch
+from specc.reference.interpret import run
 from specc.reference.ops import REFERENCE, bind
 from specc.runtime.ort import load
 
@@ -170,6 +174,22 @@ def test_op(case: Case, tmp_path) -> None:
     assert got.dtype == {"f": np.float32, "i": np.int64, "b": np.bool_}[wanted.dtype.kind]
     assert got.shape == wanted.shape
     np.testing.assert_allclose(got, wanted, rtol=case.tolerance, atol=case.tolerance)
+
+
+@pytest.mark.parametrize("op", TABLE, ids=lambda op: op.value)
+def test_cases_of_the_table(op: Op, tmp_path) -> None:
+    """The cases that all columns of the table share, at example level and at array level."""
+    for i, case in enumerate(TABLE[op]):
+        if op in (Op.NORMAL, Op.UNIFORM) and not case.attrs["keyed"]:
+            continue
+        p, path = case.program(), tmp_path / f"{i}.onnx"
+        (wanted,) = run(p, "main", case.feeds(), case.weights(), batch=EXAMPLES)
+        export(batch(p), "main", case.weights(), path)
+        model = load(path)
+        taken = {i.name for i in model.session.get_inputs()}
+        feeds = {k: np.asarray(v, np.float32 if np.asarray(v).dtype.kind == "f" else None) for k, v in case.feeds().items()}
+        got = model.run({k: v for k, v in feeds.items() if k in taken}, ["x"])["x"]
+        np.testing.assert_allclose(got, wanted, rtol=2e-5, atol=2e-5, err_msg=str(case))
 
 
 def test_every_op_has_a_row_or_a_reason() -> None:

@@ -391,3 +391,15 @@ def test_what_has_no_derivative_says_why(op):
     x = b.param(per(V))
     with pytest.raises(ValueError, match="sort has no derivative"):
         gradient(b, b.add(op, x, axis=0), (x,))
+
+
+def test_fresh_random_numbers_are_not_drawn_again():
+    b = Builder(Ids())
+    x = b.param(per(V))
+    region = b.child()
+    region.param(INT)
+    z = region.param(per(V))
+    w = region.add(Op.NORMAL, shape=(4,), place=0, keyed=False, axes=("example",))
+    (y,) = b.add_many(Op.FOR, const(b, 2), x, regions=(region.block(region.add(Op.MUL, z, w)),))
+    with pytest.raises(ValueError, match="fresh random numbers"):
+        gradient(b, y, (x,))

@@ -15,6 +15,7 @@ import numpy as np
 
 from specc import driver
 from specc.ir.program import Program
+from specc.passes.count import network_calls
 from specc.reference.interpret import evaluate, run
 from specc.runtime.ort import example_seeds
 
@@ -30,6 +31,13 @@ def model(spec: str, name: str | None = None) -> Program:
     return checked.programs[name] if name else next(iter(checked.programs.values()))
 
 
+def variant(folder: Path, base: str, text: str) -> str:
+    """A spec of a test's own beside a catalogue's one, for ablations: `text` says `model NAME from base.MODEL { ... }`."""
+    path = folder / f"variant_{hashlib.sha256(text.encode()).hexdigest()[:8]}.spec"
+    path.write_text(f'specc 1\nimport "{SPECS / base}" as base\n{text}')
+    return str(path)
+
+
 @cache
 def graph(spec: str, name: str | None = None) -> Program:
     """The same at array level, as the graph backends take it."""
@@ -40,6 +48,17 @@ def exact(spec: str, name: str | None, entry: str, n: int, seed: int = 0, **inpu
     """Run a model without parameters in double precision: n samples, one seed each, (n, *shape)."""
     given = {"seed": example_seeds(seed, n), **inputs}
     return run(graph(spec, name), entry, given, {}, dtype="float64")[0]
+
+
+def apply(spec: str, name: str | None, entry: str, **inputs: Any) -> np.ndarray:
+    """What a query of a model without parameters says of its inputs (n, *shape), in double precision."""
+    return run(graph(spec, name), entry, inputs, {}, dtype="float64")[0]
+
+
+def calls(spec: str, name: str | None, entry: str) -> int | None:
+    """The network calls of an entry, as the compiler counts them; None when they depend on the data."""
+    found = network_calls(graph(spec, name), entry)
+    return None if found is None else found.calls
 
 
 def curve(spec: str, name: str | None, function: str, *args: np.ndarray) -> np.ndarray:
@@ -82,6 +101,7 @@ def weights(folder: Path) -> dict[str, np.ndarray]:
 def sample(folder: Path, spec: str, name: str | None, entry: str, n: int, seed: int = 0, **inputs: Any) -> np.ndarray:
     """Samples of a trained model by ONNX Runtime, (n, *shape); the file is exported once and kept beside the run."""
     from specc.backends.onnx.export import export
+
     from specc.runtime import ort
 
     path = folder / f"{entry}.onnx"

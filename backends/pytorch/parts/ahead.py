@@ -16,9 +16,7 @@ Batch = tuple[Tensor, ...]
 class Prepared(Dataset[Batch]):
     """Batch k through `prepare`, with random numbers of its own, so that it depends on k alone."""
 
-    def __init__(
-        self, batch: Callable[[int], Batch], prepare: Callable[..., Batch], seed: int, rank: int = 0
-    ) -> None:
+    def __init__(self, batch: Callable[[int], Batch], prepare: Callable[..., Batch], seed: int, rank: int = 0) -> None:
         self.batch, self.prepare, self.seed, self.rank = batch, prepare, seed, rank
 
     def __getitem__(self, k: int) -> Batch:
@@ -28,6 +26,4 @@ class Prepared(Dataset[Batch]):
 
 def ahead(batches: Prepared, first: int, stop: int) -> Iterator[Batch]:
     """Batches first to stop - 1, in order."""
-    return iter(
-        DataLoader(batches, batch_size=None, sampler=range(first, stop), num_workers=WORKERS, prefetch_factor=AHEAD)
-    )
+    return iter(DataLoader(batches, batch_size=None, sampler=range(first, stop), num_workers=WORKERS, prefetch_factor=AHEAD))

@@ -7,6 +7,7 @@ their places. A crash before the rename leaves the previous checkpoint, one afte
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ def recover(run: Path) -> None:
         ready.rmdir()
 
 
-def read(run: Path, names: list[str]) -> tuple[dict[str, Tensors], dict[str, Any]]:
+def read(run: Path, names: Sequence[str]) -> tuple[dict[str, Tensors], dict[str, Any]]:
     """The tensors of these files, and the rest of the state."""
     recover(run)
     file = run / "state.json"

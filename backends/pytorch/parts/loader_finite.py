@@ -14,7 +14,13 @@ class Batches:
     """Endless batches of `size` examples over all processes, of which each takes its share. Data stay on the device."""
 
     def __init__(
-        self, data: dict[str, np.ndarray], size: int, seed: int, rank: int = 0, world: int = 1, device: torch.device | str = "cpu"
+        self,
+        data: dict[str, np.ndarray],
+        size: int,
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.fields = [torch.from_numpy(np.ascontiguousarray(v)).to(device) for v in data.values()]
         self.count, self.size, self.seed = len(self.fields[0]), size, seed

@@ -1,5 +1,10 @@
+# ruff: noqa: F821, I001
 import argparse
+
+# << named
 import inspect
+
+# >>
 import sys
 from pathlib import Path
 
@@ -14,12 +19,9 @@ from pictures import picture
 # << table
 SAMPLERS = {}
 # >>
-# << images
-LOW, HIGH = -1.0, 1.0  # of x
-# >>
 
 
-def draw(
+def sample(
     model: Model,
     n: int,
     device: torch.device | str = "cpu",
@@ -111,7 +113,7 @@ def main() -> int:
     # << given
     # >>
     # >>
-    samples = draw(
+    samples = sample(
         model,
         args.n,
         args.device,

@@ -1,7 +1,10 @@
+# ruff: noqa: F821, I001, SIM115
 import argparse
 import contextlib
+
 # << ema
 import copy
+
 # >>
 import json
 import math
@@ -14,6 +17,7 @@ from pathlib import Path
 
 # << points
 import numpy as np
+
 # >>
 import torch
 import torch.distributed as dist
@@ -21,40 +25,43 @@ from torch import Tensor
 from tqdm import tqdm
 
 import checkpoint
+
 # << prepared
 from ahead import Prepared, ahead
+
 # >>
 from data import examples
 from loader import Batches
 from model import Model
-# << one
-from objective import loss
-# >>
-# << prepared
-from objective import prepare
-# >>
-# << several
-from objective import OBJECTIVES
+
+# << objective
+from objective import loss, prepare
+
 # >>
 # << pictures
 from pictures import picture
-from sample import draw
+from sample import sample
 # >>
 
 # << knobs
 STEPS = 1000
 BATCH = 64
-LEARNING_RATE = 1e-3
-WARMUP = 100
-EMA = 0.999
-CLIP = 1.0
 # >>
 LOG_EVERY = 50  # steps
-SAVE_EVERY = 1000  # steps
 # << pictures
-PICTURE_EVERY = 1000  # steps; 0 for none
+# << picture_every
+PICTURE_EVERY = 500  # steps; 0 for none
+# >>
 # >>
 HERE = Path(__file__).parent
+
+
+# << optimizer
+def make_optimizer(parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
+    return torch.optim.Adam(parameters, lr=LEARNING_RATE)
+
+
+# >>
 
 
 class Run:
@@ -71,7 +78,8 @@ class Run:
                 torch.cuda.set_device(self.device)
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
         self.step = 0
-        self.stop = False  # a signal asked for it
+        self.asked = False  # by a signal, to stop
+        self.stop = False  # as all processes agreed
         self.state: dict[str, object] = {}
         tensors: dict[str, checkpoint.Tensors] = {}
         if args.resume:
@@ -114,17 +122,8 @@ class Run:
 
     # Checkpoints
 
-    def files(self) -> list[str]:
-        return [
-            "model",
-            "optimizer",
-            # << ema
-            "ema",
-            # >>
-        ]
-
     def read(self) -> tuple[dict[str, checkpoint.Tensors], dict[str, object]]:
-        tensors, state = checkpoint.read(self.out, self.files())
+        tensors, state = checkpoint.read(self.out, FILES)
         if state.get("digest") != self.lock["digest"]:
             raise checkpoint.CheckpointError(
                 f"the checkpoint in {self.out} belongs to another spec: it was written for sha256 {state.get('digest')}, "
@@ -268,6 +267,7 @@ class Run:
             # >>
             losses.append(value.detach())
             self.step += 1
+            self.stop = self.stop or (self.asked and self.world == 1)
             bar.update()
             if self.step == first + 1:
                 clock.start(self.step)
@@ -293,7 +293,7 @@ class Run:
         return {
             "steps": self.step,
             "examples_per_second": round(clock.speed(self.step) * self.size, 1),
-            "loss": mean,
+            "loss": mean if math.isfinite(mean) else None,
             "seconds": round(clock.seconds(), 3),
             "out": str(self.out),
         }
@@ -309,8 +309,8 @@ class Run:
     def average(self, parameters: list[torch.nn.Parameter]) -> None:
         """Gradients averaged over the processes, which agree at the same time whether one of them was asked to stop."""
         gradients = [p.grad for p in parameters if p.grad is not None]
-        stop = torch.tensor([float(self.stop)], device=self.device)
-        flat = torch.cat([*(g.flatten() for g in gradients), stop])
+        asked = torch.tensor([float(self.asked)], device=self.device)
+        flat = torch.cat([*(g.flatten() for g in gradients), asked])
         dist.all_reduce(flat)
         self.stop = bool(flat[-1] > 0)
         parts = (flat[:-1] / self.world).split([g.numel() for g in gradients])
@@ -334,13 +334,13 @@ class Run:
         network = self.model
         # >>
         # << images
-        samples = draw(network, 64, self.device)
+        samples = sample(network, 64, self.device)
         picture(samples, self.out / f"samples-{self.step}.png", LOW, HIGH)
         # >>
         # << points
         paths: list[Tensor] = []
         watched = [m.register_forward_pre_hook(lambda _, a: paths.append(a[0][:1024].detach())) for m in network.children()]
-        samples = draw(network, 1024, self.device)
+        samples = sample(network, 1024, self.device)
         for hook in watched:
             hook.remove()
         seen = [p.cpu().numpy() for p in paths if p.shape == samples.shape]
@@ -459,7 +459,7 @@ def main() -> int:
     try:
         run = Run(arguments())
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: setattr(run, "stop", True))
+            signal.signal(number, lambda *_: setattr(run, "asked", True))
         summary = run.train()
     except checkpoint.CheckpointError as problem:
         print(f"error: {problem}", file=sys.stderr)

@@ -1,0 +1,128 @@
+"""data.py: the text of a reader, and `examples`, which brings what it reads into the space that the spec declares."""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+
+from specc.backends.pytorch.expressions import literal
+from specc.backends.pytorch.names import docstring
+from specc.backends.pytorch.source import tidy
+
+from specc.ir.program import Dataset, Program, Space
+from specc.runtime.readers import READERS, Reader
+
+UNIT = {"digits", "image_folder"}  # readers of images, which come in [0, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A data file: its text, whether the data are finite, and whether batches need random numbers (dequantisation)."""
+
+    file: str
+    text: str
+    finite: bool
+
+
+def data_file(program: Program, dataset: Dataset, file: str = "data") -> Data:
+    reader = READERS.get(dataset.reader.name)
+    if reader is None:
+        raise ValueError(f"there is no reader {dataset.reader.name}")
+    name = dataset.space.name
+    first = dataset.space is program.data[0].space
+    conditions = list(program.conditions) if first else []
+    doc = dataset.doc or f"data {name} from {dataset.reader.name}"
+    given = ast.parse(reader.text)
+    head = given.body[0]
+    body = "\n".join(reader.text.splitlines()[head.end_lineno :]).strip("\n")
+    finite = reader.kind == "finite"
+    lines = _examples(reader, dataset, conditions, finite)
+    text = "\n".join([*docstring(doc, 0, ast.get_docstring(given) or ""), "", body, "", "", *lines])
+    return Data(file, tidy(text), finite)
+
+
+def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite: bool) -> list[str]:
+    """The function that reads or draws, in the spec's space and under the spec's names."""
+    space, where = dataset.space, _range(dataset.space)
+    shape = ", ".join(map(str, space.shape))
+    fields = [f"{space.name} (n, {shape}){where}" if shape else f"{space.name} (n,){where}"]
+    fields += [
+        f"{c.name} (n,) int64" if c.kind == "class" else f"{c.name} (n, {', '.join(map(str, c.shape))})" for c in conditions
+    ]
+    options = {k: v for k, v in dataset.reader.options if k in reader.options}
+    passed = "".join(f", {k}={_value(v)}" for k, v in options.items())
+    call = f"load(split{passed})" if finite else f"draw(n, rng{passed})"
+    signature = 'split: str = "train"' if finite else "n: int, rng: np.random.Generator"
+    lines = [
+        f"def examples({signature}) -> dict[str, np.ndarray]:",
+        *docstring(f"{'; '.join(fields)}.", 4),
+        f"    data = {call}",
+    ]
+    lines += ['    x = data["x"]']
+    lines += [f"    {line}" for line in _scaled(dataset)]
+    lines += [f"    if x.shape[1:] != {_tuple(space.shape)}:"]
+    problem = "examples have shape {x.shape[1:]}, and " + f"{space.name} has {_tuple(space.shape)}".replace("{", "{{").replace(
+        "}", "}}"
+    )
+    lines += [f'        raise ValueError(f"{_inside(problem)}")']
+    entries = [f'"{_inside(space.name)}": x']
+    for k, c in enumerate(conditions):
+        key = "y" if k == 0 or c.kind == "class" else c.name
+        lines += [
+            f'    if "{_inside(key)}" not in data:',
+            f'        raise ValueError("there are no classes for {_inside(c.name)} in these data")',
+        ]
+        entries.append(f'"{_inside(c.name)}": data["{_inside(key)}"]')
+        if c.classes:
+            lines += [f'    if data["{key}"].max() >= {c.classes}:']
+            lines += [
+                f'        raise ValueError(f"class {{data["{key}"].max()}} is not one of {c.classes}")'.replace(
+                    '["', "['"
+                ).replace('"]', "']")
+            ]
+    return [*lines, f"    return {{{', '.join(entries)}}}"]
+
+
+def _scaled(dataset: Dataset) -> list[str]:
+    """From the reader's units into the declared range, and the steps after `|>`."""
+    space, lines = dataset.space, []
+    low, high = space.low, space.high
+    unit = dataset.reader.name in UNIT
+    steps = {s.name: s for s in dataset.steps}
+    unknown = sorted(steps.keys() - {"dequantize", "flip", "standardize"})
+    if unknown:
+        raise ValueError(f"there is no preprocessing step {unknown[0]}")
+    if "standardize" in steps:
+        lines.append("x = (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6)")
+    if unit and low is not None and high is not None and (low, high) != (0, 1):
+        shift = f" - {literal(-low)}" if low < 0 else f" + {literal(low)}" if low > 0 else ""
+        factor = "" if high - low == 1 else f"{literal(high - low)} * "
+        lines.append(f"x = {factor}x{shift}")
+    return [*lines, "x = x.astype(np.float32)"] if dataset.steps else lines
+
+
+def _range(space: Space) -> str:
+    return f" in [{literal(space.low)}, {literal(space.high)}]" if space.low is not None and space.high is not None else ""
+
+
+def _tuple(shape: tuple[int, ...]) -> str:
+    return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def _value(value: object) -> str:
+    """An option as Python writes it; lists of names become one string, as the readers take them."""
+    if isinstance(value, (list, tuple)):
+        value = ",".join(map(str, value))
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return repr(value)
+    return _string(value) if isinstance(value, str) else literal(value)
+
+
+def _string(text: str) -> str:
+    body = repr(text)
+    return f'"{body[1:-1]}"' if body[0] == "'" and '"' not in body else body
+
+
+def _inside(text: str) -> str:
+    """Text between double quotes."""
+    return repr("'" + text)[2:-1].replace("\\'", "'").replace('"', '\\"')

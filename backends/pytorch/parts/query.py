@@ -1,0 +1,59 @@
+import argparse
+import sys
+from pathlib import Path
+
+import checkpoint
+import numpy as np
+import torch
+from model import Model
+
+# << table
+QUERIES = {}
+INPUTS = {}
+# >>
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("run", type=Path, help="folder that train.py wrote")
+    parser.add_argument("--query", choices=QUERIES, default=next(iter(QUERIES)))
+    parser.add_argument("--data", type=Path, required=True, help=".npz with an array for each input, examples first")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("answers.npz"))
+    # << ema
+    parser.add_argument("--weights", choices=["ema", "model"], default="ema")
+    # >>
+    args = parser.parse_args()
+    # << ema
+    weights = args.weights
+    # >>
+    # << not ema
+    weights = "model"
+    # >>
+    try:
+        model = Model().requires_grad_(False).eval()
+        tensors, _ = checkpoint.read(args.run, [weights])
+        checkpoint.fill(model, tensors[weights], f"{weights}.safetensors")
+        data = np.load(args.data)
+        count = len(next(iter(data.values())))
+        known = {name: torch.from_numpy(data[name]) for name in data.files}
+        known.setdefault("seed", args.seed * 1_000_003 + torch.arange(count))
+        inputs = [known[name] for name in INPUTS[args.query]]
+    except checkpoint.CheckpointError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    except KeyError as problem:
+        print(f"error: {args.data} has no array {problem}", file=sys.stderr)
+        return 3
+    except (OSError, ValueError) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 3
+    answers = QUERIES[args.query](model, *inputs)
+    answers = answers if isinstance(answers, tuple) else (answers,)
+    named = {args.query if len(answers) == 1 else f"{args.query}_{i}": a.cpu().numpy() for i, a in enumerate(answers)}
+    np.savez(args.out, **named)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""The files of a project, from a Program at array level."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from specc.backends.pytorch.choose import choose, part
+from specc.backends.pytorch.data import Data, data_file
+from specc.backends.pytorch.library import Library
+from specc.backends.pytorch.networks import Networks
+from specc.backends.pytorch.objective import Objective, objectives
+from specc.backends.pytorch.samplers import ways
+from specc.backends.pytorch.scripts import query_script, sample_script, train_script
+from specc.backends.pytorch.source import module
+
+from specc.ir.program import Program
+
+SAVED = "Yours to edit: nothing here needs specc."
+
+
+def project(program: Program) -> dict[str, str]:
+    """Every file of the project by name."""
+    library = Library(program)
+    networks = Networks(program, library).build()
+    losses = objectives(program, library, networks)
+    samplers, queries = ways(program, "sampler", library, networks), ways(program, "query", library, networks)
+    local = _local(library)
+    files = {"model.py": _model(program, networks, local)}
+    definitions = library.definitions()
+    if definitions:
+        files["process.py"] = module(f"Functions of {program.name}.", definitions, local, _written(program))
+    data: Data | None = None
+    if losses:
+        files["objective.py"] = _objective(program, losses, local)
+        if program.data:
+            data = data_file(program, program.data[0])
+            files["data.py"] = data.text
+    if samplers:
+        files["sample.py"] = sample_script(program, samplers, local)
+    if queries:
+        files["query.py"] = query_script(program, queries, local)
+    if losses and data is not None:
+        files["train.py"] = train_script(program, losses, samplers, data)
+        files["loader.py"] = choose(part("loader_finite" if data.finite else "loader_endless"), ())
+        if losses[0].prepared:
+            files["ahead.py"] = choose(part("ahead"), ())
+    files["checkpoint.py"] = choose(part("checkpoint"), ())
+    if samplers:
+        files["pictures.py"] = choose(part("pictures"), ())
+    if any("noise." in text for name, text in files.items() if name in ("sample.py", "query.py", "process.py")):
+        files["noise.py"] = choose(part("noise"), ())
+    for name in sorted(library.externs):
+        files[f"{name}.py"] = choose(part(name), ())
+    files["spec.lock.json"] = json.dumps(_lock(program, networks), indent=2, ensure_ascii=False) + "\n"
+    return files
+
+
+def _local(library: Library) -> dict[str, str]:
+    """Where the names that files share come from."""
+    local = {"Model": "model", "noise": "noise", "checkpoint": "checkpoint", "picture": "pictures"}
+    local |= {p.name: "model" if name in library.bare else "process" for name, p in library.plain.items()}
+    local |= {name: name for name in library.externs}
+    return local
+
+
+def _written(program: Program) -> str:
+    return f"Written by specc {_specc()} from {program.spec} (sha256 {program.digest[:8]}). {SAVED}"
+
+
+def _specc() -> str:
+    try:
+        return ".".join(version("specc").split(".")[:2])
+    except PackageNotFoundError:
+        return "0.1"
+
+
+def _model(program: Program, networks: Networks, local: dict[str, str]) -> str:
+    what = "The network" if len(program.networks) == 1 else "The networks"
+    doc = f"{what} of {program.name}."
+    more = f"{_written(program)}\nShapes: B examples."
+    return module(
+        doc,
+        [*networks.library.definitions(networks=True), *networks.classes(), networks.model()],
+        {k: v for k, v in local.items() if v != "model"},
+        more,
+    )
+
+
+def _objective(program: Program, losses: list[Objective], local: dict[str, str]) -> str:
+    definitions = [lines for o in losses for lines in o.definitions]
+    more = "\n".join(
+        [*([program.doc, ""] if program.doc else []), "t runs from data (smallest) to noise (largest). Shapes: B examples."]
+    )
+    if len(losses) > 1:
+        over = {
+            o.name: f"({', '.join(json.dumps(p) for p in o.entry.over)}{',' if len(o.entry.over) == 1 else ''})" for o in losses
+        }
+        rows = [f'    ("{o.name}", {o.name}, {over[o.name] if o.entry.over else "()"}),' for o in losses]
+        doc = "# Each in turn, by name, and the parameters that it trains"
+        definitions.append([doc, "OBJECTIVES = [", *rows, "]"])
+    return module(f"What {program.name} minimises.", definitions, local, more)
+
+
+def _lock(program: Program, networks: Networks) -> dict[str, Any]:
+    """What the project was written from."""
+    return {
+        "name": program.name,
+        "spec": program.spec,
+        "digest": program.digest,
+        "versions": {"specc": _specc(), "torch": "2.13"},
+        "networks": {root: {"parameters": networks.parameters(f)} for root, f in program.networks.items()},
+        "samplers": {e.name: {"calls": e.calls} for e in program.by_role("sampler")},
+        "train": {key: _plain(value) for key, value in program.train},
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A setting as JSON."""
+    if hasattr(value, "options"):
+        return {"name": value.name, **{k: _plain(v) for k, v in value.options}}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return value if isinstance(value, (int, float, str, bool, type(None))) else str(value)

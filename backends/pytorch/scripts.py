@@ -1,0 +1,252 @@
+"""train.py, sample.py and query.py: the parts with this program's numbers, names and variants."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from specc.backends.pytorch.choose import choose, part
+from specc.backends.pytorch.data import Data
+from specc.backends.pytorch.expressions import literal
+from specc.backends.pytorch.lines import exploded
+from specc.backends.pytorch.names import docstring, legal
+from specc.backends.pytorch.objective import Objective
+from specc.backends.pytorch.samplers import Way, arguments
+from specc.backends.pytorch.source import grouped, import_lines, table, tidy, used_names
+
+from specc.ir.program import Program, Space
+
+OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop", "adagrad": "Adagrad"}
+DECAYS = ("cosine", "linear", "constant")
+KNOBS = {"lr": "LEARNING_RATE", "eps": "EPSILON"}
+
+
+# train.py ------------------------------------------------------------------------------------------------------------
+
+
+def train_script(program: Program, losses: list[Objective], samplers: list[Way], data: Data) -> str:
+    decay = _word(program.setting("decay", "constant"))
+    if decay not in DECAYS:
+        raise ValueError(f"there is no schedule of the learning rate {decay}")
+    warmup = int(program.setting("warmup", 0) or 0)
+    features = {"several" if len(losses) > 1 else "one", "finite" if data.finite else "endless", decay}
+    features |= {"schedule"} if warmup or decay != "constant" else set()
+    features |= {"warmup"} if warmup else set()
+    features |= {"ema"} if program.setting("ema") else set()
+    features |= {"clip"} if program.setting("clip") else set()
+    features |= {"prepared"} if losses[0].prepared else set()
+    features |= {"pictures", *_pictured(program)} if samplers and _pictured(program) else set()
+    over = losses[0].entry.over
+    if len(losses) == 1 and over and set(over) != set(program.networks):
+        features.add("over")
+    knobs = _knobs(program, losses, features, warmup)
+    default = f"runs/{_folder(program.name)}"
+    usage = [
+        f"    python train.py                         # {int(program.setting('steps', 1000)):,} steps into {default}",
+        "    python train.py --resume                # go on from the last checkpoint",
+        "    torchrun --nproc-per-node 2 train.py    # data parallel: each process takes its share of a batch",
+    ]
+    names = ["OBJECTIVES"] if len(losses) > 1 else ["loss", "prepare"] if losses[0].prepared else ["loss"]
+    every = f"PICTURE_EVERY = {int(program.setting('picture_every', 1000) or 0)}  # steps; 0 for none"
+    replaced = {
+        "knobs": "\n".join(knobs),
+        "optimizer": "\n".join(_make_optimizer(program)),
+        "objective": f"from objective import {', '.join(names)}",
+        "picture_every": every,
+    }
+    text = grouped(choose(part("train"), features, replaced))
+    return tidy("\n".join([docstring(f"Train {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""', "", text]))
+
+
+def _knobs(program: Program, losses: list[Objective], features: set[str], warmup: int) -> list[str]:
+    """Numbers on top, and the optimizer."""
+    kind, options = _optimizer(program)
+    steps, batch = int(program.setting("steps", 1000)), int(program.setting("batch", 64))
+    lines = [f"STEPS = {steps}", f"BATCH = {batch}  # examples, over all processes"]
+    for key, value in options.items():
+        shown = _tuple(value) if isinstance(value, (list, tuple)) else _scientific(value)
+        lines.append(f"{_knob(key)} = {shown}" + (f"  # {OPTIMIZERS[kind]}" if key == "lr" else ""))
+    if "schedule" in features:
+        lines.append(f"WARMUP = {warmup}  # steps" + ("" if "constant" in features else ", before the learning rate falls"))
+    if "ema" in features:
+        lines.append(f"EMA = {literal(program.setting('ema'))}  # of the weights, per step")
+    if "clip" in features:
+        lines.append(f"CLIP = {literal(program.setting('clip'))}  # the longest gradient")
+    lines.append(f'PRECISION = "{"bf16" if _word(program.setting("precision", "fp32")) in ("bf16", "bfloat16") else "fp32"}"')
+    lines.append(f'OUT = Path("runs/{_folder(program.name)}")')
+    names = ["loss"] if len(losses) == 1 else [o.name for o in losses]
+    lines.append(f"LOSSES = {_strings(names)}  # columns of the log")
+    if "over" in features:
+        lines.append(f"OVER = {_strings(list(losses[0].entry.over))}  # what is trained")
+    if "images" in features:
+        low, high = _limits(program)
+        lines.append(f"LOW, HIGH = {low}, {high}  # of pixels")
+    lines.append(f"FILES = {_strings(['model', 'optimizer', *(['ema'] if 'ema' in features else [])])}  # of a checkpoint")
+    lines.append(f"SAVE_EVERY = {int(program.setting('save_every', 1000) or 10**9)}  # steps")
+    return lines
+
+
+def _optimizer(program: Program) -> tuple[str, dict[str, Any]]:
+    """The optimizer's name and options."""
+    setting = program.setting("optimizer", "adam")
+    kind, options = _word(setting), dict(getattr(setting, "options", ()))
+    if kind not in OPTIMIZERS:
+        raise ValueError(f"there is no optimizer {kind}")
+    return kind, {"lr": 1e-3} | options
+
+
+def _make_optimizer(program: Program) -> list[str]:
+    kind, options = _optimizer(program)
+    passed = [f"{key}={_knob(key)}" for key in options]
+    fused = [] if kind == "rmsprop" else ['fused=parameters[0].device.type in ("cpu", "cuda")']
+    call = exploded(f"return torch.optim.{OPTIMIZERS[kind]}(", ["parameters", *passed, *fused], ")", 124)
+    head = "def make_optimizer(parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:"
+    return [head, *(f"    {line}" for line in call)]
+
+
+def _scientific(value: float) -> str:
+    """2e-4 rather than 0.0002."""
+    short = re.sub(r"\.?0*e-0?", "e-", f"{value:.6e}")
+    return short if 0 < value < 0.01 and len(short) <= len(literal(value)) else literal(value)
+
+
+def _knob(key: str) -> str:
+    return KNOBS.get(key, key.upper())
+
+
+def _folder(name: str) -> str:
+    return legal(name)
+
+
+def _word(value: Any) -> str:
+    return str(getattr(value, "name", value))
+
+
+def _tuple(values: Any) -> str:
+    return f"({', '.join(literal(v) for v in values)})"
+
+
+def _strings(values: list[str]) -> str:
+    inner = ", ".join(json.dumps(v) for v in values)
+    return f"({inner},)" if len(values) == 1 else f"({inner})"
+
+
+def _pictured(program: Program) -> set[str]:
+    """Which pictures there are of the data: of images, or of points in the plane."""
+    if not program.data:
+        return set()
+    space = program.data[0].space
+    if len(space.shape) == 3 and space.shape[0] in (1, 3):
+        return {"images"}
+    return {"points"} if tuple(space.shape) == (2,) else set()
+
+
+def _limits(program: Program) -> tuple[str, str]:
+    space = program.data[0].space
+    low, high = (0.0, 1.0) if space.low is None or space.high is None else (space.low, space.high)
+    return f"{float(low)}", f"{float(high)}"
+
+
+# sample.py -----------------------------------------------------------------------------------------------------------
+
+
+def sample_script(program: Program, samplers: list[Way], local: dict[str, str]) -> str:
+    named = arguments([w.entry for w in samplers])
+    conditions = [c for c in program.conditions if any(i.name == c.name for w in samplers for i in w.entry.inputs)]
+    features = set(_pictured(program)) & {"images"}
+    features |= {"ema"} if program.setting("ema") else set()
+    features |= {"conditions"} if conditions else set()
+    features |= {"named"} if named else set()
+    tables = table("SAMPLERS", {w.entry.name: w.name for w in samplers})
+    if conditions:
+        tables.append(f"CONDITIONS = {_strings([c.name for c in conditions])}")
+    if named:
+        tables.append(f"ARGUMENTS = {_strings([legal(n) for n in named])}  # inputs of samplers")
+    if "images" in features:
+        low, high = _limits(program)
+        tables.append(f"LOW, HIGH = {low}, {high}  # of x")
+    options = [line for n, i in named.items() for line in _option(n, "int" if i.type.dtype.value == "int" else "float")]
+    options += [line for c in conditions for line in _condition_option(c)]
+    replaced = {
+        "table": "\n".join(tables),
+        "images table": "",
+        "arguments": "\n".join(options),
+        "usual": "\n".join(_usual(conditions)),
+        "given": "\n".join(line for c in conditions for line in _given(c)),
+    }
+    text = choose(part("sample"), features, replaced)
+    return _with_functions(program, text, samplers, local, "Draw from a trained", _sample_usage(program, samplers))
+
+
+def _sample_usage(program: Program, samplers: list[Way]) -> list[str]:
+    run, first = f"runs/{_folder(program.name)}", samplers[0].entry.name
+    return [f"    python sample.py {run} --sampler {first} -n 64 --seed 0 --out samples.npz"]
+
+
+def _with_functions(program: Program, text: str, found: list[Way], local: dict[str, str], what: str, usage: list[str]) -> str:
+    """A part with printed functions between its imports and its tables."""
+    lines = text.split("\n")
+    first = next(i for i, line in enumerate(lines) if line and not line.startswith(("import ", "from ")))
+    functions = "\n\n\n".join("\n".join(w.lines) for w in found)
+    rest = "\n".join(lines[first:])
+    names = used_names(f"{functions}\n\n\n{rest}")
+    own = {k: v for k, v in local.items() if v not in ("sample", "query")}
+    imports = _imports(names, own)
+    head = docstring(f"{what} {program.name}.", 0)[0][:-3]
+    return tidy("\n".join([head, "", "Usage:", *usage, '"""', "", *imports, "", "", functions, "", "", rest]))
+
+
+def _imports(names: set[str], local: dict[str, str]) -> list[str]:
+    lines = import_lines(names - {"Path", "Callable"}, local)
+    if "Path" not in names:
+        return lines
+    place = next((i for i, line in enumerate(lines) if not line), len(lines))
+    return [*lines[:place], "from pathlib import Path", *lines[place:]]
+
+
+def _option(name: str, kind: str) -> list[str]:
+    flag = legal(name)
+    return [f'    parser.add_argument("--{flag}", type={kind}, help="of the sampler")']
+
+
+def _condition_option(c: Space) -> list[str]:
+    flag = legal(c.name)
+    if c.kind == "class":
+        help = f"class, 0 to {(c.classes or 1) - 1}; every class in turn if not given"
+        return [f'    parser.add_argument("--{flag}", type=int, help="{help}")']
+    return [f'    parser.add_argument("--{flag}", type=float, nargs="+", help="one number for each dimension")']
+
+
+def _usual(conditions: list[Space]) -> list[str]:
+    entries = {}
+    for c in conditions:
+        if c.kind == "class":
+            entries[c.name] = f"torch.arange(n) % {c.classes}"
+        else:
+            entries[c.name] = f"torch.zeros(n, {', '.join(map(str, c.shape))})"
+    return [f"    {line}" for line in exploded("return {", [f"{json.dumps(k)}: {v}" for k, v in entries.items()], "}", 124)]
+
+
+def _given(c: Space) -> list[str]:
+    flag = legal(c.name)
+    lines = [f"    if args.{flag} is not None:"]
+    if c.kind == "class":
+        lines += [f"        if not 0 <= args.{flag} < {c.classes}:"]
+        lines += [f'            print(f"error: {c.name} is 0 to {(c.classes or 1) - 1}, not {{args.{flag}}}", file=sys.stderr)']
+        lines += ["            return 2"]
+        return [*lines, f"        given[{json.dumps(c.name)}] = torch.full((args.n,), args.{flag})"]
+    return [*lines, f"        given[{json.dumps(c.name)}] = torch.tensor(args.{flag}).expand(args.n, -1)"]
+
+
+# query.py ------------------------------------------------------------------------------------------------------------
+
+
+def query_script(program: Program, queries: list[Way], local: dict[str, str]) -> str:
+    features = {"ema"} if program.setting("ema") else set()
+    inputs = {w.entry.name: _strings([legal(i.name) for i in w.entry.inputs if i.role != "argument"]) for w in queries}
+    tables = [*table("QUERIES", {w.entry.name: w.name for w in queries}), *table("INPUTS", inputs)]
+    text = choose(part("query"), features, {"table": "\n".join(tables)})
+    run = f"runs/{_folder(program.name)}"
+    usage = [f"    python query.py {run} --query {queries[0].entry.name} --data in.npz --out out.npz"]
+    return _with_functions(program, text, queries, local, "Ask a trained", usage)
