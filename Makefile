@@ -17,7 +17,8 @@ TRAIN_ENV := $(VENV)/.train
 DEV_ENV := $(VENV)/.dev
 endif
 SPECC := $(PY) -m specc.cli.main
-PYTEST := $(PY) -m pytest $(PYTEST_ARGS)
+PYTEST := $(PY) -m pytest
+TESTS ?= tests
 
 .PHONY: demo test test-slow lint format docs clean
 
@@ -28,10 +29,10 @@ demo: $(TRAIN_ENV)
 
 # The exit status of pytest itself goes to $(STATUS) if that is given, since make turns every failure into 2.
 test: $(DEV_ENV)
-	@$(PYTEST) -n 2 tests; status=$$?; $(if $(STATUS),echo $$status > $(STATUS);) exit $$status
+	@$(PYTEST) -n 2 $(TESTS); status=$$?; $(if $(STATUS),echo $$status > $(STATUS);) exit $$status
 
 test-slow: $(DEV_ENV)
-	@$(PYTEST) -m slow tests
+	@$(PYTEST) -m slow $(TESTS)
 
 lint: $(DEV_ENV)
 	$(PY) -m ruff check .

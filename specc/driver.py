@@ -23,7 +23,7 @@ from specc.syntax.format import format_text
 
 TARGETS = {  # name: the module whose `write(program, folder)` gives the paths of its files, and the passes before
     "pytorch": ("specc.backends.pytorch", PYTORCH),
-    "onnx": ("specc.graphs", GRAPH),
+    "onnx": ("specc.backends.onnx.write", GRAPH),
     "ir": ("specc.ir.document", []),
 }
 

@@ -29,7 +29,6 @@ MAY = {  # a room: the rooms that it may import; itself and BASE go without sayi
     "specc.backends.onnx": {"specc.ir", "specc.passes", "specc.runtime", "specc.reference"},
     "specc.backends.mlir": {"specc.ir", "specc.passes", "specc.backends.pytorch"},
     "specc.driver": {"specc.syntax", "specc.sema", "specc.ir", "specc.passes", "specc.backends"},
-    "specc.graphs": {"specc.ir", "specc.backends"},
     "specc.api": {"specc.driver", "specc.ir"},
     "specc.cli": {"specc"},
     "specc": {"specc.api"},

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-
-
 import numpy as np
-
 from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Spell
+
 from specc.ir.program import Node, Value
 from specc.ir.types import BATCH, DType, Shape, size
 
@@ -101,7 +99,7 @@ def take(e: Emitter, node: Node) -> str:
         moved = e.op("Transpose", moved, perm=[0, axis, *(i for i in range(1, rank) if i != axis)])
     got = e.op("GatherND", moved, e.op("Unsqueeze", e.name(index), e.ints(-1)), batch_dims=1)
     between, places = axis - 1, index.type.rank - 1
-    if axis == 1 or not places and not between:
+    if axis == 1 or (not places and not between):
         return got
     lead = [1 + places + i for i in range(between)]
     tail = [1 + places + i for i in range(between, rank - 2)]
@@ -181,5 +179,3 @@ def batch_cost(e: Emitter, node: Node) -> str:
 
 def _without(shape: Shape) -> Shape:
     return shape[1:] if shape[:1] == (BATCH,) else shape
-
-

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from specc.backends.onnx.emit import Emitter
 from specc.backends.onnx.export import Hooks, emit, write_entry
+
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Entry, Function, Ids, Input, Node, Program
 from specc.ir.types import FLOAT

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-
 from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Scope, Tap, UnsupportedError, info
+
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Value, walk
 from specc.ir.types import BOOL, FLOAT, INT

@@ -84,8 +84,8 @@ class _Reader:
     def plain(self, node: Node, bundle: str, marks: list[_Mark], env: dict[int, _Mark], paths: dict[int, str]) -> None:
         total = _union(marks)
         for region in node.regions:
-            inputs = marks[-len(region.params) :] if region.params else []
-            env.update({p.id: m for p, m in zip(region.params, [_Mark()] * (len(region.params) - len(inputs)) + inputs, strict=True)})
+            inner = ([_Mark()] * len(region.params) + marks)[-len(region.params) :] if region.params else []
+            env.update({p.id: m for p, m in zip(region.params, inner, strict=True)})
             self.block(region, bundle, env, paths)
             total |= _union([env.get(v.id, _Mark()) for v in region.results])
         if total.sees:
@@ -141,5 +141,3 @@ def roots(program: Program, entry: str) -> list[str]:
             elif node.op is Op.CALL and node["bundle"] in program.networks and node["bundle"] not in seen:
                 seen.append(node["bundle"])
     return seen
-
-

@@ -16,8 +16,8 @@ from typing import Any, Protocol
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
-
 from specc.backends.onnx.wire import Graph, Nested, Tensor
+
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Program, Value, walk
 from specc.ir.types import BATCH, DType, Shape, Type, broadcast
@@ -85,6 +85,7 @@ class Placed:
     tensor: Tensor
     scopes: list[Scope] = field(default_factory=list)
     local: bool = False
+    kept: bool = True  # something reads it after all
 
 
 class Emitter:
@@ -205,6 +206,9 @@ class Emitter:
             scope = _common(placed.scopes) if placed.local else self.root
             scope.graph.tensors.append(placed.tensor)
         prune(self.root.graph)
+        for placed in self.placed.values():
+            scope = _common(placed.scopes) if placed.local else self.root
+            placed.kept = any(t is placed.tensor for t in scope.graph.tensors)
 
     # Blocks
 

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper
-
 from specc.backends.onnx.emit import NUMPY, Emitter, Layers, UnsupportedError, info, tensor
 from specc.backends.onnx.spelling import ONNX
 from specc.backends.onnx.wire import LARGEST, write
+
 from specc.ir.program import Entry, Input, Program, Space
 from specc.ir.types import BATCH, INT
 from specc.passes.count import network_calls
@@ -97,7 +97,7 @@ def write_entry(
     helper.set_model_props(model, {PREFIX + k: _text(v) for k, v in described.items()})
     graph = e.root.graph
     files = write(path, model, graph, largest=largest)
-    used = [p.tensor for p in e.placed.values()]
+    used = [p.tensor for p in e.placed.values() if p.kept]
     return ExportReport(
         files=files,
         entry=entry,

@@ -7,8 +7,8 @@ the weight of a convolution lies in the graph of its use, without which the bloc
 from __future__ import annotations
 
 import numpy as np
-
 from specc.backends.onnx.emit import Bound, Emitter, Weight
+
 from specc.ir.ops import Op
 from specc.ir.program import Node, Value
 from specc.ir.types import DType, Shape

@@ -10,8 +10,8 @@ import math
 
 import numpy as np
 from onnx import TensorProto
-
 from specc.backends.onnx.emit import Emitter, UnsupportedError, info, tensor
+
 from specc.ir.ops import Op
 from specc.ir.program import Node
 from specc.ir.types import BATCH, DType, Type
@@ -24,7 +24,7 @@ def draw(e: Emitter, node: Node) -> str:
     """NORMAL or UNIFORM: explicit noise when the caller gave it, else the generator."""
     if not node.get("keyed", True):
         raise UnsupportedError(f"the draw {node['place']} has no seed: samplers need keyed draws")
-    seed, *indices = node.inputs
+    indices = node.inputs[1:]
     if any(v.type.rank for v in indices):
         return generate(e, node)
     name = f"noise_{node['place']}"

@@ -6,8 +6,8 @@ import math
 
 import numpy as np
 from onnx import TensorProto
-
 from specc.backends.onnx.emit import NUMPY, Emitter
+
 from specc.ir.program import Node
 from specc.ir.types import BATCH, DType
 

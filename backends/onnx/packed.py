@@ -1,10 +1,11 @@
 """Writes quantised layers: integer kernels where ONNX Runtime has them, packed weights elsewhere.
 
 With int8 activations the operand is rounded and the layer stands between QuantizeLinear and DequantizeLinear pairs, which the
-runtime replaces by its integer kernels (unsigned activations, signed weights). Convolutions round their result too. Weights
-alone are expanded by DequantizeLinear in front of a MatMul, which becomes a product over packed blocks, where an example has few
-rows; by plain nodes, which are folded when the file is opened, for many rows (where such products are slower than float ones)
-and for convolutions.
+runtime replaces by its integer kernels (unsigned activations, signed weights). Convolutions round their result too.
+
+Weights alone are expanded: where an example has few rows by DequantizeLinear in front of a MatMul, which becomes a product over
+packed blocks; for many rows, where such products are slower than float ones, and for convolutions by plain nodes, which are
+folded when the file is opened.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from onnx import TensorProto
-
 from specc.backends.onnx.emit import Emitter, Weight, tensor
 from specc.backends.onnx.layers import window
 from specc.backends.onnx.wire import Tensor
+
 from specc.ir.formats import FORMATS, Codes, activation_range, encode
 from specc.ir.ops import Op
 from specc.ir.program import Node

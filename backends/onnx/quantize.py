@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from specc.backends.onnx import calibrate
 from specc.backends.onnx.calibrate import Calibration, Observed
 from specc.backends.onnx.dataflow import Layer, layers
 from specc.backends.onnx.export import ExportReport, Hooks, write_entry
 from specc.backends.onnx.packed import LayerPlan, Writer
+
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.formats import FORMATS, METHODS
 from specc.ir.ops import Op
@@ -74,7 +74,9 @@ class QuantizationReport:
             f"{self.bytes_before / 1e6:.1f} MB to {self.bytes_after / 1e6:.1f} MB"
         ]
         lines += [f"  {r.path:44} {r.format:36} {r.bytes_before:>10} -> {r.bytes_after:>9}" for r in self.layers]
-        lines += [f"  call {c.step:3}{'' if c.time is None else f'  t = {c.time:6.3f}'}  error {c.norm:.4f}" for c in self.calls]
+        lines += [
+            f"  call {c.step:3}{'' if c.time is None else f'  t = {c.time:6.3f}'}  error {c.norm:.4f}" for c in self.calls
+        ]
         lines.append(f"  samples: relative error {self.sample_error:.4f}")
         return "\n".join(lines)
 
@@ -154,9 +156,7 @@ def plan(
     seen = calibrate.run(program, entry, weights, rounded, wanted)
     ops = {layer.path: layer for layer in found}
     plans = {path: _layer(quantization, ops[path], rule, seen) for path, rule in chosen.items()}
-    return Plan(
-        program=program, entry=entry, weights=weights, name=quantization.name, found=found, plans=plans, seen=seen
-    )
+    return Plan(program=program, entry=entry, weights=weights, name=quantization.name, found=found, plans=plans, seen=seen)
 
 
 def matches(rule: QuantizeRule, layer: Layer) -> bool:

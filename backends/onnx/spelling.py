@@ -9,6 +9,7 @@ from __future__ import annotations
 from specc.backends.onnx import arrays, control, layers, numbers
 from specc.backends.onnx.emit import Emitter, Spell, Weight
 from specc.backends.onnx.noise import draw
+
 from specc.ir.ops import Op
 from specc.ir.program import Node
 from specc.ir.types import DType

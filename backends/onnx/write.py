@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-
 from specc.backends.onnx.export import export
+
 from specc.ir.ops import Op
 from specc.ir.program import Program, walk
 from specc.ir.splice import join

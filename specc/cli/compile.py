@@ -22,9 +22,18 @@ def command(spec: Path, target: str, out: Path, model: str | None) -> None:
         files = driver.emit(program, target, out)
     except OSError as error:
         raise Failure(f"{out} could not be written: {error.strerror or error}") from None
-    except ValueError as error:  # what a backend cannot say
+    except refusals(target) as error:
         raise Failure(f"{program.name} cannot be written for {target}: {error}") from None
     for file in files:
         click.echo(file)
     if target == "pytorch":
         say(f"next: python {out / 'train.py'}")
+
+
+def refusals(target: str) -> tuple[type[Exception], ...]:
+    """What a backend raises for what it cannot say. Asked for only then, since it imports the backend."""
+    if target != "onnx":
+        return (ValueError,)
+    from specc.backends.onnx.emit import UnsupportedError
+
+    return (ValueError, UnsupportedError)

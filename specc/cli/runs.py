@@ -12,13 +12,13 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from specc.cli.common import Failure, checked
+from specc.cli.common import Failure
 from specc.cli.files import replace_text
 
 if TYPE_CHECKING:
@@ -40,6 +40,10 @@ class Run:
         return self.folder / "spec.spec"
 
     @property
+    def ir(self) -> Path:
+        return self.folder / "program.json"
+
+    @property
     def lock(self) -> Path:
         return self.folder / "spec.lock.json"
 
@@ -55,19 +59,27 @@ class Run:
             raise Failure(f"{self.lock} is not a lock file", "train again into another folder")
         return found
 
-    def keep(self, text: str) -> None:
+    def keep(self, program: Program, text: str) -> None:
         """Write down what is trained here, after its project."""
+        from specc.ir.document import to_json
+
         replace_text(self.spec, text)
+        replace_text(self.ir, to_json(program))
         replace_text(self.lock, (self.project / "spec.lock.json").read_text(encoding="utf-8"))
 
     def program(self) -> Program:
-        """The program that was trained, at example level. Fails when the spec of the run is not the one of its weights."""
+        """The program that was trained, at example level."""
+        from specc.ir.document import DocumentError, from_json
+
         lock = self.locked()
-        if lock is None or not self.spec.exists():
+        if lock is None or not self.ir.exists():
             raise click.UsageError(f"{self.folder} is not a run: `specc train SPEC -o {self.folder}` makes one")
-        program = checked(self.spec, lock.get("name")).programs[lock["name"]]
-        self.belongs(self.spec, program.digest, lock["digest"])
-        return replace(program, spec=lock.get("spec", program.spec))
+        try:
+            program = from_json(self.ir.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, DocumentError) as error:
+            raise Failure(f"{self.ir} cannot be read: {error}", "train again into another folder") from None
+        self.belongs(self.ir, program.digest, lock["digest"])
+        return program
 
     def belongs(self, file: Path, digest: object, wanted: str) -> None:
         if digest != wanted:

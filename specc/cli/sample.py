@@ -74,8 +74,12 @@ def from_model(model: Model, count: int, seed: int, settings: dict[str, Any]) ->
 
 
 def from_run(run: Run, sampler: str | None, count: int, seed: int, settings: dict[str, Any], out: Path) -> None:
-    if run.locked() is None:
+    lock = run.locked()
+    if lock is None:
         raise click.UsageError(f"{run.folder} is not a run: `specc train SPEC -o {run.folder}` makes one")
+    known = lock.get("samplers", {})
+    if sampler is not None and known and sampler not in known:
+        raise click.UsageError(f"no sampler `{sampler}`; there are {', '.join(known)}")
     arguments = [str(run.folder), "--seed", str(seed), "-n", str(count), "--out", str(out)]
     if sampler is not None:
         arguments += ["--sampler", sampler]

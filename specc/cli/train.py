@@ -35,7 +35,7 @@ def command(
     try:
         driver.emit(program, "pytorch", run.project)
         assert found.source is not None
-        run.keep(found.source.text)
+        run.keep(program, found.source.text)
     except OSError as error:
         raise Failure(f"{out} could not be written: {error.strerror or error}") from None
     say(f"{program.name}: {spec} -> {run.project}")

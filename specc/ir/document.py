@@ -47,7 +47,7 @@ class DocumentError(ValueError):
 
 def to_json(program: Program) -> str:
     """The program as JSON on one line."""
-    return Document(format=FORMAT, version=VERSION, program=_described(program)).model_dump_json()
+    return Document(format="specc.program", version=1, program=_described(program)).model_dump_json()
 
 
 def from_json(text: str | bytes) -> Program:
@@ -289,6 +289,9 @@ class NodeDoc(Part):
         regions = tuple(region.block(scope) for region in self.regions)
         outputs = tuple(v.define(scope) for v in self.outputs)
         attrs = tuple(self.attrs.items())
+        lanes = self.attrs.get("lanes", 1)
+        if not isinstance(lanes, int) or not 1 <= lanes <= max(len(outputs), 1):  # a rule would repeat types as often
+            raise ValueError(f"{self.op} has {lanes!r:.80} lanes for {len(outputs)} results")
         return Node(op=Op(self.op), inputs=inputs, outputs=outputs, attrs=attrs, regions=regions, span=self.span)
 
 
@@ -346,6 +349,8 @@ class ProgramDoc(Part):
 
 
 class Document(BaseModel):
+    """The file: what it is comes first, so that a reader of another version can say so."""
+
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     format: Literal["specc.program"]
     version: Literal[1]
@@ -365,7 +370,8 @@ def _used(ids: Sequence[int], scope: Scope) -> tuple[Value, ...]:
 def _described(p: Program) -> ProgramDoc:
     plain = {name: getattr(p, name) for name in ProgramDoc.model_fields}
     functions = tuple(
-        FunctionDoc(name=f.name, kind=f.kind, block=_block(f.block), doc=f.doc, span=f.span) for f in p.functions.values()
+        FunctionDoc.model_validate({"name": f.name, "kind": f.kind, "block": _block(f.block), "doc": f.doc, "span": f.span})
+        for f in p.functions.values()
     )
     return ProgramDoc.model_validate(plain | {"functions": functions, "entries": tuple(p.entries.values())})
 

@@ -36,7 +36,7 @@ FORMATS: dict[str, Format] = {
         scale="float32",
         block=None,
         packing="one byte a code; activations unsigned with a zero",
-        runs="integer kernels (U8S8) with int8 activations; alone, weights are expanded when the file is opened or in the product",
+        runs="integer kernels (U8S8) with int8 activations; alone, weights are expanded when the file is opened",
     ),
     "int4": Format(
         bits=4,

@@ -45,8 +45,9 @@ def _stable(cost: Array) -> Array:
         rival = row_of.get(column)
         if rival is None or (cost[row, column], row) < (cost[rival, column], rival):
             row_of[column] = row
-            row = rival
-        if row is not None:
+            if rival is not None:
+                free.append(rival)
+        else:
             free.append(row)
     out = np.zeros(n, dtype=np.int64)
     for column, row in row_of.items():

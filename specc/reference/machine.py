@@ -139,7 +139,8 @@ class Machine:
             return Cell(f(*(_aligned(c, rank) for c in cells), **attrs), True)
         rows = [f(*(c.array[b] if c.varies else c.array for c in cells), **attrs) for b in range(self.examples)]
         if not rows:
-            return Cell(np.zeros((0, *node.out.type.shape)), True)
+            shape = tuple(0 if d == BATCH else int(d) for d in node.out.type.shape)
+            return Cell(np.zeros((0, *shape)), True)
         return Cell(np.stack(rows), True)
 
     def batch_operation(self, function: Function, node: Node, bundle: str, env: Env) -> Sequence[Cell]:
@@ -177,10 +178,11 @@ class Machine:
         each, varies = by_axes or node["shape"][:1] == (BATCH,), by_axes and self.level == "example"
         own = node["shape"][1:] if each and not by_axes else node["shape"]
         shape = tuple(self.examples if d == BATCH else d for d in own)
-        seed, places = None, node.inputs
+        seed: Array | None = None
+        places = node.inputs
         if node["keyed"]:
-            seed, places = env[places[0].id], places[1:]
-            seed = np.atleast_1d(self.stacked(seed) if varies else seed.array)
+            cell, places = env[places[0].id], places[1:]
+            seed = np.atleast_1d(self.stacked(cell) if varies else cell.array)
         elif places and (places[0].type.dtype is not DType.INT or places[0].type.batched):
             places = places[1:]  # only says how many examples there are
         cells = [env[v.id] for v in places]
@@ -283,10 +285,6 @@ class Machine:
 
 def _join(bundle: str, path: str) -> str:
     return f"{bundle}.{path}" if bundle else path
-
-
-def _row(cell: Cell | None, b: int) -> Cell:
-    return Cell(cell.array[b]) if cell is not None and cell.varies else cell
 
 
 def _aligned(cell: Cell, rank: int) -> Array:

@@ -35,7 +35,9 @@ def bind(attrs: dict[str, Any], batch: int | None) -> dict[str, Any]:
     """Attributes with the size of the batch where they say `"B"`."""
     if batch is None:
         return attrs
-    bound = {k: batch if isinstance(v, str) and v == BATCH and k == "n" else v for k, v in attrs.items()}
+    bound = dict(attrs)
+    if bound.get("n") == BATCH:
+        bound["n"] = batch
     if "shape" in bound:
         bound["shape"] = tuple(batch if d == BATCH else d for d in bound["shape"])
     return bound

@@ -11,6 +11,7 @@ import json
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -100,9 +101,8 @@ class Certificate:
         ]
         for c in self.comparisons:
             worst = f"{max(s.relative for s in c.steps):12.1e}" if c.steps else f"{'':>12}"
-            lines.append(
-                f"{c.names[0] + ' - ' + c.names[1]:32}{c.final.largest:12.1e}{c.final.relative:12.1e}{c.final.norm:12.1e}{worst}"
-            )
+            numbers = f"{c.final.largest:12.1e}{c.final.relative:12.1e}{c.final.norm:12.1e}"
+            lines.append(f"{c.names[0] + ' - ' + c.names[1]:32}{numbers}{worst}")
         alone = "the same bits" if self.batch_equal else f"differs by {self.batch_gap:.1e}"
         lines.append(f"alone as in a batch: {alone}; onnx.checker: {self.checker}")
         if self.sensitive:
@@ -177,7 +177,9 @@ def gap(a: np.ndarray, b: np.ndarray) -> Gap:
     scale = float(np.sqrt(np.mean(b**2))) if b.size else 0.0
     largest = float(difference.max(initial=0.0))
     norm = float(np.linalg.norm(difference) / max(float(np.linalg.norm(b)), 1e-30))
-    return Gap(largest=largest, relative=largest / max(scale, 1e-30), norm=norm, equal=float(np.mean(a == b)) if a.size else 1.0)
+    return Gap(
+        largest=largest, relative=largest / max(scale, 1e-30), norm=norm, equal=float(np.mean(a == b)) if a.size else 1.0
+    )
 
 
 def check(path: str | Path) -> str:
@@ -235,7 +237,5 @@ def _versions(torch_ran: bool) -> dict[str, str]:
 
     found = {"numpy": np.__version__, "onnx": onnx.__version__, "onnxruntime": onnxruntime.__version__}
     if torch_ran:
-        import torch
-
-        found["torch"] = str(torch.__version__)
+        found["torch"] = version("torch")  # it ran in another process, perhaps: torch is not imported here
     return found

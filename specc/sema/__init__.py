@@ -60,7 +60,7 @@ def elaborate(file: tree.File, source: Source, model: str | None = None) -> Elab
         world = Env({}, builtins.environment(), outer=True)
         ev = Evaluator(builtins=world.parent or world, world=world)
         env = Env({}, world, outer=True)
-        ev.user = {key: (d, env) for key, d in definitions.items()}
+        ev.user = {key: (d, world) for key, d in definitions.items()}
         m = Model(name, section.body or tree.Block(span=section.span, items=()), section.span, ev, env)
         made = elaborate_model(m, _comment(source, section))
         if made is not None:

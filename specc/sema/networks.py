@@ -145,7 +145,8 @@ def _scope(ev: Evaluator, definition: Definition, statics: Env, values: list[Any
 
 def _inline(ev: Evaluator, partial: Partial, statics: Env, inputs: list[Any], frame: Frame, span: Span) -> Any:
     scope = _scope(ev, partial.definition, statics, inputs, span)
-    assert partial.definition.body is not None
+    if partial.definition.body is None:
+        fail("E0209", partial.definition.section.span, f"`{partial.definition.name}` has no body", help="define it: `{ ... }`")
     return ev.body(partial.definition.body, scope, frame)
 
 
@@ -177,6 +178,8 @@ def _function(
     try:
         scope = _scope(ev, definition, statics, inner, span)
         result = ev.body(definition.body, scope, frame)
+        if result is None or result == ():
+            fail("E0209", definition.section.span, f"`{definition.name}` returns nothing", help="end it with `return`")
         results = tuple(lift(r, frame, span) for r in (result if isinstance(result, tuple) else (result,)))
         _check_result(definition, scope, results, span)
     except Captures:

@@ -19,6 +19,7 @@ from specc.source import Span
 from specc.syntax import tree
 
 EQUATIONS = ("process", "predict", "interface", "weight", "coupling", "guidance")  # kinds without statements to run
+RUNNING = ("sampler", "query", "loss", "source")  # kinds whose functions are local: they may use what stands above them
 LONGEST_LOOP = 1_000_000
 OUTLINED = ("process", "predict", "interface", "weight", "times", "function")  # kinds whose equations become functions
 
@@ -36,12 +37,9 @@ def members(ev: Evaluator, definition: Definition, env: Env, key: Any) -> tuple[
     for item in definition.body.items if definition.body else ():
         label = f"{definition.kind} {definition.name}"
         match item:
-            case tree.Bind(targets=(tree.Call(func=tree.Name(id=name)) as head,), draw=False) if definition.kind not in (
-                "sampler",
-                "query",
-                "loss",
-                "source",
-            ):
+            case tree.Bind() | tree.Method() if definition.kind in RUNNING:
+                rest.append(item)
+            case tree.Bind(targets=(tree.Call(func=tree.Name(id=name)) as head,), draw=False):
                 found[name] = _closure(name, head.args, _single(item), env, (key, name), item.span, definition.kind, label)
             case tree.Method(name=name) if item.body is not None:
                 params = item.params
@@ -111,7 +109,7 @@ def run_statement(ev: Evaluator, item: tree.Statement, env: Env, frame: Frame) -
             )
         case tree.Return():
             values = tuple(ev.expr(e, env, frame) for e in item.values)
-            return Returned(values[0] if len(values) == 1 else values)
+            return Returned(values[0] if len(values) == 1 else values or None)
         case tree.For():
             return _for(ev, item, env, frame)
         case tree.While():
@@ -148,6 +146,11 @@ def run_statement(ev: Evaluator, item: tree.Statement, env: Env, frame: Frame) -
 
 
 def _bind(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame) -> None:
+    if not item.values:
+        fail("E0209", item.span, "a name with a type needs a value as well", help="as in `a: vector(2) = zeros(2)`")
+    empty = next((c for c in item.clauses if not c.values), None)
+    if empty is not None:
+        fail("E0204", empty.span, f"`{empty.word}` is followed by nothing", help='as in `per batch` or `tag "mid"`')
     tag = next((c for c in item.clauses if c.word == "tag"), None)
     if tag is not None and isinstance(item.values[0], tree.Call):
         frame.tagged[id(item.values[0])] = str(ev.expr(tag.values[0], env, frame))

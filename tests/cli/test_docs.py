@@ -18,3 +18,7 @@ def test_the_page_of_diagnostics_is_up_to_date() -> None:
 
 def test_explain_all_writes_it(specc: Specc) -> None:
     assert specc("explain", "--all").stdout == everything()
+
+
+def test_the_readme_shows_the_demo_spec_as_it_is() -> None:
+    assert (DOCS.parent / "specs/diffusion/ddpm.spec").read_text() in (DOCS.parent / "README.md").read_text()

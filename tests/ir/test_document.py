@@ -124,9 +124,10 @@ FIRST = ("program", "functions", 0, "block")
         (changed(*FIRST, "nodes", 1, "outputs", 0, "id", to=1), "the value 1 is defined twice"),
         (changed(*FIRST, "results", to=[999]), "the value 999 is used before it is defined"),
         (changed("program", "networks", "backbone", to="absent"), "there is no function absent"),
+        (GOOD.replace('"lanes":2', '"lanes":1000000000'), "call has 1000000000 lanes for 2 results"),
         (changed("program", "train", to=[["steps"]]), "program.train.0.1: Field required"),
     ],
-    ids=range(22),
+    ids=range(23),
 )
 def test_refused(text: str, message: str):
     with pytest.raises(DocumentError, match=r"not a specc\.program of version 1|the program is broken") as caught:

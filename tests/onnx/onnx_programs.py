@@ -123,7 +123,7 @@ def weights(p: Program, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def dit_block(ids: Ids, n: int, d: int, heads: int) -> Function:
-    """Adaptive layer norm, attention, and an MLP, as in Peebles and Xie, "Scalable diffusion models with transformers", 2022."""
+    """Adaptive layer norm, attention and an MLP: Peebles and Xie, "Scalable diffusion models with transformers", 2022."""
 
     def modulated(b: Builder, h: Value, shift: Value, scale: Value) -> Value:
         a = b.add(Op.LAYERNORM, h, eps=1e-6)
@@ -191,7 +191,9 @@ def unet(ids: Ids, *, size: int, width: int, groups: int = 8) -> Function:
 
     def block(b: Builder, x: Value, k: Value, n: int, path: str) -> Value:
         def norm(v: Value, name: str) -> Value:
-            affine = [b.add(Op.PARAM, path=f"{path}.{name}.{p}", shape=(v.type.shape[0],), init=(p,)) for p in ("scale", "bias")]
+            affine = [
+                b.add(Op.PARAM, path=f"{path}.{name}.{p}", shape=(v.type.shape[0],), init=(p,)) for p in ("scale", "bias")
+            ]
             return b.add(Op.SILU, b.add(Op.GROUPNORM, v, *affine, groups=groups, eps=1e-5, spatial=2))
 
         h = conv(b, norm(x, "norm1"), n, f"{path}.conv1")

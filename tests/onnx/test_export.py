@@ -12,9 +12,9 @@ import onnx
 import onnx_programs as made
 import pytest
 from onnx_programs import SEED, each, number
-
 from specc.backends.onnx.emit import UnsupportedError
 from specc.backends.onnx.export import export
+
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Entry, Function, Ids, Input, Program
 from specc.ir.types import BOOL, EXAMPLE, FLOAT, INT
@@ -181,7 +181,7 @@ def test_lanes_run_as_one_batch(tmp_path) -> None:
         u, v = b.add_many(Op.CALL, z, t, z, s, function=net.name, bundle="backbone", lanes=2, types=(each(2),) * 2)
         return b.add(Op.SUB, v, u)
 
-    got, wanted, out = both(query(body, each(2)), "f", tmp_path / "a.onnx", seeds() | {"a0": np.ones((3, 2), np.float32)})
+    got, wanted, _ = both(query(body, each(2)), "f", tmp_path / "a.onnx", seeds() | {"a0": np.ones((3, 2), np.float32)})
     np.testing.assert_allclose(got, wanted, atol=2e-6)
     products = [n for n in onnx.load(tmp_path / "a.onnx").graph.node if n.op_type == "Gemm"]
     assert len(products) == 3
@@ -212,10 +212,10 @@ def test_what_has_no_graph_is_refused(tmp_path) -> None:
 def test_weights_must_fit(tmp_path) -> None:
     p = made.sampler()
     w = made.weights(p)
-    with pytest.raises(ValueError, match="backbone.in.weight has shape"):
+    with pytest.raises(ValueError, match=r"backbone\.in\.weight has shape"):
         export(batch(p), "euler", w | {"backbone.in.weight": np.zeros((3, 3))}, tmp_path / "a.onnx")
     del w["backbone.in.weight"]
-    with pytest.raises(KeyError, match="no weight backbone.in.weight"):
+    with pytest.raises(KeyError, match=r"no weight backbone\.in\.weight"):
         export(batch(p), "euler", w, tmp_path / "a.onnx")
     with pytest.raises(ValueError, match="example level"):
         export(p, "euler", w, tmp_path / "a.onnx")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onnx_programs import SEED, program
-
 from specc.backends.onnx.export import export
+
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Entry, Function, Ids, Input
 from specc.ir.types import EXAMPLE, INT

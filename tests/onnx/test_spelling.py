@@ -10,9 +10,9 @@ import pytest
 from cases import CASES as TABLE
 from onnx_programs import program
 from op_case import EXAMPLES
-
 from specc.backends.onnx.export import export
 from specc.backends.onnx.spelling import ONNX, UNSUPPORTED
+
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Entry, Function, Ids, Input, Program
 from specc.ir.types import BATCH, DType, Type
@@ -52,6 +52,8 @@ x, y = real(B, 4, 5), real(B, 4, 5)
 PLAIN = (Op.NEG, Op.ABS, Op.SIGN, Op.EXP, Op.SIN, Op.COS, Op.ATAN, Op.TANH, Op.SIGMOID, Op.SOFTPLUS, Op.ERF)
 INSIDE, ABOVE = (Op.ASIN, Op.ACOS, Op.ERFINV), (Op.LOG, Op.SQRT, Op.LGAMMA)
 PAIRS = (Op.ADD, Op.SUB, Op.MUL, Op.MIN, Op.MAX, Op.EQ, Op.NE, Op.LT, Op.LE)
+
+UP = {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2}
 
 CASES = [
     *(Case(op, (x,)) for op in (*PLAIN, Op.FLOOR, Op.CEIL, Op.ROUND, Op.SILU, Op.GELU, Op.RELU, Op.STOP)),
@@ -115,7 +117,7 @@ CASES = [
     Case(Op.CONV, (real(B, 4, 7, 6), real(6, 4, 3, 3), real(6)), {"stride": 2, "padding": 1}, 1e-5),
     Case(Op.CONV, (real(B, 4, 9), real(6, 2, 3)), {"groups": 2, "dilation": 2}, 1e-5),
     Case(Op.CONV, (real(4, 7, 7), real(2, 4, 3, 3), real(B)), {}, 1e-5),
-    Case(Op.CONV_TRANSPOSE, (real(B, 4, 5, 5), real(4, 3, 3, 3), real(6)), {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2}, 1e-5),
+    Case(Op.CONV_TRANSPOSE, (real(B, 4, 5, 5), real(4, 3, 3, 3), real(6)), UP, 1e-5),
     Case(Op.AVG_POOL, (real(B, 2, 6, 4),), {"window": 2, "spatial": 2}),
     Case(Op.AVG_POOL, (real(B, 2, 3, 6),), {"window": 3, "spatial": 1}),
     Case(Op.RESIZE, (real(B, 2, 3, 4),), {"factor": 2, "spatial": 2}),

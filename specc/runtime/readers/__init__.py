@@ -55,8 +55,8 @@ READERS: dict[str, Reader] = {
     "moons": Reader(
         kind="endless",
         module="moons",
-        doc="two interleaving half circles of radius 1 in the plane",
-        options={"noise": 0.05},
+        doc="two interleaving half circles of radius 1 in the plane, then scaled and shifted",
+        options={"noise": 0.05, "scale": 1.0, "shift": 0.0},
     ),
     "eight_gaussians": Reader(
         kind="endless",

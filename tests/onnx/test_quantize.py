@@ -1,0 +1,166 @@
+"""The quantiser: formats, rules, what is written, and how far it is from the float sampler."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_programs as made
+import pytest
+from specc.backends.onnx.calibrate import Calibration
+from specc.backends.onnx.dataflow import layers
+from specc.backends.onnx.export import export
+
+from specc.diagnostics import SpecError
+from specc.ir.formats import FORMATS, activation_range, encode
+from specc.ir.program import Quantization, QuantizeRule, Setting
+from specc.passes.batch import batch
+from specc.runtime.certificate import certify
+from specc.runtime.ort import load
+
+INT8 = Setting(name="int8", options=(("axis", "channel"),))
+INT4 = Setting(name="int4", options=(("block", 32),))
+ROUNDED = Setting(name="int8", options=(("calibrate", 8),))
+KEEP = tuple(QuantizeRule(match=word) for word in ("first", "last", "clock"))
+FEW = Calibration(examples=8)
+
+
+def rules(*more: QuantizeRule, keep: bool = True) -> Quantization:
+    return Quantization(name="q", rules=(*(KEEP if keep else ()), *more))
+
+
+W8A8 = rules(QuantizeRule(match="*", weights=INT8, activations=ROUNDED))
+
+
+def dit():
+    p = batch(made.dit_sampler(4, d=64, depth=2, heads=4, size=8))
+    return p, made.weights(p)
+
+
+def unet():
+    p = batch(made.unet_sampler(4, width=16, size=8))
+    return p, made.weights(p)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("granularity", ["tensor", "channel", "block"])
+def test_codes_are_within_half_a_step(name: str, granularity: str) -> None:
+    w = np.random.default_rng(0).standard_normal((6, 70)).astype(np.float32)
+    codes = encode(w, name, granularity, 32)
+    assert np.all(np.abs(codes.codes) <= FORMATS[name].high)
+    assert np.all(np.abs(codes.values() - w) <= 0.501 * codes.spread())
+
+
+def test_a_range_holds_zero_exactly() -> None:
+    for low, high in ((-1.0, 3.0), (0.5, 2.0), (-4.0, -1.0), (0.0, 0.0)):
+        scale, zero = activation_range(low, high)
+        ends = (np.array([0, 255]) - float(zero)) * scale
+        assert ends[0] <= min(low, 0) + scale and ends[1] >= max(high, 0) - scale
+        assert 0 <= zero <= 255
+
+
+def test_layers_and_where_they_stand() -> None:
+    p, _ = dit()
+    found = {layer.path: layer for layer in layers(p, "euler")}
+    by = {word: {path for path, layer in found.items() if layer.is_a(word)} for word in ("first", "last", "clock")}
+    assert by["first"] == {"backbone.embed.weight"}
+    assert by["last"] == {"backbone.out.weight"}
+    assert by["clock"] == {"backbone.clock.0.weight", "backbone.clock.1.weight"}
+    assert len(found) == 4 + 2 * 5
+
+
+@pytest.mark.parametrize("make", [dit, unet])
+def test_int8_runs_on_integers_and_stays_close(make, tmp_path) -> None:
+    p, w = make()
+    report = export(p, "euler", w, tmp_path / "q.onnx", quantization=W8A8)
+    onnx.checker.check_model(str(tmp_path / "q.onnx"), full_check=True)
+    q = report.quantization
+    assert q.sample_error < 0.03
+    assert len(q.calls) == 4 and max(c.norm for c in q.calls) < 0.06
+    assert [c.time for c in q.calls] == [1, 0.75, 0.5, 0.25]
+    assert q.coverage > 0.8
+    assert {r.path for r in q.layers if r.format == "kept"} >= {f"backbone.{n}.weight" for n in ("clock.0", "clock.1")}
+    assert report.file_bytes < 0.6 * sum(a.nbytes for a in w.values()) + 60_000
+    model = load(tmp_path / "q.onnx")
+    assert np.array_equal(model.sample(5), model.sample(5, batch=2))
+    assert "kept" in str(q)
+
+
+@pytest.mark.parametrize("weights", [INT4, INT8, Setting(name="int4"), Setting(name="int4", options=(("axis", "channel"),))])
+@pytest.mark.parametrize("make", [dit, unet])
+def test_weights_alone_are_exact(make, weights: Setting, tmp_path) -> None:
+    """The file computes what a float network with the rounded weights would (adaLN and time layers: nearly)."""
+    p, w = make()
+    report = export(p, "euler", w, tmp_path / "q.onnx", quantization=rules(QuantizeRule(match="*", weights=weights)))
+    onnx.checker.check_model(str(tmp_path / "q.onnx"), full_check=True)
+    rounded = dict(w)
+    for row in report.quantization.layers:
+        if row.format != "kept":
+            kind, granularity = row.format.split(" by ")
+            flat = w[row.path].reshape(len(w[row.path]), -1)
+            values = encode(flat, kind, granularity.split()[0], 32).values()
+            rounded[row.path] = values.reshape(w[row.path].shape)
+    export(p, "euler", rounded, tmp_path / "f.onnx")
+    got, wanted = load(tmp_path / "q.onnx").sample(4), load(tmp_path / "f.onnx").sample(4)
+    assert np.linalg.norm(got - wanted) < 0.01 * np.linalg.norm(wanted)
+
+
+def test_weights_that_several_graphs_use(tmp_path) -> None:
+    """A network called in a loop and after it: blocks of 4 bits are stored once all the same."""
+    from specc.ir.ops import Op
+    from specc.ir.program import Builder, Entry, Function, Ids
+
+    ids = Ids()
+    net = made.mlp(ids, width=40)
+    f = made.euler(net, ids, (2,), 3)
+    b = Builder(ids, params=list(f.block.params), nodes=list(f.block.nodes))
+    last = f.block.results[0]
+    t = b.add(Op.SPREAD, made.number(b, 0.0), last)
+    out = b.add(Op.CALL, last, t, function=net.name, bundle="backbone", types=(last.type,))
+    g = Function(name="euler", kind="entry", block=b.block(out))
+    inputs = made.sampler().entries["euler"].inputs
+    p = batch(made.program((net, g), net, (Entry(name="euler", role="sampler", function="euler", inputs=inputs),), (2,)))
+    w = made.weights(p)
+    report = export(p, "euler", w, tmp_path / "q.onnx", quantization=rules(QuantizeRule(match="*.mid.*", weights=INT4)))
+    assert report.quantization.sample_error < 0.2
+    assert len(report.quantization.calls) == 4
+
+
+def test_the_first_rule_wins(tmp_path) -> None:
+    p, w = dit()
+    q = rules(
+        QuantizeRule(match="*.block.0.*"), QuantizeRule(match="*.qkv.*", weights=INT4), QuantizeRule(match="*", weights=INT8)
+    )
+    report = export(p, "euler", w, tmp_path / "q.onnx", quantization=q, calibration=FEW)
+    formats = {r.path: r.format for r in report.quantization.layers}
+    assert formats["backbone.block.0.qkv.weight"] == "kept"
+    assert formats["backbone.block.1.qkv.weight"] == "int4 by block of 32"
+    assert formats["backbone.block.1.up.weight"] == "int8 by channel"
+
+
+@pytest.mark.parametrize(
+    ("quantization", "message"),
+    [
+        (rules(QuantizeRule(match="*.nothing.*", weights=INT8)), r"the rule '\*.nothing.\*' of `q` matches no weight"),
+        (rules(QuantizeRule(match="*.mid.*")), "`q` quantises nothing"),
+        (rules(QuantizeRule(match="*", weights=Setting(name="int3"))), "int3 is no format of weights"),
+        (rules(QuantizeRule(match="*", weights=INT4, activations=ROUNDED)), "int8 activations need int8 weights"),
+        (rules(QuantizeRule(match="*", weights=INT8, activations=Setting(name="int4"))), "int4 is no format of activations"),
+        (rules(QuantizeRule(match="*", weights=Setting(name="int4", options=(("method", "gptq"),)))), "no method 'gptq'"),
+        (rules(QuantizeRule(match="*", weights=Setting(name="int8", options=(("axis", "row"),)))), "no scale by row"),
+    ],
+)
+def test_rules_that_do_not_fit(quantization: Quantization, message: str, tmp_path) -> None:
+    p = batch(made.sampler(2))
+    with pytest.raises(SpecError, match=message):
+        export(p, "euler", made.weights(p), tmp_path / "q.onnx", quantization=quantization)
+    assert not (tmp_path / "q.onnx").exists()
+
+
+def test_the_certificate_of_a_quantised_file_goes_by_norm(tmp_path) -> None:
+    p = made.sampler(4)
+    w = made.weights(p)
+    export(batch(p), "euler", w, tmp_path / "q.onnx", quantization=W8A8)
+    found = certify(p, batch(p), "euler", w, tmp_path / "q.onnx")
+    assert found.quantization == "q" and found.passes
+    assert found.comparisons[0].steps == ()
+    assert 1e-5 < found.error(found.comparisons[0]) < 0.05

@@ -1,0 +1,69 @@
+"""One mistake a file, with the whole message beside it; and a page for every code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import specc.sema
+from specc.cli.render import render
+from specc.diagnostics import Diagnostic
+from specc.sema import elaborate
+from specc.sema.codes import CODES
+from specc.syntax import parser
+
+BAD = Path(__file__).parents[1] / "bad"
+FILES = sorted(p.relative_to(BAD) for p in BAD.glob("[EW]0[2-9]*/*.spec") if not p.name.startswith("_"))
+
+
+def said(path: Path) -> list[Diagnostic]:
+    source, unreadable = parser.read(path)
+    if source is None:
+        return list(unreadable)
+    file, mistakes = parser.parse(source)
+    return [*mistakes, *elaborate(file, source).diagnostics]
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_message(path: Path, golden: Callable[[Path, str], None], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(BAD)
+    found = said(path)
+    assert [d.code for d in found] == [path.parent.name]
+    golden(BAD / path.with_suffix(".txt"), render(found[0]) + "\n")
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_message_is_located_in_the_users_text(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(BAD)
+    (found,) = said(path)
+    assert found.span.source.name.startswith(path.parent.name)
+    assert found.span.text.strip()
+    assert not found.message[0].isupper()
+    assert not found.message.endswith(".")
+
+
+def test_every_code_has_a_page_and_a_file() -> None:
+    folder = Path(specc.sema.__file__).parent
+    raised = {
+        code
+        for path in folder.glob("*.py")
+        if path.name != "codes.py"
+        for code in re.findall(r'"([EW]0\d{3})"', path.read_text(encoding="utf-8"))
+    }
+    assert raised == set(CODES)
+    assert raised == {path.parent.name for path in FILES}
+
+
+def test_every_text_has_its_spec() -> None:
+    assert {p.with_suffix(".spec").relative_to(BAD) for p in BAD.glob("[EW]0[2-9]*/*.txt")} == set(FILES)
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_page_is_filled_in(code: str) -> None:
+    page = CODES[code]
+    assert page.title and page.title[0].islower() and not page.title.endswith(".")
+    assert page.why.endswith(".") and "  " not in page.why
+    assert page.example.endswith("\n") and page.instead.endswith("\n") and page.example != page.instead
