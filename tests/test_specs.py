@@ -9,7 +9,7 @@ import pytest
 from specc import driver
 from specc.ir.verify import verify
 from specc.sema import library
-from specc.syntax.format import format_source
+from specc.syntax.format import format_text
 from specc.syntax.parser import read
 
 SPECS = Path(__file__).parents[1] / "specs"
@@ -31,6 +31,13 @@ def test_system_opens_with_its_source(path: Path) -> None:
     assert lines[0] == "specc 1"
     assert lines[1].startswith("# ")
     assert len(lines) <= 80, "a system reads in under a page"
+
+
+@pytest.mark.parametrize("path", sorted(p.relative_to(SPECS) for p in SPECS.rglob("*.spec")), ids=str)
+def test_specs_are_formatted(path: Path) -> None:
+    source, _ = read(SPECS / path)
+    assert source is not None
+    assert format_text(source) == source.text
 
 
 @pytest.mark.parametrize("key", sorted(library.index()), ids=" ".join)

@@ -63,9 +63,10 @@ def elaborate(file: tree.File, source: Source, model: str | None = None) -> Elab
         ev.user = {key: (d, world) for key, d in definitions.items()}
         m = Model(name, section.body or tree.Block(span=section.span, items=()), section.span, ev, env)
         made = elaborate_model(m, _comment(source, section))
-        if made is not None:
-            from specc.sema.checks import check_model
+        from specc.sema.checks import check_mathematics, check_model
 
+        check_mathematics(m)
+        if made is not None:
             check_model(m, made)
             if not any(d.severity == "error" for d in ev.diagnostics):
                 programs[name] = made

@@ -28,12 +28,18 @@ POINTS = 257  # times at which schedules are looked at, ends included
 NORMAL_ONLY = {"score": "a score", "bridge": "the posterior of a Gaussian chain"}
 
 
-def check_model(m: Model, program: Program) -> None:
-    """Add what is wrong with the mathematics to the model's diagnostics."""
-    if "process" in m.parts:
+def check_mathematics(m: Model) -> None:
+    """Add what is wrong with the process and the prediction to the model's diagnostics, whatever else is wrong."""
+    if "process" in m.parts and "target" in m.ev.world.names:
+        before = len(m.ev.diagnostics)
         m.attempt(lambda: check_process(m), place_of(m, "process"))
-        if "predict" in m.parts and not _failed(m):
+        if "predict" in m.parts and len(m.ev.diagnostics) == before:
             m.attempt(lambda: check_predict(m), place_of(m, "predict"))
+
+
+def check_model(m: Model, program: Program) -> None:
+    """Add what is wrong with the whole model to its diagnostics."""
+    if "process" in m.parts:
         check_pairing(m)
     check_unused(m)
     m.attempt(lambda: check_size(m, program), place_of(m, "backbone"))

@@ -57,7 +57,10 @@ def read(path: Path | str) -> tuple[Source | None, tuple[Diagnostic, ...]]:
             return refuse("E0152", f"`{path}` is a folder, not a spec", "name one of the files in it")
         if path.stat().st_size > MAX_BYTES:
             return refuse("E0155", f"`{path}` is larger than 10 MB", "a spec is a few kilobytes of text")
-        data = path.read_bytes()
+        with path.open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)  # a device has no size, and may have no end
+        if len(data) > MAX_BYTES:
+            return refuse("E0155", f"`{path}` is larger than 10 MB", "a spec is a few kilobytes of text")
     except FileNotFoundError:
         return refuse("E0151", f"there is no file `{path}`", "check the spelling and the folder")
     except (OSError, ValueError) as error:
