@@ -39,7 +39,15 @@ class Elaborated:
 
 def elaborate(file: tree.File, source: Source, model: str | None = None) -> Elaborated:
     """Every model of a file (or the one named) as a program at example level."""
-    sys.setrecursionlimit(max(sys.getrecursionlimit(), 20_000))  # nesting is bounded by the evaluator itself
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, 20_000))  # nesting is bounded by the evaluator itself
+    try:
+        return _elaborate(file, source, model)
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def _elaborate(file: tree.File, source: Source, model: str | None) -> Elaborated:
     found: list[Diagnostic] = []
     definitions: dict[tuple[str, str], Definition] = {}
     models: list[tree.Section] = []

@@ -93,6 +93,25 @@ def mutated(text: str, rng: random.Random, count: int) -> str:
     return text
 
 
+NAMES = [w for w in WORDS if w.isidentifier()]
+VALUES = [*NAMES, "0", "1", "2", "-1", "0.5", "1e300", "[]", "[1, 2]", "none", "true", '"a"', "x => x", "input(1)", "(1, 2)", "1..3", "zeros(2)"]
+SIGNS = ["+", "-", "*", "/", "//", "^", "@", "<", "==", "and", "..", "|>"]
+
+
+def renamed(text: str, rng: random.Random, count: int) -> str:
+    """The text with names and numbers in each other's place, and other operators: most of these still parse."""
+    parts = TOKEN.findall(text)
+    for _ in range(count):
+        i = rng.randrange(len(parts))
+        bare = parts[i].strip()
+        if bare.isidentifier() or bare.isdigit():
+            others = [p.strip() for p in parts if p.strip().isidentifier()]
+            parts[i] = " " + rng.choice(VALUES if rng.random() < 0.5 else others)
+        elif bare in SIGNS:
+            parts[i] = f" {rng.choice(SIGNS)}"
+    return "".join(parts)
+
+
 def soup(rng: random.Random, length: int) -> str:
     """Words at random, in a model or not."""
     words = [rng.choice([*WORDS, "\n", "\n"]) for _ in range(length)]

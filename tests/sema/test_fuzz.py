@@ -8,7 +8,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from mutations import corpus, grafted, mutated, soup
+from mutations import corpus, grafted, mutated, renamed, soup
 
 from specc.cli.render import render
 from specc.ir.verify import verify
@@ -39,8 +39,10 @@ def typed(seed: int) -> str:
     """A text from its number: mostly mutants of specs that are nearly right, which come furthest."""
     rng = random.Random(seed)
     kind = rng.random()
-    if kind < 0.6:
+    if kind < 0.35:
         return mutated(rng.choice(CORPUS), rng, rng.choice((1, 1, 2, 3, 6)))
+    if kind < 0.75:
+        return renamed(rng.choice(CORPUS), rng, rng.choice((1, 2, 3, 6, 12)))
     return grafted(rng) if kind < 0.9 else soup(rng, rng.randrange(1, 60))
 
 
