@@ -30,7 +30,7 @@ NORMAL_ONLY = {"score": "a score", "bridge": "the posterior of a Gaussian chain"
 
 def check_mathematics(m: Model) -> None:
     """Add what is wrong with the process and the prediction to the model's diagnostics, whatever else is wrong."""
-    if "process" in m.parts and "target" in m.ev.world.names:
+    if "process" in m.parts and {"target", "t_min", "t_end"} <= m.ev.world.names.keys():
         before = len(m.ev.diagnostics)
         m.attempt(lambda: check_process(m), place_of(m, "process"))
         if "predict" in m.parts and len(m.ev.diagnostics) == before:

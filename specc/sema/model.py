@@ -17,7 +17,7 @@ from specc.sema.evaluate import MOST_WORK, Evaluator
 from specc.sema.frame import Condition, EntryState, Frame, ObjectiveDone
 from specc.sema.report import choices, diagnostic, did_you_mean, fail, moved
 from specc.sema.shape import check_shape, overridden
-from specc.sema.values import Captures, Closure, Definition, Dynamic, Env, Instance, Network, Partial, TypeRef
+from specc.sema.values import Captures, Closure, Definition, Dynamic, Env, Instance, Lazy, Network, Partial, TypeRef
 from specc.source import Span
 from specc.syntax import tree
 
@@ -315,6 +315,25 @@ def _interface(m: Model, instance: Instance) -> None:
                     f"`{instance.definition.kind} {instance.definition.name}` does not give `{item.value.span.text}`",
                     help=f"add an equation: `{item.value.span.text} = ...`",
                 )
+        _agrees(instance, item)
+
+
+def _agrees(instance: Instance, item: tree.Statement) -> None:
+    """What a definition gives has the arguments that its interface says."""
+    match item:
+        case tree.ExprStatement(value=tree.Call() as head) | tree.Bind(targets=(tree.Call() as head,)):
+            wanted, said = len(head.args), head.span.text
+        case tree.Method(name=name, params=params):
+            wanted, said = len(params), f"{name}({', '.join(p.span.text for p in params)})"
+        case _:
+            wanted, said = None, library.declares(item) or ""
+    given = instance.members.get(library.declares(item) or "")
+    have = len(given.params) if isinstance(given, Closure) else None
+    if given is not None and have != wanted:
+        span = given.span if isinstance(given, Closure) else instance.definition.section.span
+        if isinstance(given, Lazy):
+            span = given.value.span
+        fail("E0206", span, f"`{library.declares(item)}` is to be given as `{said} = ...`", help="the interface says so")
 
 
 def show(value: Any) -> str:
