@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.projects import DIGITS, compile_text, modules
 
 TEXT = DIGITS.format(
-    channels=3, size=32, reader='image_folder("pictures", size = 32)', backbone="dit(dim = 768, depth = 11, heads = 12, patch = 4)"
+    channels=3, size=32, reader='image_folder("pictures", size = 32)', backbone="dit(dim = 768, depth = 9, heads = 12, patch = 4)"
 )
 
 

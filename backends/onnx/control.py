@@ -53,7 +53,9 @@ def _loop(
         if counting:
             e.calls = e.fresh("nfe")
             scope.graph.inputs.append(info(e.calls, INT))
+        e.loops.append(k)
         e.block(body)
+        e.loops.pop()
         results = [e.name(v) for v in body.results]
         goes_on = _asked(e, test, results) if test is not None else go
         e.result(goes_on, BOOL, "go_on")

@@ -22,33 +22,40 @@ STEPS = "N"  # symbolic leading dimension of explicit noise
 
 def draw(e: Emitter, node: Node) -> str:
     """NORMAL or UNIFORM: explicit noise when the caller gave it, else the generator."""
-    if not node.get("keyed", True):
-        raise UnsupportedError(f"the draw {node['place']} has no seed: samplers need keyed draws")
-    indices = node.inputs[1:]
-    if any(v.type.rank for v in indices):
-        return generate(e, node)
+    seed, indices = _key(e, node)
+    if node["keyed"] and any(v.type.rank for v in node.inputs[1:]):
+        return generate(e, node, seed, indices)
     name = f"noise_{node['place']}"
     given = _given(e, name, len(indices), node)
     out = e.fresh(f"draw_{node['place']}")
     with e.nested("given") as explicit:
         z = name
         for index in indices:
-            z = e.op("Gather", z, e.name(index), axis=0)
+            z = e.op("Gather", z, index, axis=0)
         e.result(z, node.out.type, out)
     with e.nested("drawn") as drawn:
-        e.result(generate(e, node), node.out.type, out)
+        e.result(generate(e, node, seed, indices), node.out.type, out)
     e.control("If", [given], [out], then_branch=explicit.graph, else_branch=drawn.graph)
     return out
 
 
-def generate(e: Emitter, node: Node) -> str:
+def _key(e: Emitter, node: Node) -> tuple[str, list[str]]:
+    """Seeds and loop indices. A query's draw has no key of its own: it takes the file's seeds and the loops around it, and
+    one for the whole batch the first example's seed."""
+    if node["keyed"]:
+        return e.name(node.inputs[0]), [e.name(v) for v in node.inputs[1:]]
+    if not e.seed:
+        raise UnsupportedError(f"the draw {node['place']} has no seed")
+    return (e.seed if _leads(node) else e.op("Slice", e.seed, e.ints(0), e.ints(1))), list(e.loops)
+
+
+def generate(e: Emitter, node: Node, seed: str, indices: list[str]) -> str:
     """The counter generator. Streams of 64 bits, one for each example, are hashed with the element's number."""
-    seed, *indices = node.inputs
     shape = tuple(int(d) for d in _example(node))
-    stream = e.op("Cast", e.name(seed), to=TensorProto.UINT64)
+    stream = e.op("Cast", seed, to=TensorProto.UINT64)
     stream = _hash(e, e.op("Add", stream, _u64(e, GOLDEN * (node["place"] + 1))))
     for index in indices:
-        k = e.op("Cast", e.name(index), to=TensorProto.UINT64)
+        k = e.op("Cast", index, to=TensorProto.UINT64)
         step = e.op("Mul", e.op("Add", k, _u64(e, 1)), _u64(e, GOLDEN))
         stream = _hash(e, e.op("Add", stream, step))
     column = e.op("Unsqueeze", stream, e.ints(1))
@@ -61,13 +68,13 @@ def generate(e: Emitter, node: Node) -> str:
         v = _unit(e, e.op("BitShift", low, _u64(e, 40), direction="RIGHT"))
         radius = e.op("Sqrt", e.op("Mul", e.op("Log", u), e.const(np.float64(-2))))
         z = e.op("Mul", radius, e.op("Cos", e.op("Mul", v, e.const(np.float64(2 * math.pi)))))
-    return e.op("Reshape", e.op("Cast", z, to=TensorProto.FLOAT), e.ints(-1, *shape))
+    return e.op("Reshape", e.op("Cast", z, to=TensorProto.FLOAT), e.ints(*((-1,) if _leads(node) else ()), *shape))
 
 
 def _given(e: Emitter, name: str, leading: int, node: Node) -> str:
     """Declare the input once; the name of a bool that says whether it has anything in it."""
     if name not in e.noise:
-        dims = (*(f"{STEPS}{i}_{node['place']}" for i in range(leading)), BATCH, *_example(node))
+        dims = (*(f"{STEPS}{i}_{node['place']}" for i in range(leading)), *node.out.type.shape)
         e.root.graph.inputs.append(info(name, Type(DType.FLOAT, (f"{STEPS}_{name}", *dims[1:]))))
         empty = np.zeros([0 if isinstance(d, str) else d for d in dims], np.float32)
         e.root.graph.tensors.append(tensor(name, empty))
@@ -80,9 +87,13 @@ def _given(e: Emitter, name: str, leading: int, node: Node) -> str:
     return given
 
 
+def _leads(node: Node) -> bool:
+    """One draw for each example."""
+    return node.out.type.shape[:1] == (BATCH,)
+
+
 def _example(node: Node) -> tuple[int | str, ...]:
-    shape = node.out.type.shape
-    return shape[1:] if shape[:1] == (BATCH,) else shape
+    return node.out.type.shape[1:] if _leads(node) else node.out.type.shape
 
 
 def _elements(e: Emitter, count: int) -> str:

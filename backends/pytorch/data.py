@@ -50,7 +50,7 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
         f"{c.name} (n,) int64" if c.kind == "class" else f"{c.name} (n, {', '.join(map(str, c.shape))})" for c in conditions
     ]
     options = {k: v for k, v in dataset.reader.options if k in reader.options}
-    passed = "".join(f", {k}={_value(v)}" for k, v in options.items())
+    passed = "".join(f", {k}={_value(v, reader.options[k])}" for k, v in options.items())
     call = f"load(split{passed})" if finite else f"draw(n, rng{passed})"
     signature = 'split: str = "train"' if finite else "n: int, rng: np.random.Generator"
     lines = [
@@ -109,9 +109,9 @@ def _tuple(shape: tuple[int, ...]) -> str:
     return f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
-def _value(value: object) -> str:
-    """An option as Python writes it; lists of names become one string, as the readers take them."""
-    if isinstance(value, (list, tuple)):
+def _value(value: object, default: object) -> str:
+    """An option as Python writes it; lists of names become one string, as the readers take them, and others are tuples."""
+    if isinstance(value, (list, tuple)) and isinstance(default, str):
         value = ",".join(map(str, value))
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return repr(value)

@@ -58,6 +58,7 @@ class Evidence:
     train: dict[str, np.ndarray]
     real: dict[str, np.ndarray]  # held out
     label: str | None  # the condition with classes
+    cache: Path  # of feature spaces
     space: FeatureSpace | None = None
 
 
@@ -110,7 +111,7 @@ def evidence(run: Run, program: Program, entry: str, count: int | None, seed: in
         samples = {key: value[finite] for key, value in samples.items()}
     label = next((c.name for c in program.conditions if c.classes), None)
     train, real = ({"x": fields[name], **fields} for fields in (train, real))
-    return Evidence(program, entry, samples, train, real, label)
+    return Evidence(program, entry, samples, train, real, label, run.folder / "features")
 
 
 def examples_of(run: Run) -> Callable[..., dict[str, np.ndarray]]:
@@ -212,7 +213,7 @@ def features(found: Evidence) -> FeatureSpace:
 
     if found.space is None:
         train, real = found.train, found.real
-        found.space = fit_features(train["x"], labels(found, train), real["x"], labels(found, real))
+        found.space = fit_features(train["x"], labels(found, train), real["x"], labels(found, real), cache=found.cache)
     return found.space
 
 

@@ -257,15 +257,18 @@ def _filled(number: float | None) -> Any:
 
 def _iota(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
     (n,) = exactly("iota", args, kwargs, 1, span)
-    return add(frame, span, Op.IOTA, n=_ints([n], span)[0])
+    if _ints([n], span)[0] < 1:
+        fail("E0601", span, f"`iota({n})` is empty", help="`iota(n)` counts from 0 to n - 1, for an n of 1 or more")
+    return add(frame, span, Op.IOTA, n=n)
 
 
 def _interpolate(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
     """interpolate(table, u): the table (n) at a real index u, linear between entries, held at the ends."""
     table, u = exactly("interpolate", args, kwargs, 2, span)
     v = lift(table, frame, span)
-    last = v.type.shape[0]
-    assert isinstance(last, int)
+    last = v.type.shape[0] if v.type.rank == 1 else None
+    if not isinstance(last, int) or last < 2:
+        fail("E0301", span, f"a table is a vector of two numbers or more, not of shape {shown(v.type.shape)}")
     at = lift(_clip(ev, frame, span, [u, 0.0, float(last - 1)], {}), frame, span, DType.FLOAT)
     low = add(frame, span, Op.FLOOR, _clip(ev, frame, span, [at, 0.0, float(last - 2)], {}))
     index = add(frame, span, Op.CAST, low, dtype="int")

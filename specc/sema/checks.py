@@ -16,8 +16,8 @@ from specc.reference.interpret import evaluate
 from specc.sema import library
 from specc.sema.model import Model, mention, place_of
 from specc.sema.networks import names_in
-from specc.sema.rehearse import Known, rehearse
-from specc.sema.report import choices, diagnostic, foreign
+from specc.sema.rehearse import MISSING, Known, rehearse
+from specc.sema.report import choices, diagnostic, fail, foreign
 from specc.sema.values import Closure, Definition, Network
 from specc.source import Span
 from specc.syntax import tree
@@ -30,7 +30,8 @@ NORMAL_ONLY = {"score": "a score", "bridge": "the posterior of a Gaussian chain"
 
 def check_mathematics(m: Model) -> None:
     """Add what is wrong with the process and the prediction to the model's diagnostics, whatever else is wrong."""
-    if "process" in m.parts and {"target", "t_min", "t_end"} <= m.ev.world.names.keys():
+    said = any(d.severity == "error" and d.span == place_of(m, "process") for d in m.ev.diagnostics)
+    if "process" in m.parts and not said and {"target", "t_min", "t_end"} <= m.ev.world.names.keys():
         before = len(m.ev.diagnostics)
         m.attempt(lambda: check_process(m), place_of(m, "process"))
         if "predict" in m.parts and len(m.ev.diagnostics) == before:
@@ -97,7 +98,9 @@ def check_samplers(m: Model, program: Program) -> None:
         where = f" at {times} ({turns})" if turns and times else f" in {turns}" if turns else ""
         message = f"`{entry.name}` comes to a value that is not a number{where}"
         help = "keep the values that are divided by, or taken a root or logarithm of, away from zero"
-        if "predict" in m.parts and found.turns and found.node.span is not None and foreign(found.node.span):
+        if found.why == MISSING:
+            message, help = f"`{entry.name}` asks for an item that does not exist{where}", "indices count from 0"
+        elif "predict" in m.parts and found.turns and found.node.span is not None and foreign(found.node.span):
             last = found.turns[-1][0] == found.turns[-1][1]
             name = m.parts["predict"].definition.name
             help = (
@@ -107,7 +110,7 @@ def check_samplers(m: Model, program: Program) -> None:
         at = next((mention(s) for k in ("sampler", "query") for s in m.found.get(k, []) if s.span == entry.span), m.span)
         origin = found.node.span
         labels = ((origin, found.why),) if origin is not None and origin.source.text else ()
-        report(m, "E0406", at, message, help=help, labels=labels)
+        report(m, "E0303" if found.why == MISSING else "E0406", at, message, help=help, labels=labels)
 
 
 def report(m: Model, code: str, span: Span, message: str, *, severity: Any = "error", help: str = "", labels: Any = ()) -> None:
@@ -125,8 +128,12 @@ def curve(m: Model, name: str, t: np.ndarray) -> np.ndarray:
     made = m.ev.derivative(f, FLOAT.over(EXAMPLE), section_span(m, "process"))
     if not isinstance(made, Function):
         return np.full_like(t, float(made))
-    with np.errstate(all="ignore"):
-        out = evaluate(made, [t], m.ev.functions)[0]
+    try:
+        with np.errstate(all="ignore"):
+            out = evaluate(made, [t], m.ev.functions)[0]
+    except IndexError:
+        message = f"`{name}(t)` asks for an item that does not exist, at some t from {t[0]:g} to {t[-1]:g}"
+        fail("E0303", place_of(m, "process"), message, help="indices count from 0")
     return np.broadcast_to(np.asarray(out, dtype=float), t.shape)
 
 

@@ -603,16 +603,19 @@ class Evaluator:
 
         if isinstance(f, Derivative):
             made = self.derivative(f, FLOAT, _NOWHERE)
-            return (
-                float(np.asarray(evaluate(made, [np.asarray(values[0])], self.functions)[0]))
-                if isinstance(made, Function)
-                else made
-            )
-        probe = Frame(builder=Builder(self.ids), kind="function", floor=0)
-        out = self.call(f, list(values), {}, probe, _NOWHERE)
-        if isinstance(out, Value):
-            made = Function(name="probe", kind="function", block=probe.builder.block(out))
-            return float(np.asarray(evaluate(made, [], self.functions)[0]))
+            given = [np.asarray(values[0])]
+        else:
+            probe = Frame(builder=Builder(self.ids), kind="function", floor=0)
+            made = self.call(f, list(values), {}, probe, _NOWHERE)
+            given = []
+            if isinstance(made, Value):
+                made = Function(name="probe", kind="function", block=probe.builder.block(made))
+        try:
+            out = np.asarray(evaluate(made, given, self.functions)[0] if isinstance(made, Function) else made)
+        except IndexError:
+            fail("E0303", _NOWHERE, "this asks for an item that does not exist", help="indices count from 0")
+        if out.shape or out.dtype.kind not in "fi":
+            fail("E0304", _NOWHERE, "this should be one number", help="a function of time, or of numbers, gives a number")
         return float(out)
 
     # Definitions -------------------------------------------------------------------------------------------------

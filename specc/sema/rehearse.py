@@ -26,6 +26,7 @@ LARGE = 2**16  # elements of an example from which only the ends of loops are vi
 TOO_LARGE = 2**22  # elements of an example that is not tried out
 
 
+MISSING = "asks for an item that does not exist here"
 Known = dict[Any, Sequence[Cell]]  # results of functions of shared values
 
 
@@ -72,7 +73,10 @@ class Rehearsal(Machine):
             case Op.CALL:
                 cells = self.plain_call(function, node, bundle, env)
             case _:
-                cells = Machine.node(self, function, node, bundle, env)
+                try:
+                    cells = Machine.node(self, function, node, bundle, env)
+                except IndexError:
+                    raise NotFinite(node, MISSING, tuple(self.turns), dict(self.times)) from None
         for value, cell in zip(node.outputs, cells, strict=True):
             self.look(node, value, cell, env)
         return cells

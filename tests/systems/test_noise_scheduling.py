@@ -5,7 +5,7 @@ import pytest
 import tools
 
 from specc.reference.interpret import run
-from specc.runtime.metrics.frechet import pca_frechet
+from specc.runtime.metrics.frechet import frechet
 from specc.runtime.ort import example_seeds
 from specc.runtime.readers import READERS
 
@@ -39,7 +39,7 @@ FAMILIES = {
 def test_the_input_scale_shifts_the_log_snr(family, make):
     def process(b):
         knobs = f"b = {b}, {FAMILIES[family]}".rstrip(", ")
-        return make("noise_scheduling", f"process {family.split()[0]}({knobs})")
+        return make("replicated", f"process {family.split()[0]}({knobs})")
 
     t = np.linspace(0, 1, 401)
     alpha, sigma = schedule(process(1), t)
@@ -57,11 +57,8 @@ def test_the_input_scale_shifts_the_log_snr(family, make):
 def test_the_network_sees_unit_variance(b, make):
     x = READERS["digits"].function("all")["x"].astype(float)
     x = (x - x.mean()) / x.std()
-    path = make("noise_scheduling", f"data x: image(1, 8, 8) in [-0.812, 1.848] from digits; process simple_linear(b = {b})")
-    raw = make(
-        "noise_scheduling",
-        f"data x: image(1, 8, 8) in [-0.812, 1.848] from digits; process simple_linear(b = {b}); predict v",
-    )
+    text = f"data x: image(1, 8, 8) in [-0.812, 1.848] from digits; process simple_linear(b = {b}); backbone mlp(width = 8); "
+    path, raw = (make("noise_scheduling", text + predict) for predict in ("predict normalized", "predict v"))
     for t in (0.05, 0.3, 0.7, 1.0):
         fed, given = (run(tools.graph(p, "m"), "fed", {"x": x, "t": t}, {})[0].var() for p in (path, raw))
         assert fed == pytest.approx(1, abs=0.02)
@@ -118,13 +115,14 @@ def test_the_mean_of_a_block_is_sufficient(k, make):
 
 
 def distances(make, k, centres, truth):
-    """Frechet distance of ten DDIM steps by input scale."""
+    """Frechet distance of ten DDIM steps by input scale, on the 20 first principal axes."""
+    axes = np.linalg.eigh(np.cov(truth.T))[1][:, -20:]
     found = {}
     for b in SCALES:
         path = make("replicated", f"k = {k}; b = {b}")
         (s,) = run(tools.graph(path, "m"), "ddim", {"seed": example_seeds(0, 500)}, {"backbone.centre": centres})
         means = s.reshape(500, 8, k, 8, k).mean(axis=(2, 4)).reshape(500, 64)
-        found[b] = pca_frechet(truth, means, axes=20)
+        found[b] = frechet(truth @ axes, means @ axes)
     return found
 
 

@@ -26,7 +26,7 @@ RUNS = Path(__file__).parents[2] / ".pytest_cache" / "runs"
 @cache
 def model(spec: str, name: str | None = None) -> Program:
     """A model of a spec below `specs/` (its first one unless named), at example level; the spec must be without errors."""
-    checked = driver.check(SPECS / spec)
+    checked = driver.check(SPECS / spec, name)
     assert not checked.failed, [f"{d.code} {d.span}: {d.message}" for d in checked.diagnostics]
     return checked.programs[name] if name else next(iter(checked.programs.values()))
 
