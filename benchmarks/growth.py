@@ -1,6 +1,6 @@
 """How the time of `specc check` grows with a spec: 2,000 statements against 200, parsing and elaboration together.
 
-    python benchmarks/growth.py
+python benchmarks/growth.py
 """
 
 from __future__ import annotations

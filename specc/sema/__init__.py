@@ -23,7 +23,8 @@ __all__ = ["Default", "Elaborated", "elaborate"]
 
 DEEPEST_IMPORT = 20  # files that import each other
 DEFINABLE = (
-    "process", "predict", "source", "coupling", "times", "loss", "weight", "sampler", "query", "guidance", "grid", "network", "backbone", "reader", "optimizer", "decay", "interface",
+    "process", "predict", "source", "coupling", "times", "loss", "weight", "sampler", "query", "guidance", "grid", "network",
+    "backbone", "reader", "optimizer", "decay", "interface",
 )  # fmt: skip
 
 
@@ -94,10 +95,15 @@ def inherit(section: tree.Section, models: dict[str, tree.Section]) -> tree.Sect
     if name not in models:
         fail("E0203", node.span, f"there is no model `{name}` before this one", help=did_you_mean(name, models))
     base = models[name]
-    own = section.body.items if section.body else ()
-    said = {_identity(item) for item in own}
-    kept = tuple(item for item in (base.body.items if base.body else ()) if _identity(item) not in said)
-    return replace(section, body=tree.Block(span=section.span, items=(*kept, *own)), clauses=())
+    own: dict[tuple[str, str], list[tree.Statement]] = {}
+    for item in section.body.items if section.body else ():
+        own.setdefault(_identity(item), []).append(item)
+    items: list[tree.Statement] = []  # what is said anew stands where it stood: a condition may read an earlier one
+    for item in base.body.items if base.body else ():
+        items += own.get(_identity(item), [item])
+    items += [item for again in own.values() for item in again]
+    whole = tuple({id(item): item for item in items}.values())
+    return replace(section, body=tree.Block(span=section.span, items=whole), clauses=())
 
 
 def _identity(item: tree.Statement) -> tuple[str, str]:

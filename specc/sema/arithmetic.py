@@ -149,7 +149,7 @@ def _static(op: str, compute: Callable[[Any, Any], Any], a: Any, b: Any, span: S
     if op in ("==", "!=", "and", "or"):
         return compute(a, b)
     numbers = all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in (a, b))
-    if not numbers:
+    if not numbers or op == "@":
         fail("E0304", span, f"`{op}` does not apply to {describe(a)} and {describe(b)}")
     if op == "^" and isinstance(a, int) and isinstance(b, int) and abs(b) * a.bit_length() > 128 and abs(a) > 1:
         a = float(a)

@@ -306,10 +306,7 @@ def _grad(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) ->
             "the gradient of a constant is zero",
             help="`grad(e, v)` is the gradient of e in the value bound to v",
         )
-    if e.type.shape:
-        total = add(frame, span, Op.SUM, e, axes=tuple(range(e.type.rank)))
-    else:
-        total = e
+    total = add(frame, span, Op.SUM, e, axes=tuple(range(e.type.rank))) if e.type.shape else e
     if not depends(frame, total, v):
         fail("E0502", span, "this gradient is zero everywhere: the first argument does not depend on the second")
     return add(frame, span, Op.GRAD, total, v)
@@ -348,7 +345,12 @@ def _divergence(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Kno
         back = _grad(ev, frame, span, [_product(out, e, frame, span), v], {})
         return _product(back, e, frame, span)
     if v.type.rank != 1 or not isinstance(v.type.shape[0], int):
-        fail("E0301", span, f"the exact trace is taken of a vector, not of shape {shown(v.type.shape)}", help="give a probe: `divergence(f, v, probe = e)`")
+        fail(
+            "E0301",
+            span,
+            f"the exact trace is taken of a vector, not of shape {shown(v.type.shape)}",
+            help="give a probe: `divergence(f, v, probe = e)`",
+        )
     total: Any = 0
     for i in range(v.type.shape[0]):
         part = add(frame, span, Op.RESHAPE, add(frame, span, Op.SLICE, out, axis=0, start=i, stop=i + 1, step=1), shape=())

@@ -76,7 +76,9 @@ def check_size(m: Model, program: Program) -> None:
         tensors, numbers = count(name)
         span = next((s.span for k in ("backbone", "network") for s in m.found.get(k, []) if root in (k, _head(s))), m.span)
         if numbers > MOST_PARAMETERS:
-            report(m, "E0603", span, f"`{root}` has {numbers:.1e} parameters", help=f"at most {MOST_PARAMETERS:.0e} are supported")
+            report(
+                m, "E0603", span, f"`{root}` has {numbers:.1e} parameters", help=f"at most {MOST_PARAMETERS:.0e} are supported"
+            )
         elif tensors > MOST_TENSORS:
             message = f"`{root}` has {tensors:.1e} tensors of parameters"
             report(m, "E0603", span, message, help=f"at most {MOST_TENSORS:.0e} are supported: fewer layers, or wider ones")
@@ -103,9 +105,8 @@ def check_samplers(m: Model, program: Program) -> None:
         elif "predict" in m.parts and found.turns and found.node.span is not None and foreign(found.node.span):
             last = found.turns[-1][0] == found.turns[-1][1]
             name = m.parts["predict"].definition.name
-            help = (
-                f"what `{name}` predicts has no such conversion there: predict `velocity` or `v`, or "
-                + ("let samplers stop earlier, as in `with { t_end = 1e-3 }`" if last else "end the process earlier")
+            help = f"what `{name}` predicts has no such conversion there: predict `velocity` or `v`, or " + (
+                "let samplers stop earlier, as in `with { t_end = 1e-3 }`" if last else "end the process earlier"
             )
         at = next((mention(s) for k in ("sampler", "query") for s in m.found.get(k, []) if s.span == entry.span), m.span)
         origin = found.node.span
@@ -313,10 +314,16 @@ def check_unused(m: Model) -> None:
     for part in m.parts.values():
         if not part.definition.library and (part.definition.kind, part.definition.name) not in m.ev.user:
             _unused_knobs(m, part.definition)
+    read = [n.id for item in m.block.items for n in names_in(item)]
+    for item in m.block.items:
+        for target in item.targets if isinstance(item, tree.Bind) else ():
+            if isinstance(target, tree.Name) and read.count(target.id) == 1 and own(m, target.span):
+                message = f"nothing reads `{target.id}`"
+                report(m, "W0701", target.span, message, severity="warning", help="use it or leave it out")
     for space, _ in m.conditions:
-        if space.name not in m.used and m.entries:
+        assert space.span is not None
+        if space.name not in m.used and m.entries and own(m, space.span):
             message = f"nothing reads the condition `{space.name}`"
-            assert space.span is not None
             report(
                 m,
                 "W0701",
@@ -328,7 +335,14 @@ def check_unused(m: Model) -> None:
     for name, value in m.ev.world.names.items():
         if isinstance(value, Network) and name not in m.ev.networks and m.entries:
             assert value.partial.span is not None
+            if not own(m, value.partial.span):
+                continue
             report(m, "W0701", value.partial.span, f"nothing calls the network `{name}`", severity="warning")
+
+
+def own(m: Model, span: Span) -> bool:
+    """Whether something stands in this model itself, and not in one that it is made from."""
+    return span.source is m.span.source and m.span.start <= span.start < m.span.stop
 
 
 def _unused_knobs(m: Model, definition: Definition) -> None:

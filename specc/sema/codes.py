@@ -147,8 +147,8 @@ CODES: dict[str, Page] = {
     ),
     "E0309": Page(
         "parameters outside a network",
-        "Layers own parameters, and parameters belong to a network, which has a name and stable paths. A network reads only its "
-        "inputs, so that it can be exported, sliced and trained by itself.",
+        "Layers own parameters, and parameters belong to a network, which has a name and stable paths. A network reads only "
+        "its inputs, so that it can be exported, sliced and trained by itself.",
         "sampler mine {\n  z ~ prior()\n  return linear(z, 2)\n}\n",
         "network head(z) -> like(z) = mlp(width = 8)\nsampler mine {\n  z ~ prior()\n  return head(z)\n}\n",
     ),
@@ -168,8 +168,8 @@ CODES: dict[str, Page] = {
     ),
     "E0402": Page(
         "the signal-to-noise ratio rises",
-        "alpha(t) / sigma(t) falls strictly with t. Where it rises or rests, a step of a sampler adds noise backwards or divides "
-        "by zero. The schedule is looked at on a fine grid.",
+        "alpha(t) / sigma(t) falls strictly with t. Where it rises or rests, a step of a sampler adds noise backwards or "
+        "divides by zero. The schedule is looked at on a fine grid.",
         "alpha(t) = 1 - min(t, 0.5)\nsigma(t) = min(t, 0.5)\n",
         "alpha(t) = 1 - t\nsigma(t) = t\n",
     ),
@@ -189,8 +189,8 @@ CODES: dict[str, Page] = {
     ),
     "E0405": Page(
         "a prediction that does not determine x",
-        "With z = alpha x + sigma e and the target, x and e must follow. Where alpha is 0, the noise is all of z, and a network "
-        "that names the noise says nothing about x: zero signal-to-noise ratio and `eps` do not go together (Lin et al. 2024, "
+        "With z = alpha x + sigma e and the target, x and e must follow. Where alpha is 0, the noise is all of z, and a "
+        "network that names the noise says nothing about x: zero signal-to-noise ratio and `eps` do not go together (Lin et al. 2024, "
         "Common Diffusion Noise Schedules and Sample Steps Are Flawed).",
         "process linear\npredict eps\n",
         "process linear\npredict velocity\n",
@@ -230,8 +230,8 @@ CODES: dict[str, Page] = {
     ),
     "E0503": Page(
         "one draw for the batch, in a sampler",
-        "A sample depends on its own seed and on nothing else, so that it is the same alone and in any batch. A draw that a batch "
-        "shares belongs in a loss.",
+        "A sample depends on its own seed and on nothing else, so that it is the same alone and in any batch. A draw that a "
+        "batch shares belongs in a loss.",
         "sampler mine {\n  w ~ normal(like = x) per batch\n  return w\n}\n",
         "sampler mine {\n  w ~ normal(like = x)\n  return w\n}\n",
     ),

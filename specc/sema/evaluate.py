@@ -544,7 +544,9 @@ class Evaluator:
             return self.numeric(f, float(value))
         if value.type.shape:
             fail(
-                "E0304", span, f"`'` is the derivative of a function of one number; this argument has shape {shown(value.type.shape)}"
+                "E0304",
+                span,
+                f"`'` is the derivative of a function of one number; this argument has shape {shown(value.type.shape)}",
             )
         function = self.derivative(f, value.type, span)
         if not isinstance(function, Function):
@@ -580,7 +582,11 @@ class Evaluator:
                 made = derivatives.derivative_function(self.functions, inner, 0, self.ids)
                 if made is None:
                     made = 0
-                elif isinstance(made, Function) and {n.op for n in made.block.nodes} <= {Op.CONST, Op.SPREAD} and made.block.nodes:
+                elif (
+                    isinstance(made, Function)
+                    and {n.op for n in made.block.nodes} <= {Op.CONST, Op.SPREAD}
+                    and made.block.nodes
+                ):
                     made = made.block.nodes[0]["value"]
                 elif isinstance(made, Function):
                     made = replace(made, name=self.unique(made.name), doc=made.doc or f"d/dt of {inner.name}")

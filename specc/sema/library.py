@@ -88,7 +88,7 @@ def define(section: tree.Section, *, library: bool = False, summary: str = "") -
         head = head.func
     if not isinstance(head, tree.Name):
         fail("E0203", section.span, f"a definition of kind `{section.kind}` needs a name")
-    params, inputs = (groups + [(), ()])[0], (groups + [(), ()])[1]
+    params, inputs = [*groups, (), ()][:2]
     if section.kind in ("network", "backbone") and len(groups) == 1 and any(a.type is not None for a in params):
         params, inputs = (), params
     return Definition(

@@ -259,6 +259,8 @@ def _part(m: Model, kind: str) -> None:
         origin = "default"
     else:
         return
+    if kind in m.found and kind != "process" and not any(d.severity == "error" for d in m.ev.diagnostics):
+        _fits(m, p, m.found[kind][0])
     instance = m.ev.instantiate(p, m.top)
     _interface(m, instance)
     m.parts[kind] = instance
@@ -545,7 +547,10 @@ def objectives(m: Model) -> None:
     if not found and "predict" in m.parts and "backbone" in m.ev.world.names:
         mse = library.find("loss", "mse")
         assert mse is not None
-        m.attempt(lambda: _loss(m, Partial(mse, span=m.span, env=m.ev.world), "mse", "loss mse  [default]", m.span), place_of(m, "predict"))
+        m.attempt(
+            lambda: _loss(m, Partial(mse, span=m.span, env=m.ev.world), "mse", "loss mse  [default]", m.span),
+            place_of(m, "predict"),
+        )
         if "mse" not in m.entries:
             return
         if not any(n.op is Op.PARAM for f in m.ev.functions.values() if f.kind == "network" for n in walk(f.block)):
@@ -721,10 +726,14 @@ def settings(m: Model) -> None:
         text = value.name if isinstance(value, Setting) else str(value)
         m.defaults.append(Default("train", key, text, "spec" if said else f"default ({knob.doc})"))
     for section in m.found.get("quantize", []):
-        if (made := m.attempt(lambda section=section: sections.quantization(m.ev, section, m.ev.builtins, m.top), section.span)) is not None:
+        if (
+            made := m.attempt(lambda section=section: sections.quantization(m.ev, section, m.ev.builtins, m.top), section.span)
+        ) is not None:
             m.quantize.append(made)
     for section in m.found.get("evaluate", []):
-        m.evaluate.extend(m.attempt(lambda section=section: sections.evaluation(m.ev, section, m.env, m.top), section.span) or [])
+        m.evaluate.extend(
+            m.attempt(lambda section=section: sections.evaluation(m.ev, section, m.env, m.top), section.span) or []
+        )
 
 
 def program(m: Model, doc: str) -> Program:

@@ -78,7 +78,7 @@ def _condition_value(ev: Evaluator, condition: Condition, frame: Frame, span: Sp
 def call_part(
     ev: Evaluator, partial: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object
 ) -> Any:
-    """A call of a network's definition inside another network (parameters of its own), or of one without parameters anywhere."""
+    """A call of a network's definition: inside another network, with parameters of its own, or, without any, anywhere."""
     inputs, statics = _separate(ev, partial, args, kwargs, frame, span)
     definition = partial.definition
     if not any(isinstance(v, Value) for v in inputs) and definition.inputs:

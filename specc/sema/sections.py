@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from specc.ir.formats import FORMATS, METHODS
 from specc.ir.program import Dataset, Quantization, QuantizeRule, Setting, Space
 from specc.sema import library
 from specc.sema.arithmetic import describe
@@ -42,6 +43,9 @@ TRAIN: dict[str, Knob] = {
     "picture_every": Knob(500, "whole", "steps between pictures of samples; 0 for none"),
     "save_every": Knob(1000, "whole", "steps between checkpoints"),
 }
+STEPS = ("dequantize", "flip", "standardize")  # after `|>`, for data
+WEIGHTS = ("axis", "block", "method")  # knobs of the format of weights
+ACTIVATIONS = ("calibrate", "percentile")
 MOST = 1_000_000_000  # of anything that is counted
 KINDS_OF_SETTINGS = {"optimizer": "optimizer", "decay": "decay"}
 
@@ -270,7 +274,16 @@ def dataset(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, doc: s
                 f"`{reader.name}` gives {wanted}, not {section.type.span.text}",
                 labels=((node.span, "the reader"),),
             )
-    return Dataset(space=space, reader=reader, steps=tuple(setting(ev, s, env, frame) for s in steps), doc=doc)
+    return Dataset(space=space, reader=reader, steps=tuple(_step(ev, s, env, frame) for s in steps), doc=doc)
+
+
+def _step(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame) -> Setting:
+    """What a step after `|>` does to examples."""
+    made = setting(ev, node, env, frame)
+    if made.name not in STEPS:
+        help = did_you_mean(made.name, STEPS) or f"known are {choices(STEPS)}"
+        fail("E0203", node.span, f"there is no step `{made.name}` for data", help=help)
+    return made
 
 
 def quantization(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> Quantization:
@@ -309,8 +322,31 @@ def _formats(ev: Evaluator, items: tuple[tree.Statement, ...], env: Env, frame: 
                 "`quantize` takes `weights`, `activations`, `keep` and rules",
                 help=did_you_mean(key or "", ("weights", "activations", "keep")),
             )
-        out[key] = setting(ev, item.values[0], env.child(channel="channel"), frame)
+        made = setting(ev, item.values[0], env.child(channel="channel"), frame)
+        _format(key, made, item.values[0].span)
+        out[key] = made
     return out
+
+
+def _format(key: str, made: Setting, span: Span) -> None:
+    """A format that the table has, for this use, with its knobs."""
+    able = [name for name, row in FORMATS.items() if getattr(row, key)]
+    if made.name not in able:
+        help = did_you_mean(made.name, able) or f"known are {choices(able)}"
+        fail("E0203", span, f"there is no format `{made.name}` of {key}", help=help)
+    knobs = WEIGHTS if key == "weights" else ACTIVATIONS
+    for name, value in made.options:
+        if name not in knobs:
+            help = did_you_mean(name, knobs) or f"its knobs are {choices(knobs)}"
+            fail("E0205", span, f"`{made.name}` has no knob `{name}` for {key}", help=help)
+        known = {"axis": FORMATS[made.name].weights, "method": METHODS}.get(name)
+        if known is not None and value not in known:
+            fail("E0203", span, f"there is no {name} `{value}` for `{made.name}`", help=f"known are {choices(known)}")
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if name in ("block", "calibrate") and not (whole and 1 <= value <= MOST):
+            fail("E0601", span, f"`{name} = {value}` makes no sense", help=f"it is a number from 1 to {MOST:,}")
+        if name == "percentile" and not (isinstance(value, (int, float)) and 50 < value <= 100):
+            fail("E0601", span, f"`{name} = {value}` makes no sense", help="it is a number above 50, up to 100")
 
 
 def evaluation(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> list[Setting]:

@@ -55,7 +55,12 @@ def check_shape(section: tree.Section) -> None:
         return
     for clause in section.clauses:
         if not clause.values:
-            fail("E0204", clause.span, f"`{clause.word}` is followed by nothing", help=f"say what `{clause.word}` is, or leave it out")
+            fail(
+                "E0204",
+                clause.span,
+                f"`{clause.word}` is followed by nothing",
+                help=f"say what `{clause.word}` is, or leave it out",
+            )
         if clause.word not in shape.clauses:
             hint = did_you_mean(clause.word, shape.clauses) or (
                 f"its clauses are {choices(shape.clauses)}" if shape.clauses else "it takes none"

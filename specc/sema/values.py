@@ -59,7 +59,7 @@ class Env:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Definition:
-    """A definition: `KIND name(params)(inputs) -> result for INTERFACE over t in [a, b] { body }`, or one that is declared `extern`."""
+    """`KIND name(params)(inputs) -> result for INTERFACE over t in [a, b] { body }`, or one that is declared `extern`."""
 
     kind: str
     name: str

@@ -10,7 +10,11 @@ DATA = {
 }
 BACKBONES = {
     "vector": ["mlp(width = 8, depth = 2, frequencies = 4)"],
-    "image": ["unet(width = 8, levels = 2)", "dit(dim = 8, depth = 1, heads = 2)", "mlp(width = 8, depth = 1, frequencies = 4)"],
+    "image": [
+        "unet(width = 8, levels = 2)",
+        "dit(dim = 8, depth = 1, heads = 2)",
+        "mlp(width = 8, depth = 1, frequencies = 4)",
+    ],
 }
 PARTS = {
     "process": ["vp", "vp_cosine", "vp_sigmoid", "vp_discrete(steps = 50)", "linear", "ot_path", "trigonometric", "ve"],

@@ -62,11 +62,16 @@ model m {
 }
 """,
 ]
-WORDS = """specc 1 model process data condition backbone predict loss sampler guidance coupling source times train network query
+WORDS = re.findall(
+    r"\S+",
+    """
+specc 1 model process data condition backbone predict loss sampler guidance coupling source times train network query
 repeat for in static while limit if else then return minimize over require with from import as x y z t s e vp linear mlp eps
-velocity mse euler heun normal uniform prior source draw target out denoise alpha sigma vector image class scalar like 0 1 2 3 -1
-0.5 1e-3 1e300 10 = ~ + - * / ^ @ ( ) [ ] { } , : -> => . .. ' < == and or not |> none true false "a" input sum mean axis channel
-zeros conv attention split concat reshape exp log sqrt grad stop batch mean steps width param tag m""".split()
+velocity mse euler heun normal uniform prior source draw target out denoise alpha sigma vector image class scalar like 0 1 2 3
+-1 0.5 1e-3 1e300 10 = ~ + - * / ^ @ ( ) [ ] { } , : -> => . .. ' < == and or not |> none true false "a" input sum mean axis
+channel zeros conv attention split concat reshape exp log sqrt grad stop batch mean steps width param tag m
+""",
+)
 
 
 def mutated(text: str, rng: random.Random, count: int) -> str:
@@ -94,7 +99,25 @@ def mutated(text: str, rng: random.Random, count: int) -> str:
 
 
 NAMES = [w for w in WORDS if w.isidentifier()]
-VALUES = [*NAMES, "0", "1", "2", "-1", "0.5", "1e300", "[]", "[1, 2]", "none", "true", '"a"', "x => x", "input(1)", "(1, 2)", "1..3", "zeros(2)"]
+VALUES = [
+    *NAMES,
+    "0",
+    "1",
+    "2",
+    "-1",
+    "0.5",
+    "1e300",
+    "[]",
+    "[1, 2]",
+    "none",
+    "true",
+    '"a"',
+    "x => x",
+    "input(1)",
+    "(1, 2)",
+    "1..3",
+    "zeros(2)",
+]
 SIGNS = ["+", "-", "*", "/", "//", "^", "@", "<", "==", "and", "..", "|>"]
 
 

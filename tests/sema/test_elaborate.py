@@ -43,7 +43,8 @@ def test_a_network_does_not_see_the_model_around_it() -> None:
 
 def test_kinds_have_names_of_their_own() -> None:
     made = model(
-        before="network linear_(z: vector(n), t: scalar) -> like(z) { return linear(z, n) }\nweight linear_ for gaussian { of_x0(t) = 1 }",
+        before="network linear_(z: vector(n), t: scalar) -> like(z) { return linear(z, n) }\n"
+        "weight linear_ for gaussian { of_x0(t) = 1 }",
         backbone="backbone linear_",
     )
     assert set(made.networks) == {"backbone"}
@@ -83,7 +84,9 @@ def test_a_scalar_combines_with_anything() -> None:
 
 
 def test_expand_names_the_new_axes() -> None:
-    made = network("a = linear(z, 3)\nb = expand(z, like = zeros(2, 3), axis = 1) + expand(a, like = zeros(2, 3))\nreturn sum(b, axis = 1)")
+    made = network(
+        "a = linear(z, 3)\nb = expand(z, like = zeros(2, 3), axis = 1) + expand(a, like = zeros(2, 3))\nreturn sum(b, axis = 1)"
+    )
     assert made.functions["mine"].block.results[0].type.shape == (2,)
 
 
@@ -196,7 +199,11 @@ def test_static_for_writes_the_turns_out_and_shapes_may_change() -> None:
 
 
 def test_static_for_counts_down() -> None:
-    made = network("h = z\nskips = []\nstatic for i in 1..2 { h = linear(h, 4 * i)\n skips = skips + [h] }\nstatic for i in 2..1 { h = linear(concat(h, skips[i - 1]), 4) }\nreturn linear(h, n)")
+    made = network(
+        "h = z\nskips = []\n"
+        "static for i in 1..2 { h = linear(h, 4 * i)\n skips = skips + [h] }\n"
+        "static for i in 2..1 { h = linear(concat(h, skips[i - 1]), 4) }\nreturn linear(h, n)"
+    )
     assert parameters(made)["backbone.linear3.weight"] == (4, 16)
 
 
@@ -241,7 +248,9 @@ def test_layers_are_numbered_from_the_second_on() -> None:
 
 
 def test_tags_name_layers_and_networks() -> None:
-    made = network('a = linear(z, 4) tag "enter"\nstatic for i in 1..2 { a = mlp(a, hidden = 4) tag "level.{i}" }\nreturn linear(a, n)')
+    made = network(
+        'a = linear(z, 4) tag "enter"\nstatic for i in 1..2 { a = mlp(a, hidden = 4) tag "level.{i}" }\nreturn linear(a, n)'
+    )
     assert {"backbone.enter.weight", "backbone.level.1.linear.weight", "backbone.level.2.linear2.bias"} <= set(parameters(made))
 
 
@@ -267,7 +276,8 @@ def test_a_network_takes_conditions_by_name() -> None:
     made = model(
         "condition label: class(3)",
         "condition size: scalar",
-        before="network mine(z: vector(n), t: scalar, size: scalar, label: any) -> like(z) { return linear(z, n) + embedding(label, n) * size }",
+        before="network mine(z: vector(n), t: scalar, size: scalar, label: any) -> like(z) {\n"
+        "return linear(z, n) + embedding(label, n) * size\n}",
         backbone="backbone mine",
     )
     assert [i.name for i in made.entries["euler"].inputs] == ["seed", "label", "size"]
@@ -335,7 +345,11 @@ def test_derived_conditions_are_computed_in_training_and_given_in_sampling() -> 
 
 
 def test_each_minimize_is_an_objective_in_text_order() -> None:
-    made = loss(f"{LOSS}{GAP} over backbone\nminimize mean((D(x) - 1)^2) over D", "network D(x) -> scalar = critic", before="network critic(x: vector(n)) -> scalar { return sum(linear(x, 1)) }")
+    made = loss(
+        f"{LOSS}{GAP} over backbone\nminimize mean((D(x) - 1)^2) over D",
+        "network D(x) -> scalar = critic",
+        before="network critic(x: vector(n)) -> scalar { return sum(linear(x, 1)) }",
+    )
     assert [(e.name, e.over) for e in made.by_role("objective")] == [("mine", ("backbone",)), ("mine_2", ("D",))]
 
 

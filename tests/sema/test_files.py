@@ -41,7 +41,13 @@ def test_no_file_and_a_folder(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "deep",
-    ["(" * 5000 + "1" + ")" * 5000, "[" * 5000 + "]" * 5000, "-" * 5000 + "1", "f(" * 5000 + ")" * 5000, " + ".join(["1"] * 5000)],
+    [
+        "(" * 5000 + "1" + ")" * 5000,
+        "[" * 5000 + "]" * 5000,
+        "-" * 5000 + "1",
+        "f(" * 5000 + ")" * 5000,
+        " + ".join(["1"] * 5000),
+    ],
     ids=["parentheses", "lists", "signs", "calls", "sum"],
 )
 def test_five_thousand_deep(tmp_path: Path, deep: str) -> None:
@@ -75,7 +81,9 @@ def test_imports_through_links_are_the_same_file(tmp_path: Path) -> None:
     assert [d.code for d in driver.check(tmp_path / "a.spec").diagnostics] == ["E0210"]
 
 
-@pytest.mark.parametrize("path", ["", "\\n", "a" * 5000, "/dev/null", "/dev/zero", "~", "..", "\N{SNOWMAN}.spec", "{x}", "%s", "a\\\\b"])
+@pytest.mark.parametrize(
+    "path", ["", "\\n", "a" * 5000, "/dev/null", "/dev/zero", "~", "..", "\N{SNOWMAN}.spec", "{x}", "%s", "a\\\\b"]
+)
 def test_strange_imports(tmp_path: Path, path: str) -> None:
     assert check(tmp_path, f'specc 1\nimport "{path}" as other\n') == ["E0210"]
 
@@ -84,7 +92,23 @@ def test_a_model_from_itself() -> None:
     assert codes("specc 1\nmodel m from m {\n process linear\n}\n") == ["E0203"]
 
 
-STRINGS = ["it's", '\\"quoted\\"', "{braces}", "{0}", "{{}}", "}{", "new\\nline", '\\"\\"\\"', "\\\\", "\N{SNOWMAN}", "é", "%(x)s", "$HOME", "a b/c", ""]
+STRINGS = [
+    "it's",
+    '\\"quoted\\"',
+    "{braces}",
+    "{0}",
+    "{{}}",
+    "}{",
+    "new\\nline",
+    '\\"\\"\\"',
+    "\\\\",
+    "\N{SNOWMAN}",
+    "é",
+    "%(x)s",
+    "$HOME",
+    "a b/c",
+    "",
+]
 
 
 @pytest.mark.parametrize("string", STRINGS)
@@ -96,7 +120,8 @@ def test_texts_are_kept_as_they_are(string: str) -> None:
 
 @pytest.mark.parametrize("string", STRINGS)
 def test_texts_in_tags_and_messages(string: str) -> None:
-    network = f'network mine(z: vector(n), t: scalar) -> like(z) {{\nh = linear(z, n) tag "{string}"\nrequire n > 0, "{string}"\nreturn h\n}}'
+    body = f'h = linear(z, n) tag "{string}"\nrequire n > 0, "{string}"\nreturn h'
+    network = f"network mine(z: vector(n), t: scalar) -> like(z) {{\n{body}\n}}"
     found = elaborated(text(before=network, backbone="backbone mine"))
     assert found.programs or all(d.code == "E0601" for d in found.diagnostics)
 

@@ -116,3 +116,24 @@ def test_the_law_needs_the_prior_and_the_kernel(spec):
     assert off(spec("plane", 4, NORMAL), 4, spec) >= 0.08
     # 0.031 with these shares; at 10,000 samples chance moves it by 0.006 either way
     assert off(spec("plane", 4, "", "none"), 4, spec, n=50_000) >= 0.027
+
+
+def test_the_trained_network_is_the_posterior_mean():
+    folder = tools.train(SPEC, "learnt")
+    learnt, exact = tools.weights(folder), {"backbone.place": PLANE, "backbone.weight": np.log(SHARES)}
+
+    def denoised(name, z, t, weights):
+        return run(tools.graph(SPEC, name), "denoise", {"x": z, "t": t}, weights)[0]
+
+    rng = np.random.default_rng(0)
+    off, off_normal, size = 0.0, 0.0, 0.0
+    for share in (np.arange(15) + 0.5) / 15:  # the law of the training times, in equal parts
+        t = np.exp(-1.2 + 1.2 * stats.norm.ppf(share))
+        z = run(tools.graph(SPEC, "plane"), "perturb", {"x": PLANE[rng.choice(3, 2000, p=SHARES)], "t": t}, {}, rng=rng)[0]
+        right, found = denoised("plane", z, t, exact), denoised("learnt", z, t, learnt)
+        kernel = np.exp(-((z[:, None] - PLANE) ** 2).sum(axis=-1) / (2 * t**2)) * SHARES + 1e-300
+        normal = kernel @ PLANE / kernel.sum(axis=1, keepdims=True)
+        off, size = off + ((found - right) ** 2).sum(), size + (right**2).sum()
+        off_normal += ((found - normal) ** 2).sum()
+    print(np.sqrt(off / size), np.sqrt(off_normal / size)); assert np.sqrt(off / size) < 0.05
+    assert np.sqrt(off_normal / size) > 0.1  # the posterior mean under normal noise is another one
