@@ -14,7 +14,7 @@ from specc.backends.onnx.emit import Emitter, UnsupportedError, info, tensor
 
 from specc.ir.ops import Op
 from specc.ir.program import Node
-from specc.ir.types import BATCH, DType, Type
+from specc.ir.types import BATCH, DType, Shape, Type
 from specc.runtime.noise import BELOW_ONE, GOLDEN, MIX_1, MIX_2
 
 STEPS = "N"  # symbolic leading dimension of explicit noise
@@ -51,7 +51,6 @@ def _key(e: Emitter, node: Node) -> tuple[str, list[str]]:
 
 def generate(e: Emitter, node: Node, seed: str, indices: list[str]) -> str:
     """The counter generator. Streams of 64 bits, one for each example, are hashed with the element's number."""
-    shape = tuple(int(d) for d in _example(node))
     stream = e.op("Cast", seed, to=TensorProto.UINT64)
     stream = _hash(e, e.op("Add", stream, _u64(e, GOLDEN * (node["place"] + 1))))
     for index in indices:
@@ -59,7 +58,7 @@ def generate(e: Emitter, node: Node, seed: str, indices: list[str]) -> str:
         step = e.op("Mul", e.op("Add", k, _u64(e, 1)), _u64(e, GOLDEN))
         stream = _hash(e, e.op("Add", stream, step))
     column = e.op("Unsqueeze", stream, e.ints(1))
-    word = _hash(e, e.op("Add", column, _elements(e, math.prod(shape))))
+    word = _hash(e, e.op("Add", column, _elements(e, _example(node))))
     u = _unit(e, e.op("BitShift", word, _u64(e, 40), direction="RIGHT"))
     if node.op is Op.UNIFORM:
         z = e.op("Min", u, e.const(np.float64(BELOW_ONE)))
@@ -68,7 +67,7 @@ def generate(e: Emitter, node: Node, seed: str, indices: list[str]) -> str:
         v = _unit(e, e.op("BitShift", low, _u64(e, 40), direction="RIGHT"))
         radius = e.op("Sqrt", e.op("Mul", e.op("Log", u), e.const(np.float64(-2))))
         z = e.op("Mul", radius, e.op("Cos", e.op("Mul", v, e.const(np.float64(2 * math.pi)))))
-    return e.op("Reshape", e.op("Cast", z, to=TensorProto.FLOAT), e.ints(*((-1,) if _leads(node) else ()), *shape))
+    return e.op("Reshape", e.op("Cast", z, to=TensorProto.FLOAT), e.dims(node.out.type.shape, infer=True))
 
 
 def _given(e: Emitter, name: str, leading: int, node: Node) -> str:
@@ -92,17 +91,21 @@ def _leads(node: Node) -> bool:
     return node.out.type.shape[:1] == (BATCH,)
 
 
-def _example(node: Node) -> tuple[int | str, ...]:
+def _example(node: Node) -> Shape:
     return node.out.type.shape[1:] if _leads(node) else node.out.type.shape
 
 
-def _elements(e: Emitter, count: int) -> str:
-    """uint64 (1, count): G (j + 1) for each element, computed once in the outermost graph."""
-    key = ("elements", count)
+def _elements(e: Emitter, shape: Shape) -> str:
+    """uint64 (1, n): G (j + 1) for each element of a shape, computed once in the outermost graph."""
+    key = ("elements", shape if BATCH in shape else math.prod(int(d) for d in shape))
     if key not in e.root.constants:
         with e.outermost():
             one = e.const(np.int64(1))
-            places = e.op("Range", one, e.const(np.int64(count + 1)), one, hint="element")
+            if BATCH in shape:
+                last = e.op("Add", e.op("ReduceProd", e.dims(shape), keepdims=0), one)
+            else:
+                last = e.const(np.int64(math.prod(int(d) for d in shape) + 1))
+            places = e.op("Range", one, last, one, hint="element")
             steps = e.op("Mul", e.op("Cast", places, to=TensorProto.UINT64), _u64(e, GOLDEN))
             e.root.constants[key] = e.op("Unsqueeze", steps, e.ints(0), hint="elements")
     return e.root.constants[key]

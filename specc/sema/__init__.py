@@ -10,8 +10,9 @@ from pathlib import Path
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.program import Program
 from specc.sema import builtins, library
+from specc.sema.entries import elaborate_model
 from specc.sema.evaluate import Evaluator
-from specc.sema.model import ONCE, Default, Model, elaborate_model
+from specc.sema.model import ONCE, Default, Model
 from specc.sema.report import diagnostic, did_you_mean, fail
 from specc.sema.shape import check_shape
 from specc.sema.values import Definition, Env

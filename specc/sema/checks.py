@@ -33,9 +33,9 @@ def check_mathematics(m: Model) -> None:
     said = any(d.severity == "error" and d.span == place_of(m, "process") for d in m.ev.diagnostics)
     if "process" in m.parts and not said and {"target", "t_min", "t_end"} <= m.ev.world.names.keys():
         before = len(m.ev.diagnostics)
-        m.attempt(lambda: check_process(m), place_of(m, "process"))
+        m.attempt(place_of(m, "process"), check_process, m)
         if "predict" in m.parts and len(m.ev.diagnostics) == before:
-            m.attempt(lambda: check_predict(m), place_of(m, "predict"))
+            m.attempt(place_of(m, "predict"), check_predict, m)
 
 
 def check_model(m: Model, program: Program) -> None:
@@ -43,7 +43,7 @@ def check_model(m: Model, program: Program) -> None:
     if "process" in m.parts:
         check_pairing(m)
     check_unused(m)
-    m.attempt(lambda: check_size(m, program), place_of(m, "backbone"))
+    m.attempt(place_of(m, "backbone"), check_size, m, program)
     if not _failed(m):
         check_quantize(m, program)
     if not _failed(m):
@@ -135,6 +135,8 @@ def curve(m: Model, name: str, t: np.ndarray) -> np.ndarray:
     except IndexError:
         message = f"`{name}(t)` asks for an item that does not exist, at some t from {t[0]:g} to {t[-1]:g}"
         fail("E0303", place_of(m, "process"), message, help="indices count from 0")
+    if np.ndim(out) > 1 or made.block.results[0].type.shape:
+        fail("E0304", f.span, f"`{name}(t)` should be one number", help="a schedule is a function of time that gives a number")
     return np.broadcast_to(np.asarray(out, dtype=float), t.shape)
 
 

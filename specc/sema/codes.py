@@ -190,8 +190,8 @@ CODES: dict[str, Page] = {
     "E0405": Page(
         "a prediction that does not determine x",
         "With z = alpha x + sigma e and the target, x and e must follow. Where alpha is 0, the noise is all of z, and a "
-        "network that names the noise says nothing about x: zero signal-to-noise ratio and `eps` do not go together (Lin et al. 2024, "
-        "Common Diffusion Noise Schedules and Sample Steps Are Flawed).",
+        "network that names the noise says nothing about x: zero signal-to-noise ratio and `eps` do not go together (Lin et "
+        "al. 2024, Common Diffusion Noise Schedules and Sample Steps Are Flawed).",
         "process linear\npredict eps\n",
         "process linear\npredict velocity\n",
     ),

@@ -14,13 +14,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
 from specc.diagnostics import Diagnostic, SpecError
-from specc.ir import derivatives
 from specc.ir.ops import Op
-from specc.ir.program import Builder, Function, Ids, Input, Value
-from specc.ir.types import EXAMPLE, Type
+from specc.ir.program import Input, Value
+from specc.ir.types import EXAMPLE
 from specc.sema import library
-from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, shown, where, whole
+from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, where, whole
 from specc.sema.frame import Frame
+from specc.sema.functions import NOWHERE, Functions
 from specc.sema.report import choices, did_you_mean, fail, foreign, moved
 from specc.sema.values import (
     Applied,
@@ -41,7 +41,7 @@ from specc.sema.values import (
     freeze,
     runtime,
 )
-from specc.source import Source, Span
+from specc.source import Span
 from specc.syntax import tree
 
 DEEPEST = 400  # expressions within expressions, through the bodies of what they call
@@ -51,23 +51,13 @@ FUNCTION_KINDS = ("grid", "network", "function")  # definitions that an expressi
 __all__ = ["Evaluator", "matmul"]
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What a function of run-time values comes to when it just gives one of its arguments."""
-
-    place: int
-
-
-@dataclass(slots=True)
-class Evaluator:
+@dataclass(slots=True, kw_only=True)
+class Evaluator(Functions):
     """The state of elaborating one model: functions written so far, diagnostics, and the names of the model's world."""
 
     builtins: Env
     world: Env
     user: dict[tuple[str, str], tuple[Definition, Env]] = field(default_factory=dict)
-    ids: Ids = field(default_factory=Ids)
-    functions: dict[str, Function] = field(default_factory=dict)
-    memo: dict[Any, Any] = field(default_factory=dict)
     diagnostics: list[Diagnostic] = field(default_factory=list)
     guidance: Instance | None = None
     networks: dict[str, Network] = field(default_factory=dict)
@@ -123,7 +113,7 @@ class Evaluator:
         if entry is None or entry.role == "objective":
             return marker.default
         if id(marker) not in entry.markers:
-            dtype = lift(marker.default, frame, frame.span or _NOWHERE).type
+            dtype = lift(marker.default, frame, frame.span or NOWHERE).type
             taken = {i.name for i in entry.inputs}
             name = marker.name if marker.name not in taken else f"{marker.name}_{len(taken)}"
             entry.markers[id(marker)] = entry.builder.param(dtype, name)
@@ -486,144 +476,6 @@ class Evaluator:
         except SpecError as error:
             raise moved(error, env.asked()) from None
 
-    def outlined(self, f: Closure, bound: list[Any], frame: Frame, span: Span) -> Any:
-        """A call of the IR function that this function is for these types; written on first use."""
-        values = tuple(v for v in bound if isinstance(v, Value))
-        key = ("outline", f.key, tuple(v.type if isinstance(v, Value) else freeze(v) for v in bound))
-        if key not in self.memo:
-            self.memo[key] = self._outline(f, bound)
-        made = self.memo[key]
-        if made is Captures:
-            raise Captures
-        if isinstance(made, Given):
-            return bound[made.place]
-        if not isinstance(made, Function):
-            return made
-        types = tuple(r.type for r in made.block.results)
-        out = frame.builder.add_many(Op.CALL, *values, function=made.name, bundle=None, lanes=1, types=types, span=span)
-        return out[0] if len(out) == 1 else out
-
-    def _outline(self, f: Closure, bound: list[Any]) -> Any:
-        floor = self.ids.last
-        inner = Frame(builder=Builder(self.ids), kind="function", floor=max(floor, 1), span=f.span)
-        env = f.env.child()
-        for p, v in zip(f.params, bound, strict=True):
-            assert p.name is not None
-            env.names[p.name] = inner.builder.param(v.type, p.name) if isinstance(v, Value) else v
-        try:
-            result = self.body(f.body, env, inner)
-        except Captures:
-            return Captures
-        if not runtime(result):
-            return result
-        for place, p in enumerate(f.params):
-            if isinstance(result, Value) and result is env.names[p.name or ""]:
-                return Given(place)
-        results = tuple(lift(r, inner, f.span) for r in (result if isinstance(result, tuple) else (result,)))
-        name = self.unique(f.name or "f")
-        text = f.label or " ".join(f.span.text.split())
-        made = Function(name=name, kind="function", block=inner.builder.block(*results), doc=text, span=f.span)
-        self.functions[name] = made
-        return made
-
-    def unique(self, name: str) -> str:
-        taken, count = name, 1
-        while taken in self.functions:
-            count += 1
-            taken = f"{name}.{count}"
-        return taken
-
-    def call_derivative(self, f: Derivative, args: list[Any], frame: Frame, span: Span) -> Any:
-        """`f'(t)`: the IR function of f is differentiated by the one engine."""
-        if len(args) != 1:
-            fail("E0206", span, "a derivative takes one argument")
-        value = args[0]
-        if not isinstance(value, Value):
-            if not isinstance(value, (int, float)):
-                fail("E0304", span, f"a derivative is taken at a number, not at {describe(value)}")
-            return self.numeric(f, float(value))
-        if value.type.shape:
-            fail(
-                "E0304",
-                span,
-                f"`'` is the derivative of a function of one number; this argument has shape {shown(value.type.shape)}",
-            )
-        function = self.derivative(f, value.type, span)
-        if not isinstance(function, Function):
-            return function
-        out = function.block.results[0]
-        return frame.builder.add(Op.CALL, value, function=function.name, bundle=None, lanes=1, types=(out.type,), span=span)
-
-    def derivative(self, f: Derivative | Closure, type: Type, span: Span) -> Any:
-        """The IR function of f or of its derivative for an argument of this type; a number when it is constant."""
-        key = ("derivative" if isinstance(f, Derivative) else "plain", _key(f), type)
-        if key in self.memo:
-            return self.memo[key]
-        if isinstance(f, Closure):
-            probe = Frame(builder=Builder(self.ids), kind="entry", span=span)
-            value = probe.builder.param(type, f.params[0].name)
-            try:
-                result = self.outlined(replace(f, outline=True), [value], probe, span)
-            except Captures:
-                fail(
-                    "E0304",
-                    span,
-                    f"`{f.name or 'this function'}` uses run-time values from around it: it has no closed derivative",
-                )
-            made: Any = result
-            if isinstance(result, Value):
-                node = probe.builder.made_by(result)
-                made = self.functions[node["function"]] if node is not None else self._identity(type)
-        else:
-            inner = self.derivative(f.of, type, span)
-            if not isinstance(inner, Function):
-                made = 0
-            else:
-                made = derivatives.derivative_function(self.functions, inner, 0, self.ids)
-                if made is None:
-                    made = 0
-                elif (
-                    isinstance(made, Function)
-                    and {n.op for n in made.block.nodes} <= {Op.CONST, Op.SPREAD}
-                    and made.block.nodes
-                ):
-                    made = made.block.nodes[0]["value"]
-                elif isinstance(made, Function):
-                    made = replace(made, name=self.unique(made.name), doc=made.doc or f"d/dt of {inner.name}")
-                    self.functions[made.name] = made
-        self.memo[key] = made
-        return made
-
-    def _identity(self, type: Type) -> Function:
-        builder = Builder(self.ids)
-        made = Function(name=self.unique("identity"), kind="function", block=builder.block(builder.param(type, "t")), doc="t")
-        self.functions[made.name] = made
-        return made
-
-    def numeric(self, f: Any, *values: float) -> float:
-        """A function of numbers at numbers, through the reference interpreter when it is a derivative."""
-        import numpy as np
-
-        from specc.ir.types import FLOAT
-        from specc.reference.interpret import evaluate
-
-        if isinstance(f, Derivative):
-            made = self.derivative(f, FLOAT, _NOWHERE)
-            given = [np.asarray(values[0])]
-        else:
-            probe = Frame(builder=Builder(self.ids), kind="function", floor=0)
-            made = self.call(f, list(values), {}, probe, _NOWHERE)
-            given = []
-            if isinstance(made, Value):
-                made = Function(name="probe", kind="function", block=probe.builder.block(made))
-        try:
-            out = np.asarray(evaluate(made, given, self.functions)[0] if isinstance(made, Function) else made)
-        except IndexError:
-            fail("E0303", _NOWHERE, "this asks for an item that does not exist", help="indices count from 0")
-        if out.shape or out.dtype.kind not in "fi":
-            fail("E0304", _NOWHERE, "this should be one number", help="a function of time, or of numbers, gives a number")
-        return float(out)
-
     # Definitions -------------------------------------------------------------------------------------------------
 
     def instantiate(self, partial: Partial, frame: Frame) -> Instance:
@@ -705,10 +557,6 @@ def _values(value: Any) -> list[Value]:
     return [v for item in value for v in _values(item)] if isinstance(value, (list, tuple)) else []
 
 
-def _key(f: Closure | Derivative) -> Any:
-    return ("prime", _key(f.of)) if isinstance(f, Derivative) else f.key
-
-
 def _value(arg: tree.Arg) -> tree.Expr:
     assert arg.value is not None
     return arg.value
@@ -722,6 +570,3 @@ def _incomplete(partial: Partial) -> bool:
 
 def _mentions_inputs(env: Env) -> bool:
     return any(isinstance(v, (Marker, Value)) for v in env.names.values())
-
-
-_NOWHERE = Span(Source("", ""), 0, 0)

@@ -1,25 +1,25 @@
-"""A model: its sections resolved, its world of names, and the program of its objectives, samplers and queries."""
+"""A model: its sections resolved, and the world of names that its losses, samplers and guidance share."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ParamSpec, TypeVar
 
 from specc.diagnostics import SpecError
-from specc.ir.ops import Op
-from specc.ir.program import Builder, Entry, Function, Input, Program, Setting, Value, walk
-from specc.ir.types import EXAMPLE, INT, DType, Type
+from specc.ir.program import Builder, Entry
 from specc.sema import library, sections, statements
-from specc.sema.arithmetic import add, binary, describe, lift, where
+from specc.sema.arithmetic import describe
 from specc.sema.evaluate import MOST_WORK, Evaluator
-from specc.sema.frame import Condition, EntryState, Frame, ObjectiveDone
+from specc.sema.frame import Frame
 from specc.sema.report import choices, diagnostic, did_you_mean, fail, moved
 from specc.sema.shape import check_shape, overridden
 from specc.sema.values import Captures, Closure, Definition, Dynamic, Env, Instance, Lazy, Network, Partial, TypeRef
 from specc.source import Span
 from specc.syntax import tree
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 # What a section of a kind names: a definition of that kind (or of those in its place), used or given in place.
 PARTS = ("process", "predict", "source", "coupling", "times", "guidance")
@@ -97,10 +97,10 @@ class Model:
     def __post_init__(self) -> None:
         self.top = Frame(builder=Builder(self.ev.ids), kind="model", span=self.span)
 
-    def attempt(self, work: Callable[[], Any], at: Span | None = None) -> Any:
+    def attempt(self, at: Span | None, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """Do one construct, at a place in the model; an error in it is kept, and the others are still looked at."""
         try:
-            return work()
+            return work(*args, **kwargs)
         except SpecError as error:
             self.ev.depth = 0
             if self.ev.work > MOST_WORK and any(d.code == "E0604" for d in self.ev.diagnostics):
@@ -133,23 +133,19 @@ def sort_sections(m: Model) -> None:
     """Sections by kind; what is unknown, misplaced or said twice is reported."""
     for item in m.block.items:
         if isinstance(item, (tree.Bind, tree.Method)):
-            m.attempt(lambda item=item: statements.run_statement(m.ev, item, m.env, m.top), item.span)
+            m.attempt(item.span, statements.run_statement, m.ev, item, m.env, m.top)
             continue
         if isinstance(item, tree.ExprStatement) and isinstance(item.value, tree.Name) and item.value.id in SECTIONS:
             bare = tree.Section(
                 span=item.span, kind=item.value.id, kind_span=item.span, head=None, type=None, values=(), result=None,
                 law=None, clauses=(), overrides=None, body=None,
             )  # fmt: skip
-            m.attempt(lambda bare=bare: _sort(m, bare), item.span)
+            m.attempt(item.span, _sort, m, bare)
             continue
         if not isinstance(item, tree.Section):
-            m.attempt(
-                lambda item=item: fail(
-                    "E0202", item.span, "a model is made of sections", help=f"sections are {choices(SECTIONS)}"
-                )
-            )
+            m.attempt(None, fail, "E0202", item.span, "a model is made of sections", help=f"sections are {choices(SECTIONS)}")
             continue
-        m.attempt(lambda item=item: _sort(m, item), item.span)
+        m.attempt(item.span, _sort, m, item)
 
 
 def _sort(m: Model, item: tree.Section) -> None:
@@ -170,10 +166,10 @@ def _sort(m: Model, item: tree.Section) -> None:
     before = m.found.setdefault(item.kind, [])
     if before and item.kind in ONCE:
         fail("E0208", item.span, f"a second `{item.kind}`", labels=((before[0].span, "the first one"),), help="a model has one")
-    same = [s for s in before if item.kind in NAMED and _name(s) == _name(item)]
+    same = [s for s in before if item.kind in NAMED and name_of(s) == name_of(item)]
     if same:
         label = ((same[0].span, "the first one"),)
-        fail("E0208", item.span, f"a second `{item.kind} {_name(item)}`", labels=label, help="give it another name")
+        fail("E0208", item.span, f"a second `{item.kind} {name_of(item)}`", labels=label, help="give it another name")
     before.append(item)
 
 
@@ -260,7 +256,7 @@ def _part(m: Model, kind: str) -> None:
     else:
         return
     if kind in m.found and kind != "process" and not any(d.severity == "error" for d in m.ev.diagnostics):
-        _fits(m, p, m.found[kind][0])
+        fits(m, p, m.found[kind][0])
     instance = m.ev.instantiate(p, m.top)
     _interface(m, instance)
     m.parts[kind] = instance
@@ -364,19 +360,19 @@ def build_world(m: Model) -> None:
     world = m.ev.world
     for kind in ("data", "condition"):
         for section in m.found.get(kind, []):
-            m.attempt(lambda section=section, kind=kind: _data(m, section, kind), mention(section))
+            m.attempt(mention(section), _data, m, section, kind)
     for kind in ("source", "process"):
-        m.attempt(lambda kind=kind: _part(m, kind), place_of(m, kind))
+        m.attempt(place_of(m, kind), _part, m, kind)
     if "process" in m.parts:
-        m.attempt(lambda: _times_of(m, m.parts["process"]), place_of(m, "process"))
+        m.attempt(place_of(m, "process"), _times_of, m, m.parts["process"])
         for name in ("gaussian", "head"):
             _defaults(m, name)
         world.names.update(m.parts["process"].members)
-        m.attempt(lambda: _end(m), place_of(m, "process"))
+        m.attempt(place_of(m, "process"), _end, m)
     for kind in ("predict", "coupling", "times", "guidance"):
         if kind == "guidance":
             _networks(m)
-        m.attempt(lambda kind=kind: _part(m, kind), place_of(m, kind))
+        m.attempt(place_of(m, kind), _part, m, kind)
     if "predict" in m.parts:
         world.names.update(m.parts["predict"].members)
     for kind in ("source", "times"):
@@ -387,7 +383,7 @@ def build_world(m: Model) -> None:
     m.ev.guidance = m.parts.get("guidance")
     for kind, part in m.parts.items():
         for item in part.statements if kind in statements.EQUATIONS else ():
-            m.attempt(lambda item=item, part=part: statements.run_statement(m.ev, item, part.env, m.top), place_of(m, kind))
+            m.attempt(place_of(m, kind), statements.run_statement, m.ev, item, part.env, m.top)
 
 
 def _times_of(m: Model, process: Instance) -> None:
@@ -446,9 +442,9 @@ def _data(m: Model, section: tree.Section, kind: str) -> None:
 
 def _networks(m: Model) -> None:
     for section in m.found.get("backbone", []):
-        m.attempt(lambda section=section: _network(m, section, "backbone"), mention(section))
+        m.attempt(mention(section), _network, m, section, "backbone")
     for section in m.found.get("network", []):
-        m.attempt(lambda section=section: _network(m, section, None), mention(section))
+        m.attempt(mention(section), _network, m, section, None)
 
 
 def _network(m: Model, section: tree.Section, name: str | None) -> None:
@@ -462,111 +458,13 @@ def _network(m: Model, section: tree.Section, name: str | None) -> None:
     m.env.names[name] = m.ev.world.names[name]
 
 
-# Entries --------------------------------------------------------------------------------------------------------------
-
-
 def line_of(span: Span) -> str:
     """The first line of a construct, with its place."""
     first = " ".join(span.text.split("{")[0].split())
     return f"{first}  [{span.source.name.rsplit('/', 1)[-1]}:{span.line}]"
 
 
-def _start(m: Model, role: str, name: str) -> tuple[Frame, EntryState]:
-    """A frame for an entry, with its seed or its data, and its conditions."""
-    builder = Builder(m.ev.ids)
-    example = frozenset({EXAMPLE})
-    data = m.data[0].space if m.data else None
-    inputs: list[Input] = []
-    if role == "objective" or role == "query":
-        type_ = Type(DType.FLOAT, data.shape if data else (), example)
-        like = builder.param(type_, data.name if data else "x")
-        inputs.append(Input(name=data.name if data else "x", role="data", type=type_))
-        seed = None
-    else:
-        like = seed = builder.param(Type(DType.INT, (), example), "seed")
-        inputs.append(Input(name="seed", role="seed", type=like.type))
-    entry = EntryState(role=role, builder=builder, like=like, seed=seed, inputs=inputs, guided=role == "sampler")
-    frame = Frame(builder=builder, kind="entry", entry=entry)
-    if data is not None:
-        entry.bindings["x"] = like if role != "sampler" else TypeRef(Type(DType.FLOAT, data.shape), data.kind)
-    for space, type_ref in m.conditions:
-        t = Type(type_ref.type.dtype, type_ref.type.shape, example)
-        value = builder.param(t, space.name)
-        inputs.append(Input(name=space.name, role="condition", type=t, classes=space.classes))
-        _condition(m, frame, entry, space, value)
-    for section in m.derived:
-        _derived(m, frame, entry, section)
-    entry.bindings["batch.index"] = builder.add(Op.BATCH_INDEX, like)
-    entry.bindings["batch.size"] = builder.add(Op.BATCH_SIZE, like)
-    return frame, entry
-
-
-def _derived(m: Model, frame: Frame, entry: EntryState, section: tree.Section) -> None:
-    """`condition c = f(x)`: computed from each example while training, an input of the same type when sampling."""
-    assert isinstance(section.head, tree.Name)
-    name = section.head.id
-    if entry.role == "objective":
-        value = lift(m.ev.expr(section.values[0], m.env, frame), frame, section.span)
-    else:
-        _, state = _start(m, "objective", name)
-        type_ = state.bindings[name].type
-        value = entry.builder.param(type_, name)
-        entry.inputs.append(Input(name=name, role="condition", type=type_))
-    entry.bindings[name] = value
-    entry.conditions[name] = Condition(name=name, value=value, null=None)
-
-
-def _condition(m: Model, frame: Frame, entry: EntryState, space: Any, value: Value) -> None:
-    span = space.span
-    if space.classes is not None:
-        m.ev.classes[value.id] = space.classes + 1
-        null = m.ev.spread(lift(space.classes, frame, span), frame, span)
-        m.ev.classes[null.id] = space.classes + 1
-    else:
-        zero = lift(0.0, frame, span)
-        zero = add(frame, span, Op.EXPAND, add(frame, span, Op.RESHAPE, zero, shape=(1,) * len(space.shape)), shape=space.shape)
-        null = m.ev.spread(zero, frame, span)
-    shown = value
-    if entry.role == "objective" and space.drop:
-        from specc.sema.laws import primitive
-
-        u = primitive(Op.UNIFORM, (), frame, span, False)
-        shown = where(binary("<", u, space.drop, frame, span), null, value, frame, span)
-        shown = frame.builder.name(shown, space.name)
-        if space.classes is not None:
-            m.ev.classes[shown.id] = space.classes + 1
-    entry.conditions[space.name] = Condition(name=space.name, value=shown, null=null if space.drop else None)
-    entry.bindings[space.name] = value if entry.role != "objective" else shown
-
-
-def objectives(m: Model) -> None:
-    """One entry for each `minimize` of each loss."""
-    found = m.found.get("loss", [])
-    for section in found:
-        m.attempt(lambda section=section: _objective(m, section), mention(section))
-    if not found and "predict" in m.parts and "backbone" in m.ev.world.names:
-        mse = library.find("loss", "mse")
-        assert mse is not None
-        m.attempt(
-            lambda: _loss(m, Partial(mse, span=m.span, env=m.ev.world), "mse", "loss mse  [default]", m.span),
-            place_of(m, "predict"),
-        )
-        if "mse" not in m.entries:
-            return
-        if not any(n.op is Op.PARAM for f in m.ev.functions.values() if f.kind == "network" for n in walk(f.block)):
-            del m.entries["mse"]  # an exact network in the backbone's place: there is nothing to train
-            return
-        m.defaults.append(Default("loss", "", "mse", "default"))
-
-
-def _objective(m: Model, section: tree.Section) -> None:
-    p = partial(m, section, ("loss",))
-    _fits(m, p, section)
-    name = p.definition.name if not section.values else _name(section)
-    _loss(m, p, name, line_of(section.span), section.span)
-
-
-def _name(section: tree.Section) -> str:
+def name_of(section: tree.Section) -> str:
     head = section.head
     while isinstance(head, tree.Call):
         head = head.func
@@ -575,68 +473,7 @@ def _name(section: tree.Section) -> str:
     return head.id
 
 
-def _loss(m: Model, p: Partial, name: str, doc: str, span: Span) -> None:
-    instance = m.ev.instantiate(p, m.top)
-    which = 0
-    while True:
-        frame, entry = _start(m, "objective", name)
-        entry.objective = which
-        try:
-            m.ev.run(instance, frame, span)
-        except ObjectiveDone:
-            value = entry.bindings["minimize"]
-            label = name if which == 0 else f"{name}_{which + 1}"
-            function = _entry_function(m, label, frame, (value,), doc, span)
-            reached = _reached(m, function)
-            over = entry.over or tuple(m.ev.networks)
-            missing = [b for b in over if b not in reached]
-            if not over:
-                fail("E0501", entry.minimize or span, "the objective reaches no network", help="use one, such as `out(z, t)`")
-            if missing:
-                fail(
-                    "E0501",
-                    entry.minimize or span,
-                    f"the objective does not reach the parameters of `{missing[0]}`",
-                    help="its gradient there is zero: use the network in the objective, or leave it out of `over`",
-                )
-            m.entries[label] = Entry(
-                name=label, role="objective", function=function.name, inputs=tuple(entry.inputs), over=over, doc=doc, span=span
-            )
-            which += 1
-            continue
-        if which == 0:
-            fail("E0209", span, f"the loss `{name}` minimises nothing", help="end it with `minimize EXPRESSION over NETWORK`")
-        return
-
-
-def _reached(m: Model, function: Function) -> set[str]:
-    """Root bundles that the results of an entry depend on through differentiable nodes."""
-    needed: set[int] = {v.id for v in function.block.results}
-    found: set[str] = set()
-    for node in reversed(list(walk(function.block))):
-        if any(v.id in needed for v in node.outputs) and node.op is not Op.STOP:
-            needed.update(v.id for v in node.inputs)
-            needed.update(v.id for r in node.regions for v in r.results)
-            if node.op is Op.CALL and node["bundle"] is not None:
-                found.add(node["bundle"])
-    return found
-
-
-def _entry_function(m: Model, name: str, frame: Frame, results: tuple[Value, ...], doc: str, span: Span) -> Function:
-    if frame.entry is not None:
-        m.used |= frame.entry.used
-    made = Function(name=m.ev.unique(name), kind="entry", block=frame.builder.block(*results), doc=doc, span=span)
-    m.ev.functions[made.name] = made
-    return made
-
-
-def samplers(m: Model) -> None:
-    for kind in ("sampler", "query"):
-        for section in m.found.get(kind, []):
-            m.attempt(lambda section=section, kind=kind: _program(m, section, kind), mention(section))
-
-
-def _fits(m: Model, p: Partial, section: tree.Section) -> None:
+def fits(m: Model, p: Partial, section: tree.Section) -> None:
     """A definition `for gaussian` needs a Gaussian process."""
     wanted = p.definition.interface
     if wanted is None:
@@ -654,139 +491,3 @@ def _fits(m: Model, p: Partial, section: tree.Section) -> None:
         has = process.definition.interface
         label = ((process.definition.section.span, f"a process for {has}"),)
         fail("E0307", at, f"`{p.definition.name}` is for a {wanted} process, and this one is for {has}", labels=label)
-
-
-def _own_inputs(m: Model, definition: Definition, frame: Frame, entry: EntryState) -> Iterator[tuple[str, Any]]:
-    """The inputs in the head of a sampler or query given in place: the example, a condition, or a value with its type."""
-    for a in definition.params:
-        assert a.name is not None
-        known = m.ev.world.names.get(a.name)
-        if a.value is not None:
-            continue
-        if a.type is None and isinstance(known, Dynamic):
-            yield a.name, known
-            continue
-        if a.type is None:
-            fail("E0304", a.span, f"what is `{a.name}`?", help=f"give it a type, as in `{a.name}: vector(2)`, or a default")
-        kind = m.ev.expr(a.type, m.env, frame)
-        if not isinstance(kind, TypeRef):
-            fail("E0304", a.type.span, f"{describe(kind)} is not a type")
-        type_ = Type(kind.type.dtype, kind.type.shape, frozenset({EXAMPLE}))
-        value = entry.builder.param(type_, a.name)
-        entry.inputs.append(Input(name=a.name, role="condition", type=type_, classes=kind.classes))
-        yield a.name, value
-
-
-def _program(m: Model, section: tree.Section, role: str) -> None:
-    p = partial(m, section, (role,))
-    _fits(m, p, section)
-    name = _name(section)
-    if name in m.entries:
-        fail("E0208", section.span, f"a second `{name}`", help=f"name it: `{role} NAME = ...`")
-    frame, entry = _start(m, role, name)
-    if section.body is not None and not section.values:
-        p = replace(p, kwargs=tuple(_own_inputs(m, p.definition, frame, entry)))
-    instance = m.ev.instantiate(p, frame)
-    value = m.ev.run(instance, frame, section.span)
-    results = tuple(value) if isinstance(value, tuple) else (value,)
-    if not all(isinstance(v, Value) for v in results):
-        gives = "returns nothing" if value is None else f"returns {describe(value)}"
-        fail("E0209" if value is None else "E0304", mention(section), f"`{name}` {gives}", help="end it with `return`")
-    if role == "sampler" and m.data:
-        results = tuple(m.ev.spread(v, frame, section.span) for v in results)
-        shape = m.data[0].space.shape
-        if results[0].type.shape != shape:
-            shapes = [f"({', '.join(map(str, s))})" for s in (results[0].type.shape, shape)]
-            fail("E0301", mention(section), f"`{name}` returns shape {shapes[0]}, and the data have {shapes[1]}")
-    doc = line_of(section.span)
-    function = _entry_function(m, name, frame, results, doc, section.span)
-    m.entries[name] = Entry(
-        name=name, role=role, function=function.name, inputs=tuple(entry.inputs), doc=doc, span=section.span
-    )
-    given = dict(p.kwargs)
-    for a in p.definition.params:
-        if a.name:
-            m.defaults.append(
-                Default(
-                    f"{role} {name}",
-                    a.name,
-                    show(instance.env.names[a.name]),
-                    str(section.span) if a.name in given else f"default of `{p.definition.name}`",
-                )
-            )
-
-
-def settings(m: Model) -> None:
-    """train, quantize, evaluate."""
-    for section in m.found.get("train", []):
-        m.train = m.attempt(lambda section=section: sections.train(m.ev, section, m.env, m.top), section.span) or {}
-    for key, knob in sections.TRAIN.items():
-        value = m.train.setdefault(key, knob.default)
-        said = value is not knob.default
-        text = value.name if isinstance(value, Setting) else str(value)
-        m.defaults.append(Default("train", key, text, "spec" if said else f"default ({knob.doc})"))
-    for section in m.found.get("quantize", []):
-        if (
-            made := m.attempt(lambda section=section: sections.quantization(m.ev, section, m.ev.builtins, m.top), section.span)
-        ) is not None:
-            m.quantize.append(made)
-    for section in m.found.get("evaluate", []):
-        m.evaluate.extend(
-            m.attempt(lambda section=section: sections.evaluation(m.ev, section, m.env, m.top), section.span) or []
-        )
-
-
-def program(m: Model, doc: str) -> Program:
-    """The whole model as a program at example level."""
-    networks: dict[str, str] = {}
-    for e in m.entries.values():
-        for node in walk(m.ev.functions[e.function].block):
-            if node.op is Op.CALL and node["bundle"] is not None:
-                known = networks.setdefault(node["bundle"], node["function"])
-                if known != node["function"]:
-                    fail(
-                        "E0310",
-                        e.span or m.span,
-                        f"`{node['bundle']}` is used with inputs of different types",
-                        help="give the network one set of inputs",
-                    )
-    digest = hashlib.sha256(f"{m.name}\n{m.span.source.text}".encode()).hexdigest()
-    return Program(
-        name=m.name,
-        level="example",
-        spec=m.span.source.name.rsplit("/", 1)[-1],
-        digest=digest,
-        functions=dict(m.ev.functions),
-        networks=networks,
-        entries=dict(m.entries),
-        data=tuple(m.data),
-        conditions=tuple(s for s, _ in m.conditions),
-        train=tuple(m.train.items()),
-        quantize=tuple(m.quantize),
-        evaluate=tuple(m.evaluate),
-        doc=doc,
-    )
-
-
-def elaborate_model(m: Model, doc: str) -> Program | None:
-    """Run the stages of one model; None when it has errors."""
-    sort_sections(m)
-    m.attempt(lambda: build_world(m))
-    if any(d.severity == "error" for d in m.ev.diagnostics):
-        settings(m)
-        return None
-    if not any(k in m.found for k in ("loss", "sampler", "backbone", "query")):
-        m.attempt(
-            lambda: fail(
-                "E0209",
-                m.span,
-                "this model has nothing to train or to run",
-                help="add a `backbone` with `predict` and a `sampler`",
-            )
-        )
-    m.attempt(lambda: objectives(m))
-    samplers(m)
-    settings(m)
-    if any(d.severity == "error" for d in m.ev.diagnostics):
-        return None
-    return m.attempt(lambda: program(m, doc))  # type: ignore[no-any-return]

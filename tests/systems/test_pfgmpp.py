@@ -135,5 +135,5 @@ def test_the_trained_network_is_the_posterior_mean():
         normal = kernel @ PLANE / kernel.sum(axis=1, keepdims=True)
         off, size = off + ((found - right) ** 2).sum(), size + (right**2).sum()
         off_normal += ((found - normal) ** 2).sum()
-    print(np.sqrt(off / size), np.sqrt(off_normal / size)); assert np.sqrt(off / size) < 0.05
+    assert np.sqrt(off / size) < 0.05
     assert np.sqrt(off_normal / size) > 0.1  # the posterior mean under normal noise is another one
