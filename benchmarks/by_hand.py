@@ -75,7 +75,9 @@ class DiTBlock(nn.Module):
     def forward(self, h: Tensor, c: Tensor) -> Tensor:
         shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(F.silu(c))[:, None].chunk(6, dim=-1)
         b, n, d = h.shape
-        q, k, v = self.qkv(self.norm(h) * (1 + scale1) + shift1).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = (
+            self.qkv(self.norm(h) * (1 + scale1) + shift1).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        )
         a = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, d)
         h = h + gate1 * self.out(a)
         return h + gate2 * self.mlp(self.norm(h) * (1 + scale2) + shift2)

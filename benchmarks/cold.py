@@ -1,6 +1,6 @@
 """Cold start: `specc check` and `specc compile --target pytorch` on the demo spec, whole processes.
 
-    python benchmarks/cold.py          bounds: 0.35 s and 0.8 s, medians; neither imports torch, onnx or onnxruntime
+python benchmarks/cold.py          bounds: 0.35 s and 0.8 s, medians; neither imports torch, onnx or onnxruntime
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ def median(command: list[str], runs: int = 15) -> float:
 def main() -> None:
     nothing = statistics.median(
         [
-            (lambda s: (subprocess.run([sys.executable, "-c", "pass"], check=True), time.perf_counter() - s)[1])(time.perf_counter())
+            (lambda s: (subprocess.run([sys.executable, "-c", "pass"], check=True), time.perf_counter() - s)[1])(
+                time.perf_counter()
+            )
             for _ in range(9)
         ]
     )

@@ -1,6 +1,6 @@
 """Export of a DiT of about 100 M parameters: specc's, from the IR, against torch.onnx.export of the generated network.
 
-    python benchmarks/export.py        bounds: 4 times faster, peak memory at most 3 times the weights (each in a process of its own)
+python benchmarks/export.py        bounds: 4 times faster, peak memory at most 3 times the weights (each in a process of its own)
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from pathlib import Path
 from benchmarks.projects import DIGITS, compile_text, modules
 
 TEXT = DIGITS.format(
-    channels=3, size=32, reader='image_folder("pictures", size = 32)', backbone="dit(dim = 768, depth = 9, heads = 12, patch = 4)"
+    channels=3,
+    size=32,
+    reader='image_folder("pictures", size = 32)',
+    backbone="dit(dim = 768, depth = 9, heads = 12, patch = 4)",
 )
 
 
@@ -27,9 +30,9 @@ def peak() -> int:
 
 def ours(project: Path, weights: Path) -> dict[str, float]:
     from safetensors.numpy import load_file
+    from specc.backends.onnx.export import export
 
     from specc import driver
-    from specc.backends.onnx.export import export
 
     (program,) = driver.check(project.parent / "benchmark.spec").programs.values()
     graph = driver.prepare(program)
@@ -70,7 +73,10 @@ def main() -> None:
     found = {}
     for who in ("ours", "peer"):
         done = subprocess.run(
-            [sys.executable, "-m", "benchmarks.export", who, str(project), str(weights)], check=True, capture_output=True, text=True
+            [sys.executable, "-m", "benchmarks.export", who, str(project), str(weights)],
+            check=True,
+            capture_output=True,
+            text=True,
         )
         found[who] = json.loads(done.stdout.strip().splitlines()[-1])
         print(f"{who}: {found[who]['seconds']:.2f} s, peak {found[who]['peak'] / (4 * size):.2f} times the weights")

@@ -1,7 +1,7 @@
 """Flow matching in the plane: the generated training program against torchcfm's own loop, batch 256, a network of the same size.
 
-    pip install --no-deps torchcfm pot
-    python benchmarks/flow_loop.py     bounds: 2 times the throughput with independent pairs, 1.3 with exact optimal transport
+pip install --no-deps torchcfm pot
+python benchmarks/flow_loop.py     bounds: 2 times the throughput with independent pairs, 1.3 with exact optimal transport
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
+from torch import nn
+
 from benchmarks.projects import compile_text
 from benchmarks.tools import show
-from torch import nn
 
 SPEC = """specc 1
 model plane {{
@@ -49,7 +50,13 @@ class Peer(nn.Module):
     def __init__(self, width: int = 64) -> None:
         super().__init__()
         self.net = nn.Sequential(
-            nn.Linear(3, width), nn.SELU(), nn.Linear(width, width), nn.SELU(), nn.Linear(width, width), nn.SELU(), nn.Linear(width, 2)
+            nn.Linear(3, width),
+            nn.SELU(),
+            nn.Linear(width, width),
+            nn.SELU(),
+            nn.Linear(width, width),
+            nn.SELU(),
+            nn.Linear(width, 2),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -1,6 +1,6 @@
 """Optimal transport against independent pairs on eight Gaussians: exact 2-Wasserstein distance after 10 Euler steps, three seeds.
 
-    python benchmarks/ot_quality.py    bound: 0.75 of the independent coupling's distance, mean of the seeds
+python benchmarks/ot_quality.py    bound: 0.75 of the independent coupling's distance, mean of the seeds
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from benchmarks.projects import compile_text
 
+from benchmarks.projects import compile_text
 from specc.runtime.metrics import metric
 from specc.runtime.readers import READERS
 
@@ -27,7 +27,9 @@ def distance(text: str, seed: int) -> float:
     run = Path(tempfile.mkdtemp())
     quiet = dict(cwd=project, check=True, capture_output=True)
     subprocess.run([sys.executable, "train.py", "--seed", str(seed), "--out", str(run)], **quiet)
-    subprocess.run([sys.executable, "sample.py", str(run), "-n", str(COUNT), "--seed", "7", "--out", str(run / "x.npz")], **quiet)
+    subprocess.run(
+        [sys.executable, "sample.py", str(run), "-n", str(COUNT), "--seed", "7", "--out", str(run / "x.npz")], **quiet
+    )
     data = READERS["eight_gaussians"].function(COUNT, np.random.default_rng(100 + seed))["x"]
     return float(metric("exact_wasserstein2")(data, np.load(run / "x.npz")["x"]))
 

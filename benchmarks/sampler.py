@@ -1,6 +1,6 @@
 """The exported sampler (20 steps, batch 16) against the eager PyTorch loop on the same weights; float and static int8.
 
-    python benchmarks/sampler.py       bounds: 1.3 for DiT and UNet, 2 for the int8 DiT; agreement 1e-4 of the sample's scale in float
+python benchmarks/sampler.py       bounds: 1.3 for DiT and UNet, 2 for the int8 DiT; agreement 1e-4 of the sample's scale in float
 """
 
 from __future__ import annotations
@@ -10,15 +10,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from specc.backends.onnx.export import export
+
 from benchmarks.projects import DIGITS, compile_text, modules
 from benchmarks.tools import show, side_by_side
-
 from specc import driver
-from specc.backends.onnx.export import export
 from specc.runtime import ort
 
 CASES = {
-    "DiT": dict(channels=3, size=32, reader='image_folder("pictures", size = 32)', backbone="dit(dim = 384, depth = 8, heads = 6, patch = 4)"),
+    "DiT": dict(
+        channels=3,
+        size=32,
+        reader='image_folder("pictures", size = 32)',
+        backbone="dit(dim = 384, depth = 8, heads = 6, patch = 4)",
+    ),
     "UNet": dict(channels=1, size=8, reader="digits", backbone="unet(width = 32, levels = 2)"),
 }
 BATCH = 16

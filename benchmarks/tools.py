@@ -25,4 +25,7 @@ def show(what: str, ours: float, peer: float, bound: float, unit: str = "s") -> 
     """One line: both figures, the ratio peer / ours, and the bound that it should reach."""
     ratio = peer / ours
     verdict = "ok" if ratio >= bound else "BELOW"
-    print(f"{what:44} ours {ours:9.4f} {unit}   peer {peer:9.4f} {unit}   ratio {ratio:5.2f}   bound {bound:4.2f}   {verdict}", flush=True)
+    print(
+        f"{what:44} ours {ours:9.4f} {unit}   peer {peer:9.4f} {unit}   ratio {ratio:5.2f}   bound {bound:4.2f}   {verdict}",
+        flush=True,
+    )

@@ -95,7 +95,9 @@ def in_project(run: Run, program: Program, entry: str, examples: int) -> Callabl
     def sample(feeds: dict[str, Any]) -> np.ndarray:
         import numpy as np
 
-        arguments = ["--sampler", entry, "--seed", str(int(feeds["seed"][0])), "-n", str(examples)]
+        from specc.runtime.ort import STRIDE
+
+        arguments = ["--sampler", entry, "--seed", str(int(feeds["seed"][0]) // STRIDE), "-n", str(examples)]
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "samples.npz"
             python(run.project / "sample.py", str(run.folder), *arguments, "--out", str(file))

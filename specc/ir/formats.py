@@ -65,7 +65,7 @@ class Codes:
 
     def values(self) -> np.ndarray:
         """What the codes stand for, float32."""
-        return (self.codes * self.spread()).astype(np.float32)
+        return np.asarray(self.codes * self.spread(), np.float32)
 
     def spread(self) -> np.ndarray:
         """The scales, one for each code or broadcasting to it."""
@@ -104,4 +104,4 @@ def _scale(largest: np.ndarray, row: Format) -> np.ndarray:
 
 
 def _round(values: np.ndarray, row: Format) -> np.ndarray:
-    return np.clip(np.rint(values), row.low, row.high).astype(np.int8)
+    return np.asarray(np.clip(np.rint(values), row.low, row.high), np.int8)

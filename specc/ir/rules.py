@@ -281,7 +281,8 @@ def branch(types: Types, a: A) -> Types:
 
 
 def call(types: Types, a: A) -> Types:
-    return tuple(a["types"]) * a.get("lanes", 1)
+    lanes: int = a.get("lanes", 1)
+    return tuple(a["types"]) * lanes
 
 
 def repeat(types: Types, a: A) -> Types:

@@ -70,12 +70,17 @@ def network_calls(program: Program, entry: str) -> Calls | None:
     return None if calls is None or evaluations is None else Calls(calls, evaluations)
 
 
+def _part(node: Node) -> bool:
+    """A call of a network's part, as stands in a network's copy that a gradient was taken through: no call of a network."""
+    return "." in (node.get("bundle") or "")
+
+
 def _runs(node: Node) -> int:
-    return node["count"] if node.op is Op.REPEAT else 1
+    return 0 if _part(node) else node["count"] if node.op is Op.REPEAT else 1
 
 
 def _lanes(node: Node) -> int:
-    return node["count"] if node.op is Op.REPEAT else node.get("lanes", 1)
+    return 0 if _part(node) else node["count"] if node.op is Op.REPEAT else node.get("lanes", 1)
 
 
 class _Counter:

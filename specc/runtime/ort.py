@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
 PREFIX = "specc."
+STRIDE = 1_000_003  # between the seeds of two persons' seeds, in generated projects as well
 KINDS = {"float": np.float32, "int": np.int64, "bool": np.bool_}
 
 
@@ -94,7 +95,7 @@ class Model:
 
 def example_seeds(seed: int, n: int) -> np.ndarray:
     """One seed for each of n examples, from a person's one seed; generated projects count the same way."""
-    return np.arange(n, dtype=np.int64) + seed * 1_000_003
+    return np.arange(n, dtype=np.int64) + seed * STRIDE
 
 
 def load(path: str | Path, threads: int | None = None) -> Model:

@@ -275,7 +275,8 @@ def _interpolate(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Kn
     left = add(frame, span, Op.TAKE, v, index, axis=0)
     right = add(frame, span, Op.TAKE, v, binary("+", index, 1, frame, span), axis=0)
     share = binary("-", at, low, frame, span)
-    return binary("+", left, binary("*", share, binary("-", right, left, frame, span), frame, span), frame, span)
+    rise = binary("*", share, binary("-", right, left, frame, span), frame, span)
+    return lift(binary("+", left, rise, frame, span), frame, span)
 
 
 def _attention(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:

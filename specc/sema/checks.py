@@ -25,13 +25,14 @@ from specc.syntax import tree
 MOST_PARAMETERS = 10**13  # of one network
 MOST_TENSORS = 10**6
 POINTS = 257  # times at which schedules are looked at, ends included
+NEEDED = {"alpha", "sigma", "target", "t_min", "t_end"}  # without them other errors have been reported
 NORMAL_ONLY = {"score": "a score", "bridge": "the posterior of a Gaussian chain"}
 
 
 def check_mathematics(m: Model) -> None:
     """Add what is wrong with the process and the prediction to the model's diagnostics, whatever else is wrong."""
     said = any(d.severity == "error" and d.span == place_of(m, "process") for d in m.ev.diagnostics)
-    if "process" in m.parts and not said and {"target", "t_min", "t_end"} <= m.ev.world.names.keys():
+    if "process" in m.parts and not said and NEEDED <= m.ev.world.names.keys():
         before = len(m.ev.diagnostics)
         m.attempt(place_of(m, "process"), check_process, m)
         if "predict" in m.parts and len(m.ev.diagnostics) == before:

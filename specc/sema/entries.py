@@ -315,4 +315,4 @@ def elaborate_model(m: Model, doc: str) -> Program | None:
     settings(m)
     if any(d.severity == "error" for d in m.ev.diagnostics):
         return None
-    return m.attempt(None, program, m, doc)  # type: ignore[no-any-return]
+    return m.attempt(None, program, m, doc)

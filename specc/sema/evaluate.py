@@ -260,7 +260,7 @@ class Evaluator(Functions):
             ends = [self.expr(e, env, frame) if e is not None else d for e, d in ((item.start, 0), (item.stop, n))]
             if not all(isinstance(e, int) for e in ends):
                 fail("E0305", item.span, "the ends of a slice must be integers known while compiling")
-            start, stop = (e + n if e < 0 else e for e in ends)
+            start, stop = (int(e) + int(n) if int(e) < 0 else int(e) for e in ends)
             return add(frame, item.span, Op.SLICE, value, axis=axis, start=start, stop=stop, step=1), 1
         i = self.expr(item, env, frame)
         if isinstance(i, Value):

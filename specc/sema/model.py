@@ -203,8 +203,8 @@ def use(m: Model, node: tree.Expr, kinds: tuple[str, ...]) -> Partial:
         if (part := _argument_part(m, found[0], place, a)) is not None:
             kwargs.append((a.name, part)) if a.name else args.append(part)
             continue
-        known = m.ev.world.names.get(a.value.id) if isinstance(a.value, tree.Name) else None
-        value = known if isinstance(known, Dynamic) else m.ev.expr(a.value, m.env, m.top, symbols=True)
+        named = m.ev.world.names.get(a.value.id) if isinstance(a.value, tree.Name) else None
+        value = named if isinstance(named, Dynamic) else m.ev.expr(a.value, m.env, m.top, symbols=True)
         _finite(value, a)
         if a.name is None:
             args.append(value)
@@ -318,6 +318,7 @@ def _interface(m: Model, instance: Instance) -> None:
 
 def _agrees(instance: Instance, item: tree.Statement) -> None:
     """What a definition gives has the arguments that its interface says."""
+    wanted: int | None
     match item:
         case tree.ExprStatement(value=tree.Call() as head) | tree.Bind(targets=(tree.Call() as head,)):
             wanted, said = len(head.args), head.span.text

@@ -23,6 +23,9 @@ from specc.syntax import tree
 MOST_LAYERS = 10_000
 
 
+Shapes = dict[str, tuple[tuple[int, ...], tuple[Any, ...]]]  # of a layer's parameters, and how they start
+
+
 def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object) -> Any:
     """A call of one of the model's own networks, with the conditions that it names."""
     if frame.kind == "function" or frame.entry is None:
@@ -343,9 +346,7 @@ def initial(value: Any, span: Span) -> tuple[Any, ...]:
 # Layers --------------------------------------------------------------------------------------------------------------
 
 
-def weights(
-    ev: Evaluator, frame: Frame, span: Span, kind: str, shapes: dict[str, tuple[tuple[int, ...], tuple[Any, ...]]]
-) -> list[Value]:
+def weights(ev: Evaluator, frame: Frame, span: Span, kind: str, shapes: Shapes) -> list[Value]:
     """The parameters of a layer, under one stem."""
     if frame.kind != "network":
         fail(
@@ -393,7 +394,9 @@ def linear(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dic
     d = x.type.shape[-1]
     assert isinstance(d, int)
     weight, bias = _starts(o["init"], d, span)
-    shapes = {"weight": ((n, d), weight)} | ({"bias": ((n,), bias)} if o["bias"] else {})
+    shapes: Shapes = {"weight": ((n, d), weight)}
+    if o["bias"]:
+        shapes["bias"] = ((n,), bias)
     return add(frame, span, Op.LINEAR, x, *weights(ev, frame, span, "linear", shapes))
 
 
@@ -445,7 +448,7 @@ def _norm(kind: str, op: Op) -> Any:
         x = _tensor(kind, args, 1, span, frame)
         n = x.type.shape[0] if op is Op.GROUPNORM else x.type.shape[-1]
         assert isinstance(n, int)
-        shapes: dict[str, tuple[tuple[int, ...], tuple[Any, ...]]] = {"weight": ((n,), ("ones",))}
+        shapes: Shapes = {"weight": ((n,), ("ones",))}
         if op is not Op.RMSNORM:
             shapes["bias"] = ((n,), ("zeros",))
         made = weights(ev, frame, span, kind, shapes) if o["affine"] else []

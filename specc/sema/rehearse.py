@@ -48,7 +48,7 @@ class NotFinite(Exception):
 class Rehearsal(Machine):
     """The reference interpreter with a stand-in for networks, fewer rounds, and an eye on every value."""
 
-    positive: bool = False  # whether the stand-in gives positive numbers, or a tenth of its first argument
+    sign: int = 0  # of the stand-in's numbers; 0 for a tenth of its first argument
     few: bool = False
     worked: int = 0
     origins: dict[int, tuple[Node, str]] = field(default_factory=dict)
@@ -88,7 +88,7 @@ class Rehearsal(Machine):
         whole = (self.examples, *shape) if each else shape
         steps = np.arange(1, math.prod(whole) + 1) * 0.618 + node["place"] * 0.377 + sum(indices) * 0.13
         spread = 0.05 + 0.9 * (steps % 1.0).reshape(whole)
-        return spread if node.op is Op.UNIFORM else 3 * (spread - 0.5)
+        return np.asarray(spread if node.op is Op.UNIFORM else 3 * (spread - 0.5))
 
     def plain_call(self, function: Function, node: Node, bundle: str, env: Env) -> Sequence[Cell]:
         """A call without parameters; one of shared values, such as a schedule at a time, is worked out once."""
@@ -129,8 +129,8 @@ class Rehearsal(Machine):
         shape = tuple(d for d in out.type.shape if isinstance(d, int))
         array = like.array[0] if like.varies else like.array
         made = 0.1 * array if array.shape == shape else np.full(shape, 0.1 * math.tanh(float(array.mean())))
-        if self.positive:
-            made = np.abs(made) + 0.5
+        if self.sign:
+            made = self.sign * (np.abs(made) + 5)
         return Cell(made[None].astype(self.float_type), True)
 
     def some_rounds(self, function: Function, node: Node, bundle: str, env: Env) -> Sequence[Cell]:
@@ -201,14 +201,14 @@ def rehearse(program: Program, name: str, known: Known) -> NotFinite | None:
 
     known: kept between the entries of a program.
     """
-    first = _run(program, name, known, positive=False)
+    first = _run(program, name, known, 0)
     if first is None:
         return None
-    second = _run(program, name, known, positive=True)
-    return first if second is not None and second.node is first.node else None
+    others = [_run(program, name, known, sign) for sign in (1, -1)]
+    return first if all(other is not None and other.node is first.node for other in others) else None
 
 
-def _run(program: Program, name: str, known: Known, *, positive: bool) -> NotFinite | None:
+def _run(program: Program, name: str, known: Known, sign: int) -> NotFinite | None:
     entry = program.entries[name]
     function = program.functions[entry.function]
     largest = max((math.prod(d.space.shape) for d in program.data), default=1)
@@ -219,7 +219,7 @@ def _run(program: Program, name: str, known: Known, *, positive: bool) -> NotFin
         level="example",
         float_type=np.float32,
         batch=1,
-        positive=positive,
+        sign=sign,
         few=largest > LARGE,
         known=known,
     )
@@ -227,7 +227,8 @@ def _run(program: Program, name: str, known: Known, *, positive: bool) -> NotFin
     for wanted, value in zip(entry.inputs, function.block.params, strict=True):
         kind = np.float32 if value.type.dtype is DType.FLOAT else np.int64
         usual = 0.3 if value.type.dtype is DType.FLOAT else 0
-        made = np.full(value.type.shape, usual if wanted.default is None else wanted.default, dtype=kind)
+        shape = tuple(int(d) for d in value.type.shape)
+        made = np.zeros(shape, dtype=kind) + kind(usual if wanted.default is None else wanted.default)
         args.append(Cell(made[None], True) if value.type.axes else Cell(made))
     try:
         with np.errstate(all="ignore"):

@@ -81,8 +81,8 @@ def setting(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame, kind: str | 
     values = [(a, plain(ev.expr(a.value, env, frame, symbols=True), a.span)) for a in args if a.value is not None]
     if kind is None:
         positional = [v for a, v in values if a.name is None]
-        options = tuple((a.name, v) for a, v in values if a.name is not None)
-        return Setting(name.id, ((("args", tuple(positional)),) if positional else ()) + options)
+        named = tuple((a.name, v) for a, v in values if a.name is not None)
+        return Setting(name.id, ((("args", tuple(positional)),) if positional else ()) + named)
     found = ev.definition(kind, name.id)
     if found is None:
         known = library.names(kind)

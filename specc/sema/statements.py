@@ -283,8 +283,8 @@ def _for(ev: Evaluator, item: tree.For, env: Env, frame: Frame) -> Returned | No
         start.update(wider)
     names = tuple(start)
     region = inner.builder.block(*ends.values())
-    out = frame.builder.add_many(Op.FOR, total, *start.values(), regions=(region,), names=names, span=item.span)
-    env.names.update(zip(names, out, strict=True))
+    after = frame.builder.add_many(Op.FOR, total, *start.values(), regions=(region,), names=names, span=item.span)
+    env.names.update(zip(names, after, strict=True))
     return None
 
 

@@ -11,7 +11,7 @@ import pytest
 from cases import CASES
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rich import rich
+from rich_program import rich
 
 from specc.ir import document
 from specc.ir.document import DocumentError, Part, from_json, to_json, write

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from rich import rich
+from rich_program import rich
 
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Ids

@@ -12,8 +12,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import torch
-
 from specc.backends.pytorch import write
+
 from specc.ir.program import Program
 from specc.reference.interpret import run
 
