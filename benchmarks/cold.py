@@ -1,6 +1,6 @@
 """Cold start: `specc check` and `specc compile --target pytorch` on the demo spec, whole processes.
 
-python benchmarks/cold.py          bounds: 0.35 s and 0.8 s, medians; neither imports torch, onnx or onnxruntime
+python -m benchmarks.cold          bounds: 0.35 s and 0.8 s, medians; neither imports torch, onnx or onnxruntime
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Export of a DiT of about 100 M parameters: specc's, from the IR, against torch.onnx.export of the generated network.
 
-python benchmarks/export.py        bounds: 4 times faster, peak memory at most 3 times the weights (each in a process of its own)
+python -m benchmarks.export        bounds: 4 times faster, peak memory at most 3 times the weights; a process each
 """
 
 from __future__ import annotations

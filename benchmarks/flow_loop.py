@@ -1,7 +1,7 @@
-"""Flow matching in the plane: the generated training program against torchcfm's own loop, batch 256, a network of the same size.
+"""Flow matching in the plane: the generated training program against torchcfm's own loop, batch 256, equal widths.
 
 pip install --no-deps torchcfm pot
-python benchmarks/flow_loop.py     bounds: 2 times the throughput with independent pairs, 1.3 with exact optimal transport
+python -m benchmarks.flow_loop     bounds: 2 times the throughput with independent pairs, 1.3 with exact optimal transport
 """
 
 from __future__ import annotations

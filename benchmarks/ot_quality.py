@@ -1,6 +1,6 @@
-"""Optimal transport against independent pairs on eight Gaussians: exact 2-Wasserstein distance after 10 Euler steps, three seeds.
+"""Optimal transport against independent pairs on eight Gaussians: exact 2-Wasserstein distance after 10 Euler steps.
 
-python benchmarks/ot_quality.py    bound: 0.75 of the independent coupling's distance, mean of the seeds
+python -m benchmarks.ot_quality    bound: 0.75 of the independent coupling's distance, mean of three seeds
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """The exported sampler (20 steps, batch 16) against the eager PyTorch loop on the same weights; float and static int8.
 
-python benchmarks/sampler.py       bounds: 1.3 for DiT and UNet, 2 for the int8 DiT; agreement 1e-4 of the sample's scale in float
+python -m benchmarks.sampler       bounds: 1.3 for DiT and UNet, 2 for the int8 DiT; float agrees to 1e-4 of the scale
 """
 
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -52,12 +53,12 @@ def main() -> None:
         feeds = loaded.feeds(seeds, {"y": y})
         gap = np.abs(loaded.run(feeds, ["x"])["x"] - eager().numpy()).max() / np.abs(eager().numpy()).max()
         print(f"{what}: {sum(w.size for w in weights.values()) / 1e6:.1f} M parameters, float gap {gap:.1e} of the scale")
-        ours, peer = side_by_side(lambda: loaded.run(feeds, ["x"]), eager, rounds=5, warm=1)
+        ours, peer = side_by_side(partial(loaded.run, feeds, ["x"]), eager, rounds=5, warm=1)
         show(f"{what} float, 20 steps, batch {BATCH}", ours, peer, 1.3)
         export(graph, "fast", weights, folder / "int8.onnx", quantization=program.quantize[0])
         small = ort.load(folder / "int8.onnx", threads=2)
         feeds8 = small.feeds(seeds, {"y": y})
-        ours8, peer8 = side_by_side(lambda: small.run(feeds8, ["x"]), eager, rounds=5, warm=1)
+        ours8, peer8 = side_by_side(partial(small.run, feeds8, ["x"]), eager, rounds=5, warm=1)
         sizes = [(folder / n).stat().st_size for n in ("int8.onnx", "float.onnx")]
         show(f"{what} int8 ({sizes[0] / sizes[1]:.2f} of the bytes)", ours8, peer8, 2.0 if what == "DiT" else 0.0)
 

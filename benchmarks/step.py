@@ -1,6 +1,6 @@
 """A training step of a generated project against the same network, loss and optimizer written by hand, eager.
 
-python benchmarks/step.py          bound: 0.97 of the throughput, digits UNet and a DiT of about 10 M parameters
+python -m benchmarks.step          bound: 0.97 of the throughput, digits UNet and a DiT of about 10 M parameters
 """
 
 from __future__ import annotations

@@ -83,14 +83,17 @@ class Kinds:
     of: dict[int, Kind] = field(default_factory=dict)
     lifted: set[int] = field(default_factory=set)  # numbers that are made tensors where they are defined
     made: set[int] = field(default_factory=set)  # values with a node of their own, which can be lifted there
+    _kept: set[int] = field(default_factory=set)  # lifted values that are numbers still, once what they come from is lifted
 
     def run(self, block: Block, params: list[Kind]) -> Kinds:
         while True:
             before = len(self.lifted)
+            self._kept = set()
             for value, kind in zip(block.params, params, strict=True):
                 self.of[value.id] = kind
             self.nodes(block)
             if len(self.lifted) == before:
+                self.lifted = self._kept
                 return self
 
     def __getitem__(self, value: Value) -> Kind:
@@ -101,7 +104,10 @@ class Kinds:
             results = self.node(node)
             for value, kind in zip(node.outputs, results, strict=True):
                 self.made.add(value.id)
-                self.of[value.id] = TENSOR if value.id in self.lifted else kind
+                if kind.host and value.id in self.lifted:
+                    self._kept.add(value.id)
+                    kind = TENSOR
+                self.of[value.id] = kind
 
     def want_tensors(self, values: tuple[Value, ...] | list[Value]) -> None:
         for value in values:

@@ -32,7 +32,7 @@ NORMAL_ONLY = {"score": "a score", "bridge": "the posterior of a Gaussian chain"
 def check_mathematics(m: Model) -> None:
     """Add what is wrong with the process and the prediction to the model's diagnostics, whatever else is wrong."""
     said = any(d.severity == "error" and d.span == place_of(m, "process") for d in m.ev.diagnostics)
-    if "process" in m.parts and not said and NEEDED <= m.ev.world.names.keys():
+    if "process" in m.parts and not said and m.ev.world.names.keys() >= NEEDED:
         before = len(m.ev.diagnostics)
         m.attempt(place_of(m, "process"), check_process, m)
         if "predict" in m.parts and len(m.ev.diagnostics) == before:

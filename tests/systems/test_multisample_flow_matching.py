@@ -87,8 +87,8 @@ def test_costs_are_ordered():
 def test_transport_costs_less_in_larger_batches(tmp_path):
     spec = tools.variant(tmp_path, SPEC, "model whole from base.batch_ot { coupling minibatch_ot }")
     means = [np.mean([cost("whole", k, seed, spec) for seed in range(2048 // k)]) for k in (1, 8, 64, 256)]
-    assert (np.diff(means) < 0).all()  # measured 34.2, 15.4, 8.9, 8.1
-    assert means[-1] <= 1.1 * np.mean([cost("whole", 2048, seed, spec) for seed in range(1)])
+    assert (np.diff(means) < 0).all()  # measured 34.1, 15.3, 8.8, 7.6
+    assert means[-1] <= 1.1 * cost("whole", 2048, 0, spec)  # measured 7.6
 
 
 def quality(name, seed, n=2000):

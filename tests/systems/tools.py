@@ -104,8 +104,23 @@ def sample(folder: Path, spec: str, name: str | None, entry: str, n: int, seed: 
 
     from specc.runtime import ort
 
-    path = folder / f"{entry}.onnx"
+    path = folder / f"{model(spec, name).name}-{entry}.onnx"
     if not path.exists():
         export(graph(spec, name), entry, weights(folder), path)
     loaded = ort.load(path, threads=1)
     return loaded.sample(n, seed, arguments=inputs)
+
+
+def ask(folder: Path, spec: str, name: str | None, entry: str, **inputs: Any) -> np.ndarray:
+    """What a query says of its inputs (n, *shape) with the weights of a run, by ONNX Runtime. The query may be of another
+    model with the same network."""
+    from specc.backends.onnx.export import export
+
+    from specc.runtime import ort
+
+    path = folder / f"{entry}-{hashlib.sha256(f'{spec}{name}'.encode()).hexdigest()[:8]}.onnx"
+    if not path.exists():
+        export(graph(spec, name), entry, weights(folder), path)
+    loaded = ort.load(path, threads=1)
+    count = len(next(iter(inputs.values())))
+    return next(iter(loaded.run(loaded.feeds(np.arange(count), arguments=inputs)).values()))

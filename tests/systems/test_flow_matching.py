@@ -1,0 +1,122 @@
+"""Lipman et al. 2023: regression on the velocity of pairs learns the velocity of the whole, whatever the path."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tools
+
+from specc import driver
+from specc.reference.interpret import run
+from specc.runtime.metrics.paths import straightness
+from specc.runtime.ort import example_seeds
+
+SPEC = "flow/flow_matching.spec"
+
+GRADIENTS = """
+import numpy as np, torch
+from data import examples
+from model import Model
+from objective import OBJECTIVES
+
+torch.manual_seed(0)
+model, out = Model(), {}
+for k, (name, objective, _) in enumerate(OBJECTIVES):
+    torch.manual_seed(k)
+    x = torch.from_numpy(examples(100_000, np.random.default_rng(k))["x"])
+    loss = objective(model, x)
+    gradient = torch.autograd.grad(loss, list(model.parameters()))
+    out[name] = torch.cat([g.flatten() for g in gradient]).numpy()
+    out[name + "_loss"] = loss.detach().numpy()
+np.savez("gradients.npz", **out)
+"""
+
+
+@pytest.mark.parametrize("name, field", [("atoms", "ot"), ("atoms_vp", "vp")])
+def test_conditional_and_marginal_losses_have_one_gradient(tmp_path, name, field):
+    """On independent draws, 1e5 each, in the generated project."""
+    driver.emit(tools.model(SPEC, name), "pytorch", tmp_path)
+    subprocess.run([sys.executable, "-c", GRADIENTS], cwd=tmp_path, check=True)
+    found = np.load(tmp_path / "gradients.npz")
+
+    def compare(a, b):
+        return found[a] @ found[b] / np.linalg.norm(found[a]) / np.linalg.norm(found[b])
+
+    ratio = np.linalg.norm(found["conditional"]) / np.linalg.norm(found["marginal"])
+    assert compare("conditional", "marginal") > 0.99
+    assert 0.95 <= ratio <= 1.05
+    assert compare("uniform", "marginal") < 0.6  # the mean over the points without their posterior
+    assert found["conditional_loss"] > 1.2 * found["marginal_loss"]  # only the gradients agree
+
+
+@pytest.mark.parametrize(
+    "process", ["ot_path(sigma_min = 1e-4)", "vp(beta_min = 0.1, beta_max = 20)", "ve(low = 0.01, high = 20)"]
+)
+def test_the_velocity_of_a_pair_is_the_slope_of_its_path(tmp_path, process):
+    spec = tools.variant(tmp_path, SPEC, f"model path from base.moons {{ process {process} }}")
+    low, high = (0.05, 0.95) if "ve" not in process else (0.05, 19)
+    rng = np.random.default_rng(0)
+    t, x, e = np.linspace(low, high, 400), rng.standard_normal((400, 2)), rng.standard_normal((400, 2))
+    h = 1e-5
+    slope = (tools.curve(spec, "path", "draw", x, e, t + h) - tools.curve(spec, "path", "draw", x, e, t - h)) / (2 * h)
+    velocity = tools.curve(spec, "path", "target", x, e, t)
+    np.testing.assert_allclose(velocity, slope, atol=1e-5)
+    # The paper's own form, u(z | x) = sigma' / sigma (z - alpha x) + alpha' x.
+    a, s = (
+        tools.curve(spec, "path", f, t)[:, None] if f != "alpha" or "ve" not in process else 1.0 for f in ("alpha", "sigma")
+    )
+    da, ds = (np.gradient(np.broadcast_to(f, (400, 1))[:, 0], t, edge_order=2)[:, None] for f in (a, s))
+    z = tools.curve(spec, "path", "draw", x, e, t)
+    np.testing.assert_allclose((ds / s * (z - a * x) + da * x)[5:-5], velocity[5:-5], atol=2e-2)
+    constant = np.abs(tools.curve(spec, "path", "target", x[:1].repeat(400, 0), e[:1].repeat(400, 0), t).std(axis=0)).max()
+    assert (constant <= 1e-6) == (process[:2] != "vp")  # along ot's paths, and ve's, whose t is the level of noise
+
+
+def ends(name, steps, n=4000):
+    return tools.exact(SPEC, name, "euler", n, steps=steps)
+
+
+def bend(name, steps=200, n=4000):
+    """E |v(z_t, t) - (z_1 - z_0)|^2 along the exact flow."""
+    trace = []
+    run(tools.graph(SPEC, name), "euler", {"seed": example_seeds(0, n), "steps": steps}, {}, trace=trace)
+    return straightness(np.stack([trace[0].before[0], *(s.after[0] for s in trace)]))
+
+
+def test_straight_paths_need_fewer_steps():
+    error = {}
+    for name in ("exact", "exact_vp"):
+        end = ends(name, 1000)
+        for steps in (4, 8):
+            error[name, steps] = np.sqrt(((ends(name, steps) - end) ** 2).sum(axis=1).mean())
+    assert error["exact", 8] <= 0.5 * error["exact_vp", 8]  # measured 0.062, 0.28
+    assert error["exact", 4] <= 0.5 * error["exact_vp", 4]  # measured 0.16, 0.80
+    assert bend("exact") <= 0.6 * bend("exact_vp")  # measured 3.1, 9.4
+
+
+WITHOUT_TRACE = """
+query nll(steps = 100) for gaussian {
+  z = x
+  for (t, s) in reversed(grid(steps)) {
+    y = z + (s - t) / 2 * velocity(z, t)
+    z = z + (s - t) * velocity(y, (s + t) / 2)
+  }
+  return sum(z^2) / 2 + log(2 * pi)
+}
+model moons from base.moons { query nll(steps = 100) }
+model ring from base.ring { query nll(steps = 100) }
+"""
+
+
+@pytest.mark.parametrize("name", ["moons", pytest.param("ring", marks=pytest.mark.slow)])
+def test_the_density_integrates_to_one(tmp_path, name):
+    folder = tools.train(SPEC, name)
+    line = np.linspace(-3.5, 3.5, 71)
+    grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
+
+    def total(spec):
+        return np.exp(-tools.ask(folder, spec, name, "nll", x=grid).astype(np.float64)).sum() * (line[1] - line[0]) ** 2
+
+    assert total(SPEC) == pytest.approx(1, abs=0.05)  # measured 1.000 and 0.997
+    assert abs(total(tools.variant(tmp_path, SPEC, WITHOUT_TRACE)) - 1) > 0.15
