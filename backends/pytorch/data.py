@@ -6,6 +6,7 @@ import ast
 from dataclasses import dataclass
 
 from specc.backends.pytorch.expressions import literal
+from specc.backends.pytorch.lines import fit
 from specc.backends.pytorch.names import docstring
 from specc.backends.pytorch.source import tidy
 
@@ -56,7 +57,7 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
     lines = [
         f"def examples({signature}) -> dict[str, np.ndarray]:",
         *docstring(f"{'; '.join(fields)}.", 4),
-        f"    data = {call}",
+        *(f"    {part}" for part in fit(f"data = {call}", 124)),
     ]
     lines += ['    x = data["x"]']
     lines += [f"    {line}" for line in _scaled(dataset)]

@@ -19,7 +19,7 @@ from specc.ir.types import BATCH
 
 CONTROL = {Op.FOR, Op.WHILE, Op.IF, Op.REPEAT}
 ALIASES = {Op.BATCH_GATHER, Op.BATCH_SCATTER, Op.BATCH_SIZE, Op.PARAM}
-END = 10**9
+FEW = 4  # numbers that an expression may list
 
 
 @dataclass(slots=True, eq=False)
@@ -100,6 +100,8 @@ class Plan:
     def _inline(self, value: Value, node: Node, block: Block) -> bool:
         if self.trivial(value):
             return True
+        if node.op is Op.CONST and len(node["value"]) > FEW:
+            return False
         if len(node.outputs) != 1 or node.op in CONTROL or value.id in self.forced or value.id in self.kinds.lifted:
             return False
         if not OPS[node.op].pure and node.op is not Op.CALL:
@@ -121,6 +123,8 @@ class Plan:
     def _cut(self, value: Value, users: list[tuple[Node | None, Block]], block: Block) -> bool:
         """Whether all that happens to a value is to be cut into pieces, in one place."""
         cuts = [n for n, where in users if n is not None and n.op is Op.SLICE and where is block]
+        if any(n.op is Op.GRAD for n in block.nodes):  # the pieces may stand in different places
+            return False
         return len(cuts) == len(users) > 1 and len(self._pieces(cuts[0], cuts)) == len(cuts)
 
     # Statements
@@ -129,14 +133,16 @@ class Plan:
         alive = _alive(block)
         out: list[Statement] = []
         done: set[Node] = set()
-        for node in _around_gradients([n for n in nodes if n in alive]):
+        order = _around_gradients([n for n in nodes if n in alive])
+        level = [n for n in order if isinstance(n, Node)]
+        for node in order:
             if isinstance(node, Group):
                 inner = self._statements(block, node.inside)
                 out.append(Statement("grad", node.gradient, node.gradient.outputs, [inner]))
                 continue
             if node in done:
                 continue
-            pieces = self._pieces(node, nodes) if node.op is Op.SLICE else []
+            pieces = self._pieces(node, level) if node.op is Op.SLICE else []
             if pieces:
                 done.update(pieces)
                 out.append(Statement("chunk", node, tuple(p.out for p in pieces)))

@@ -5,6 +5,7 @@ What differs by place (how a parameter or a network is reached, whether gradient
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -18,7 +19,7 @@ from specc.backends.pytorch.spelling import TORCH, Site
 from specc.backends.pytorch.suggest import suggest
 
 from specc.ir.ops import Op
-from specc.ir.program import Block, Node, Value
+from specc.ir.program import Block, Node, Value, walk
 from specc.ir.types import DType, Shape, Type
 
 USUAL = {"assign": {"solver": "exact"}}  # options of the host's functions that need no saying
@@ -97,6 +98,9 @@ class _Printer:
         self.too_long: set[int] = set()
         self.nested: list[tuple[int, Value]] = []  # texts that went into the statement at hand
         self.shaped = False
+        self.depth_of_gradients = 0
+        every = [n for n in walk(plan.block) if n.op is Op.GRAD]
+        self.gradients_left = Counter(tuple(v.id for v in n.inputs[1:]) for n in every)
 
     def run(self) -> list[str]:
         self.statements(self.plan.body)
@@ -236,9 +240,10 @@ class _Printer:
         of = e.text if not node.inputs[0].type.rank else f"{e.atom}.sum()"
         text = wrt[0].text if len(wrt) == 1 else f"[{', '.join(p.text for p in wrt)}]"
         again = "True" if self.manner.gradients != "off" or self.depth_of_gradients > 1 else None
-        return call("torch.autograd.grad", of, text, create_graph=again)
-
-    depth_of_gradients = 0
+        same = tuple(v.id for v in node.inputs[1:])
+        self.gradients_left[same] -= 1
+        kept = "True" if again is None and self.gradients_left[same] > 0 else None  # for the next one in the same values
+        return call("torch.autograd.grad", of, text, create_graph=again, retain_graph=kept)
 
     # Statements
 

@@ -26,8 +26,20 @@ def module(
 
 
 def used_names(text: str) -> set[str]:
-    """Names that a text reads, outside of strings and comments."""
-    return {node.id for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Name)}
+    """Names that a text takes from outside: those that it reads, but for what a function binds itself."""
+    out: set[str] = set()
+    _outside(ast.parse(text), frozenset(), out)
+    return out
+
+
+def _outside(tree: ast.AST, bound: frozenset[str], out: set[str]) -> None:
+    if isinstance(tree, (ast.FunctionDef, ast.Lambda)):
+        inside = [n for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
+        bound |= {n.id for n in inside} | {a.arg for a in ast.walk(tree.args) if isinstance(a, ast.arg)}
+    if isinstance(tree, ast.Name) and tree.id not in bound:
+        out.add(tree.id)
+    for child in ast.iter_child_nodes(tree):
+        _outside(child, bound, out)
 
 
 def defined_names(text: str) -> set[str]:

@@ -5,6 +5,7 @@ import pytest
 import tools
 from scipy.spatial.distance import cdist, pdist
 
+from specc.runtime.metrics.distances import mmd
 from specc.runtime.readers import READERS
 
 SPEC = "flow/sit.spec"
@@ -152,3 +153,29 @@ def test_the_last_step_is_only_as_good_as_the_coefficient_is_small(data, tmp_pat
     constant = tools.variant(tmp_path, SPEC, CONSTANT)
     early, late = (energy_distance(tools.exact(constant, "constant", e, 4000), data) for e in ("early", "late"))
     assert early >= 0.01 and late <= 0.003
+
+
+def of_digits(steps, seed):
+    """MMD to the training digits, after so many steps, of the interpolant and of the best sampler of the diffusion model."""
+    digits = READERS["digits"].function("train")["x"][:1000] * 2 - 1
+    entries = {"sit": ["euler"], "ddpm": ["ddim", "ancestral"]}
+    found = {}
+    for name, samplers in entries.items():
+        folder = tools.train(SPEC, name, steps=steps, seed=seed)
+        for entry in samplers:
+            assert tools.calls(SPEC, name, entry) == 50
+            squared = mmd(tools.sample(folder, SPEC, name, entry, 1000, seed=seed), digits)
+            found[name] = min(found.get(name, np.inf), np.sqrt(max(squared, 0)))
+    return found["sit"], found["ddpm"]
+
+
+def test_straight_paths_need_fewer_steps_of_training():
+    interpolant, diffusion = of_digits(400, 0)
+    assert interpolant <= 0.85 * diffusion
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_velocity_beats_noise_prediction_with_the_same_network(seed):
+    interpolant, diffusion = of_digits(1500, seed)
+    assert interpolant <= 0.85 * diffusion
