@@ -10,8 +10,9 @@ from pathlib import Path
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.program import Program
 from specc.sema import builtins, library
+from specc.sema.checks import check_mathematics, check_model
+from specc.sema.elaborator import Elaborator
 from specc.sema.entries import elaborate_model
-from specc.sema.evaluate import Evaluator
 from specc.sema.model import ONCE, Default, Model
 from specc.sema.report import diagnostic, did_you_mean, fail
 from specc.sema.shape import check_shape
@@ -68,13 +69,11 @@ def _elaborate(file: tree.File, source: Source, model: str | None) -> Elaborated
         if model is not None and name != model:
             continue
         world = Env({}, builtins.environment(), outer=True)
-        ev = Evaluator(builtins=world.parent or world, world=world)
+        ev = Elaborator(builtins=world.parent or world, world=world)
         env = Env({}, world, outer=True)
         ev.user = {key: (d, world) for key, d in definitions.items()}
         m = Model(name, section.body or tree.Block(span=section.span, items=()), section.span, ev, env)
         made = elaborate_model(m, _comment(source, section))
-        from specc.sema.checks import check_mathematics, check_model
-
         check_mathematics(m)
         if made is not None:
             check_model(m, made)

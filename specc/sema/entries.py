@@ -13,6 +13,7 @@ from specc.ir.types import EXAMPLE, DType, Type
 from specc.sema import library, sections
 from specc.sema.arithmetic import add, binary, describe, lift, where
 from specc.sema.frame import Condition, EntryState, Frame, ObjectiveDone
+from specc.sema.laws import primitive
 from specc.sema.model import (
     Default,
     Model,
@@ -89,8 +90,6 @@ def _condition(m: Model, frame: Frame, entry: EntryState, space: Any, value: Val
         null = m.ev.spread(zero, frame, span)
     shown = value
     if entry.role == "objective" and space.drop:
-        from specc.sema.laws import primitive
-
         u = primitive(Op.UNIFORM, (), frame, span, False)
         shown = where(binary("<", u, space.drop, frame, span), null, value, frame, span)
         shown = frame.builder.name(shown, space.name)

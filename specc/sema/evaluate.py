@@ -9,6 +9,7 @@ inlined instead.
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
@@ -21,6 +22,8 @@ from specc.sema import library
 from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, where, whole
 from specc.sema.frame import Frame
 from specc.sema.functions import NOWHERE, Functions
+from specc.sema.members import EQUATIONS
+from specc.sema.members import members as members_of
 from specc.sema.report import choices, did_you_mean, fail, foreign, moved
 from specc.sema.values import (
     Applied,
@@ -68,6 +71,20 @@ class Evaluator(Functions):
     depth: int = 0
     work: int = 0  # expressions evaluated so far
     node: object = None  # the call being evaluated, for tags
+
+    @abstractmethod
+    def run_body(self, block: tree.Block, env: Env, frame: Frame) -> Any:
+        """Run statements and give what they return."""
+
+    @abstractmethod
+    def call_network(
+        self, net: Network, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object
+    ) -> Any:
+        """A call of one of the model's own networks."""
+
+    @abstractmethod
+    def call_part(self, part: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object) -> Any:
+        """A call of a network's definition inside another network."""
 
     # Names -------------------------------------------------------------------------------------------------------
 
@@ -350,13 +367,9 @@ class Evaluator(Functions):
             case Derivative():
                 return self.call_derivative(func, args, frame, span)
             case Network():
-                from specc.sema import networks
-
-                return networks.call(self, func, args, kwargs, frame, span, node)
+                return self.call_network(func, args, kwargs, frame, span, node)
             case Partial(definition=Definition(kind="network" | "backbone")):
-                from specc.sema import networks
-
-                return networks.call_part(self, func, args, kwargs, frame, span, node)
+                return self.call_part(func, args, kwargs, frame, span, node)
             case Partial():
                 merged = replace(func, args=(*func.args, *args), kwargs=(*func.kwargs, *kwargs.items()), span=span)
                 if _incomplete(merged):
@@ -467,9 +480,7 @@ class Evaluator(Functions):
     def body(self, body: tree.Expr | tuple[tree.Expr, ...] | tree.Block, env: Env, frame: Frame) -> Any:
         try:
             if isinstance(body, tree.Block):
-                from specc.sema import statements
-
-                return statements.run_function(self, body, env, frame)
+                return self.run_body(body, env, frame)
             if isinstance(body, tuple):
                 return tuple(self.expr(e, env, frame) for e in body)
             return self.expr(body, env, frame)
@@ -492,13 +503,11 @@ class Evaluator(Functions):
         cached = self.memo.get(("instance", key))
         if cached is not None and not _mentions_inputs(env):
             return cached  # type: ignore[no-any-return]
-        from specc.sema import statements
-
-        members, rest = statements.members(self, definition, env, key)
+        members, rest = members_of(definition, env, key)
         declared = library.find("interface", definition.kind)
         if declared is not None:
-            defaults, _ = statements.members(self, declared, env, (key, "default"))
-            if defaults and definition.kind in statements.EQUATIONS and not defaults.keys() & members.keys():
+            defaults, _ = members_of(declared, env, (key, "default"))
+            if defaults and definition.kind in EQUATIONS and not defaults.keys() & members.keys():
                 fail(
                     "E0209",
                     definition.section.span,
@@ -514,8 +523,6 @@ class Evaluator(Functions):
 
     def run(self, instance: Instance, frame: Frame, span: Span) -> Any:
         """The statements of an instance: the draw of a source, the times of a grid, the steps of a sampler."""
-        from specc.sema import statements
-
         if not instance.statements:
             fail(
                 "E0207",
@@ -526,7 +533,7 @@ class Evaluator(Functions):
         if frame.kind == "function":
             raise Captures
         try:
-            return statements.run_function(self, tree.Block(span=span, items=instance.statements), instance.env.child(), frame)
+            return self.run_body(tree.Block(span=span, items=instance.statements), instance.env.child(), frame)
         except SpecError as error:
             raise moved(error, instance.env.asked()) from None
 

@@ -94,8 +94,8 @@ def define(section: tree.Section, *, library: bool = False, summary: str = "") -
     return Definition(
         kind=section.kind,
         name=head.id,
-        params=tuple(_parameter(a) for a in params),
-        inputs=tuple(_parameter(a) for a in inputs),
+        params=tuple(parameter(a) for a in params),
+        inputs=tuple(parameter(a) for a in inputs),
         result=section.result,
         section=section,
         library=library,
@@ -139,7 +139,7 @@ def declares(item: tree.Statement) -> str | None:
             return None
 
 
-def _parameter(arg: tree.Arg) -> tree.Arg:
+def parameter(arg: tree.Arg) -> tree.Arg:
     """A header's bare `steps` is a parameter without a default."""
     if arg.name is None and isinstance(arg.value, tree.Name):
         return tree.Arg(span=arg.span, name=arg.value.id, type=None, value=None)

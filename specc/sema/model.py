@@ -12,6 +12,7 @@ from specc.sema import library, sections, statements
 from specc.sema.arithmetic import describe
 from specc.sema.evaluate import MOST_WORK, Evaluator
 from specc.sema.frame import Frame
+from specc.sema.members import EQUATIONS, members
 from specc.sema.report import choices, diagnostic, did_you_mean, fail, moved
 from specc.sema.shape import check_shape, overridden
 from specc.sema.values import Captures, Closure, Definition, Dynamic, Env, Instance, Lazy, Network, Partial, TypeRef
@@ -383,7 +384,7 @@ def build_world(m: Model) -> None:
         world.names.update(m.parts["coupling"].members)
     m.ev.guidance = m.parts.get("guidance")
     for kind, part in m.parts.items():
-        for item in part.statements if kind in statements.EQUATIONS else ():
+        for item in part.statements if kind in EQUATIONS else ():
             m.attempt(place_of(m, kind), statements.run_statement, m.ev, item, part.env, m.top)
 
 
@@ -419,8 +420,8 @@ def _end(m: Model) -> None:
 def _defaults(m: Model, interface: str) -> None:
     definition = library.find("interface", interface)
     assert definition is not None
-    members, _ = statements.members(m.ev, definition, m.ev.world, ("interface", interface))
-    m.ev.world.names.update(members)
+    found, _ = members(definition, m.ev.world, ("interface", interface))
+    m.ev.world.names.update(found)
 
 
 def _data(m: Model, section: tree.Section, kind: str) -> None:

@@ -15,13 +15,10 @@ from specc.sema import spaces
 from specc.sema.arithmetic import add, describe, known, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
-from specc.sema.report import fail, foreign, moved
+from specc.sema.report import did_you_mean, fail, foreign, moved
 from specc.sema.values import Builtin, Captures, Definition, Env, Law, Network, Partial, Symbol, TypeRef, freeze
 from specc.source import Span
 from specc.syntax import tree
-
-MOST_LAYERS = 10_000
-
 
 Shapes = dict[str, tuple[tuple[int, ...], tuple[Any, ...]]]  # of a layer's parameters, and how they start
 
@@ -236,62 +233,6 @@ def _check_result(definition: Definition, scope: Env, results: tuple[Value, ...]
 # Repetition and bare parameters --------------------------------------------------------------------------------------
 
 
-def repeat(ev: Evaluator, item: tree.Repeat, env: Env, frame: Frame) -> None:
-    """`repeat n { ... }`: the body becomes a network of its own, applied n times with parameters of their own."""
-    from specc.sema import statements
-
-    if frame.kind != "network":
-        fail("E0309", item.span, "`repeat` makes fresh parameters: it belongs in a network", help="use `for` here")
-    count = ev.expr(item.count, env, frame)
-    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
-        fail("E0305", item.count.span, f"the count of `repeat` is 0 or more, and known while compiling, not {describe(count)}")
-    if count == 0:
-        return
-    if count > MOST_LAYERS:
-        message = f"`repeat` {count} times makes as many layers, each with its own parameters"
-        fail("E0603", item.count.span, message, help=f"at most {MOST_LAYERS} are supported")
-    start = statements.carried(item.body, env, ev, frame, item.span)
-    used = dict.fromkeys(n.id for n in names_in(item.body))
-    captured = {n: v for n in used if n not in start and isinstance(v := env.find(n)[1], Value)}
-    inner = Frame(builder=Builder(ev.ids), kind="network", floor=max(ev.ids.last, 1), span=item.span)
-    scope = env.child()
-    for name, value in (start | captured).items():
-        param = inner.builder.param(value.type, name)
-        scope.names[name] = param
-        if value.id in ev.classes:
-            ev.classes[param.id] = ev.classes[value.id]
-    statements.run_block(ev, item.body.items, scope, inner)
-    ends = tuple(lift(scope.names[n], inner, item.span, v.type.dtype) for n, v in start.items())
-    for name, before, after in zip(start, start.values(), ends, strict=True):
-        if before.type != after.type:
-            message = f"`{name}` is {before.type} before `repeat` and {after.type} after a turn of it"
-            fail("E0306", item.span, message, help="use `static for` where shapes change")
-    block = inner.builder.block(*ends)
-    single = block.nodes[0] if len(block.nodes) == 1 else None
-    same = single is not None and [v.id for v in single.inputs] == [p.id for p in block.params]
-    if single is not None and single.op is Op.CALL and same and [v.id for v in single.outputs] == [v.id for v in ends]:
-        function, stem = single["function"], frame.stem(single["bundle"])
-    else:
-        function, stem = ev.unique("layer"), frame.stem("layer")
-        ev.functions[function] = Function(
-            name=function, kind="network", block=block, doc=f"one turn of `repeat {count}`", span=item.span
-        )
-    values = (*start.values(), *captured.values())
-    types = tuple(v.type for v in start.values())
-    out = frame.builder.add_many(
-        Op.REPEAT,
-        *values,
-        function=function,
-        bundle=stem,
-        count=count,
-        carried=len(start),
-        types=types,
-        names=tuple(start),
-        span=item.span,
-    )
-    env.names.update(zip(start, out, strict=True))
-
-
 def names_in(node: Any) -> Iterator[tree.Name]:
     """Every name that occurs in a tree."""
     if isinstance(node, tree.Name):
@@ -360,8 +301,6 @@ def weights(ev: Evaluator, frame: Frame, span: Span, kind: str, shapes: Shapes) 
 
 
 def _options(name: str, kwargs: dict[str, Any], span: Span, **defaults: Any) -> dict[str, Any]:
-    from specc.sema.report import did_you_mean
-
     for key in kwargs:
         if key not in defaults:
             fail("E0205", span, f"`{name}` has no knob `{key}`", help=did_you_mean(key, defaults))

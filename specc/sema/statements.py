@@ -7,80 +7,27 @@ from dataclasses import dataclass
 from typing import Any
 
 from specc.ir.ops import Op
-from specc.ir.program import Value
+from specc.ir.program import Builder, Function, Value
 from specc.ir.types import EXAMPLE, INT
 from specc.sema import networks
 from specc.sema.arithmetic import add, describe, lift, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame, ObjectiveDone
+from specc.sema.members import params_of, single
+from specc.sema.networks import names_in
 from specc.sema.report import fail
-from specc.sema.values import Captures, Closure, Definition, Env, Law, Lazy, Marker, Network, Pairs, Partial, TypeRef, runtime
+from specc.sema.values import Captures, Closure, Env, Law, Marker, Network, Pairs, Partial, TypeRef, runtime
 from specc.source import Span
 from specc.syntax import tree
 
-EQUATIONS = ("process", "predict", "interface", "weight", "coupling", "guidance")  # kinds without statements to run
-RUNNING = ("sampler", "query", "loss", "source")  # kinds whose functions are local: they may use what stands above them
 LONGEST_LOOP = 1_000_000
-OUTLINED = ("process", "predict", "interface", "weight", "times", "function")  # kinds whose equations become functions
+
+MOST_LAYERS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
 class Returned:
     value: Any
-
-
-def members(ev: Evaluator, definition: Definition, env: Env, key: Any) -> tuple[dict[str, Any], tuple[tree.Statement, ...]]:
-    """A body's members by name, and the statements that are not members."""
-    found: dict[str, Any] = {}
-    rest: list[tree.Statement] = []
-    declarative = definition.kind in ("process", "predict", "interface", "weight")
-    for item in definition.body.items if definition.body else ():
-        label = f"{definition.kind} {definition.name}"
-        match item:
-            case tree.Bind() | tree.Method() if definition.kind in RUNNING:
-                rest.append(item)
-            case tree.Bind(targets=(tree.Call(func=tree.Name(id=name)) as head,), draw=False):
-                found[name] = _closure(name, head.args, _single(item), env, (key, name), item.span, definition.kind, label)
-            case tree.Method(name=name) if item.body is not None:
-                params = item.params
-                found[name] = Closure(name, _params(params), item.body, env, (key, name), item.span, _outlines(definition.kind))
-            case tree.Bind(targets=(tree.Name(id=name),), draw=False, values=(value,)) if declarative:
-                found[name] = Lazy(value, env)
-            case tree.ExprStatement(value=tree.Call()) if definition.kind == "interface":
-                pass  # declared: a definition must give it
-            case tree.Require():
-                rest.append(item)
-            case _ if definition.kind in EQUATIONS:
-                fail(
-                    "E0202",
-                    item.span,
-                    f"a {definition.kind} is made of equations, and this is none",
-                    help="write `name = value`, `name(t) = value` or `name(t) { ... return value }`",
-                )
-            case _:
-                rest.append(item)
-    return found, tuple(rest)
-
-
-def _outlines(kind: str) -> bool:
-    return kind in OUTLINED
-
-
-def _single(item: tree.Bind) -> tree.Expr | tuple[tree.Expr, ...]:
-    return item.values[0] if len(item.values) == 1 else item.values
-
-
-def _params(args: Iterable[tree.Arg]) -> tuple[tree.Arg, ...]:
-    from specc.sema.library import _parameter
-
-    return tuple(_parameter(a) for a in args)
-
-
-def _closure(
-    name: str, args: tuple[tree.Arg, ...], body: Any, env: Env, key: Any, span: Span, kind: str, label: str
-) -> Closure:
-    text = f"{' '.join(span.text.split())}  [{label}]"
-    return Closure(name, _params(args), body, env, key, span, _outlines(kind), text)
 
 
 def run_function(ev: Evaluator, block: tree.Block, env: Env, frame: Frame) -> Any:
@@ -105,7 +52,7 @@ def run_statement(ev: Evaluator, item: tree.Statement, env: Env, frame: Frame) -
             _bind(ev, item, env, frame)
         case tree.Method():
             env.names[item.name] = Closure(
-                item.name, _params(item.params), item.body or tree.Block(span=item.span, items=()), env, id(item), item.span
+                item.name, params_of(item.params), item.body or tree.Block(span=item.span, items=()), env, id(item), item.span
             )
         case tree.Return():
             values = tuple(ev.expr(e, env, frame) for e in item.values)
@@ -115,7 +62,7 @@ def run_statement(ev: Evaluator, item: tree.Statement, env: Env, frame: Frame) -
         case tree.While():
             _while(ev, item, env, frame)
         case tree.Repeat():
-            networks.repeat(ev, item, env, frame)
+            _repeat(ev, item, env, frame)
         case tree.If():
             return _if(ev, item, env, frame)
         case tree.Minimize():
@@ -158,7 +105,7 @@ def _bind(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame) -> None:
         head = item.targets[0]
         if not isinstance(head.func, tree.Name):
             fail("E0304", head.span, "the left side of `=` must be a name or a function with its arguments")
-        env.names[head.func.id] = Closure(head.func.id, _params(head.args), _single(item), env, id(item), item.span)
+        env.names[head.func.id] = Closure(head.func.id, params_of(head.args), single(item), env, id(item), item.span)
         return
     per_batch = any(c.word == "per" for c in item.clauses)
     values = [_drawn(ev, e, env, frame, per_batch) if item.draw else ev.expr(e, env, frame) for e in item.values]
@@ -426,3 +373,57 @@ def _require(ev: Evaluator, item: tree.Require, env: Env, frame: Frame) -> None:
         fail("E0305", item.test.span, "`require` is decided while compiling, and this depends on a run-time value")
     if not holds:
         fail("E0408", item.span, item.message or f"`{item.test.span.text}` does not hold", caption="required here")
+
+
+def _repeat(ev: Evaluator, item: tree.Repeat, env: Env, frame: Frame) -> None:
+    """`repeat n { ... }`: the body becomes a network of its own, applied n times with parameters of their own."""
+    if frame.kind != "network":
+        fail("E0309", item.span, "`repeat` makes fresh parameters: it belongs in a network", help="use `for` here")
+    count = ev.expr(item.count, env, frame)
+    if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+        fail("E0305", item.count.span, f"the count of `repeat` is 0 or more, and known while compiling, not {describe(count)}")
+    if count == 0:
+        return
+    if count > MOST_LAYERS:
+        message = f"`repeat` {count} times makes as many layers, each with its own parameters"
+        fail("E0603", item.count.span, message, help=f"at most {MOST_LAYERS} are supported")
+    start = carried(item.body, env, ev, frame, item.span)
+    used = dict.fromkeys(n.id for n in names_in(item.body))
+    captured = {n: v for n in used if n not in start and isinstance(v := env.find(n)[1], Value)}
+    inner = Frame(builder=Builder(ev.ids), kind="network", floor=max(ev.ids.last, 1), span=item.span)
+    scope = env.child()
+    for name, value in (start | captured).items():
+        param = inner.builder.param(value.type, name)
+        scope.names[name] = param
+        if value.id in ev.classes:
+            ev.classes[param.id] = ev.classes[value.id]
+    run_block(ev, item.body.items, scope, inner)
+    ends = tuple(lift(scope.names[n], inner, item.span, v.type.dtype) for n, v in start.items())
+    for name, before, after in zip(start, start.values(), ends, strict=True):
+        if before.type != after.type:
+            message = f"`{name}` is {before.type} before `repeat` and {after.type} after a turn of it"
+            fail("E0306", item.span, message, help="use `static for` where shapes change")
+    block = inner.builder.block(*ends)
+    single = block.nodes[0] if len(block.nodes) == 1 else None
+    same = single is not None and [v.id for v in single.inputs] == [p.id for p in block.params]
+    if single is not None and single.op is Op.CALL and same and [v.id for v in single.outputs] == [v.id for v in ends]:
+        function, stem = single["function"], frame.stem(single["bundle"])
+    else:
+        function, stem = ev.unique("layer"), frame.stem("layer")
+        ev.functions[function] = Function(
+            name=function, kind="network", block=block, doc=f"one turn of `repeat {count}`", span=item.span
+        )
+    values = (*start.values(), *captured.values())
+    types = tuple(v.type for v in start.values())
+    out = frame.builder.add_many(
+        Op.REPEAT,
+        *values,
+        function=function,
+        bundle=stem,
+        count=count,
+        carried=len(start),
+        types=types,
+        names=tuple(start),
+        span=item.span,
+    )
+    env.names.update(zip(start, out, strict=True))
