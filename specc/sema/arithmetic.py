@@ -13,7 +13,7 @@ from specc.ir.types import DType
 from specc.sema import library
 from specc.sema.frame import Frame
 from specc.sema.report import fail
-from specc.sema.values import Applied, Builtin, Closure, Derivative, Partial, Symbol, TypeRef
+from specc.sema.values import Applied, Builtin, Closure, Derivative, Partial, Symbol, TypeRef, runtime
 from specc.source import Span
 
 OPERATORS: dict[str, tuple[Op, Callable[[Any, Any], Any]]] = {
@@ -69,6 +69,13 @@ def known(value: Any) -> Any:
     if isinstance(value, (Symbol, Applied)):
         library.unknown(value)
     return value
+
+
+def settled(value: Any, span: Span) -> None:
+    """What stands among sections is known while compiling."""
+    if runtime(value):
+        help = "what is decided while compiling is made of numbers, not of tensors"
+        fail("E0305", span, "this is computed when the program runs", help=help)
 
 
 def shown(shape: Sequence[Any]) -> str:

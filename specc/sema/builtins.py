@@ -92,6 +92,8 @@ def axis_of(value: Any, rank: int, span: Span) -> int:
 def reduction(name: str) -> Any:
     def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
         x, axis = exactly(name, args, kwargs, 1, span, axis=None)
+        if isinstance(x, (int, float)):
+            return x
         v = lift(x, frame, span, DType.FLOAT)
         if not v.type.shape:
             return v

@@ -25,6 +25,7 @@ from specc.syntax import tree
 MOST_PARAMETERS = 10**13  # of one network
 MOST_TENSORS = 10**6
 POINTS = 257  # times at which schedules are looked at, ends included
+NUMBER = "a schedule is a function of time that gives a number"
 NEEDED = {"alpha", "sigma", "target", "t_min", "t_end"}  # without them other errors have been reported
 NORMAL_ONLY = {"score": "a score", "bridge": "the posterior of a Gaussian chain"}
 
@@ -128,7 +129,10 @@ def curve(m: Model, name: str, t: np.ndarray) -> np.ndarray:
     f = m.ev.world.names[name]
     assert isinstance(f, Closure)
     made = m.ev.derivative(f, FLOAT.over(EXAMPLE), section_span(m, "process"))
+    wrong = f"`{name}(t)` should be one number"
     if not isinstance(made, Function):
+        if isinstance(made, bool) or not isinstance(made, (int, float)):
+            fail("E0304", f.span, wrong, help=NUMBER)
         return np.full_like(t, float(made))
     try:
         with np.errstate(all="ignore"):
@@ -137,7 +141,7 @@ def curve(m: Model, name: str, t: np.ndarray) -> np.ndarray:
         message = f"`{name}(t)` asks for an item that does not exist, at some t from {t[0]:g} to {t[-1]:g}"
         fail("E0303", place_of(m, "process"), message, help="indices count from 0")
     if np.ndim(out) > 1 or made.block.results[0].type.shape:
-        fail("E0304", f.span, f"`{name}(t)` should be one number", help="a schedule is a function of time that gives a number")
+        fail("E0304", f.span, wrong, help=NUMBER)
     return np.broadcast_to(np.asarray(out, dtype=float), t.shape)
 
 

@@ -19,7 +19,7 @@ from specc.ir.ops import Op
 from specc.ir.program import Input, Value
 from specc.ir.types import EXAMPLE
 from specc.sema import library
-from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, where, whole
+from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, settled, where, whole
 from specc.sema.frame import Frame
 from specc.sema.functions import NOWHERE, Functions
 from specc.sema.members import EQUATIONS
@@ -413,6 +413,8 @@ class Evaluator(Functions):
                 inner.names[p.name] = self.argument(p, given[p.name], frame)
             elif p.value is not None:
                 default = self.expr(p.value, inner, frame, symbols=True)
+                if frame.kind == "model":
+                    settled(default, p.span)
                 inner.names[p.name] = self.argument(p, default, frame)
             else:
                 fail("E0206", span, f"`{name}` needs `{p.name}`")

@@ -9,13 +9,13 @@ from typing import Any, ParamSpec, TypeVar
 from specc.diagnostics import SpecError
 from specc.ir.program import Builder, Entry
 from specc.sema import library, sections, statements
-from specc.sema.arithmetic import describe
+from specc.sema.arithmetic import describe, settled
 from specc.sema.evaluate import MOST_WORK, Evaluator
 from specc.sema.frame import Frame
 from specc.sema.members import EQUATIONS, members
 from specc.sema.report import choices, diagnostic, did_you_mean, fail, moved
 from specc.sema.shape import check_shape, overridden
-from specc.sema.values import Captures, Closure, Definition, Dynamic, Env, Instance, Lazy, Network, Partial, TypeRef
+from specc.sema.values import Captures, Closure, Definition, Dynamic, Env, Instance, Lazy, Network, Partial, TypeRef, runtime
 from specc.source import Span
 from specc.syntax import tree
 
@@ -134,7 +134,7 @@ def sort_sections(m: Model) -> None:
     """Sections by kind; what is unknown, misplaced or said twice is reported."""
     for item in m.block.items:
         if isinstance(item, (tree.Bind, tree.Method)):
-            m.attempt(item.span, statements.run_statement, m.ev, item, m.env, m.top)
+            m.attempt(item.span, _number, m, item)
             continue
         if isinstance(item, tree.ExprStatement) and isinstance(item.value, tree.Name) and item.value.id in SECTIONS:
             bare = tree.Section(
@@ -147,6 +147,14 @@ def sort_sections(m: Model) -> None:
             m.attempt(None, fail, "E0202", item.span, "a model is made of sections", help=f"sections are {choices(SECTIONS)}")
             continue
         m.attempt(item.span, _sort, m, item)
+
+
+def _number(m: Model, item: tree.Bind | tree.Method) -> None:
+    """`scale = 3` among the sections: a name for the model's own bodies."""
+    statements.run_statement(m.ev, item, m.env, m.top)
+    if (name := library.declares(item)) is not None and runtime(m.env.names.get(name)):
+        del m.env.names[name]
+        fail("E0305", item.span, f"`{name}` is computed when the program runs", help="compute it in the body that uses it")
 
 
 def _sort(m: Model, item: tree.Section) -> None:
@@ -207,6 +215,7 @@ def use(m: Model, node: tree.Expr, kinds: tuple[str, ...]) -> Partial:
         named = m.ev.world.names.get(a.value.id) if isinstance(a.value, tree.Name) else None
         value = named if isinstance(named, Dynamic) else m.ev.expr(a.value, m.env, m.top, symbols=True)
         _finite(value, a)
+        settled(value, a.span)
         if a.name is None:
             args.append(value)
         else:
@@ -299,8 +308,7 @@ def _interface(m: Model, instance: Instance) -> None:
             f"there is no interface `{name}`",
             help=did_you_mean(name, library.names("interface")),
         )
-    assert declared[0].body is not None
-    for item in declared[0].body.items:
+    for item in declared[0].body.items if declared[0].body is not None else ():
         if (
             isinstance(item, tree.ExprStatement)
             and isinstance(item.value, tree.Call)
@@ -429,17 +437,33 @@ def _data(m: Model, section: tree.Section, kind: str) -> None:
     if kind == "data":
         made = sections.dataset(m.ev, section, m.env, m.top, doc)
         m.data.append(made)
+        _free(m, made.space.name, section)
         m.ev.world.names.update({"x": Dynamic("x"), made.space.name: Dynamic("x")})
         return
     if section.values:
         if not isinstance(section.head, tree.Name):
             fail("E0304", section.span, "a derived condition is written `condition NAME = EXPRESSION`")
+        _free(m, section.head.id, section)
         m.derived.append(section)
         m.ev.world.names[section.head.id] = Dynamic(section.head.id)
         return
     space, type_ = sections.data_space(m.ev, section, m.env, m.top)
+    _free(m, space.name, section)
     m.conditions.append((space, type_))
     m.ev.world.names[space.name] = Dynamic(space.name)
+
+
+def _free(m: Model, name: str, section: tree.Section) -> None:
+    """A name that the library's losses and samplers do not use for something else."""
+    taken = {"t_min", "t_max", "pair", *DEFAULTS, *(("x",) if section.kind != "data" else ())}
+    for interface in ("gaussian", "head"):
+        declared = library.find("interface", interface)
+        assert declared is not None and declared.body is not None
+        taken |= {library.declares(item) or "" for item in declared.body.items}
+    if "process" in m.found and name in taken:
+        at = section.head.span if section.head is not None else section.span
+        message = f"`{name}` means something else to losses and samplers"
+        fail("E0208", at, message, help="give it another name")
 
 
 def _networks(m: Model) -> None:
@@ -456,6 +480,7 @@ def _network(m: Model, section: tree.Section, name: str | None) -> None:
         if not isinstance(head, tree.Name):
             fail("E0203", section.span, "a network needs a name", help="write `network D(x) -> scalar = mlp(width = 64)`")
         name = head.id
+        _free(m, name, section)
     m.ev.world.names[name] = Network(p, name, root=True, conditioned=name == "backbone")
     m.env.names[name] = m.ev.world.names[name]
 

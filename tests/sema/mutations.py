@@ -129,7 +129,7 @@ def renamed(text: str, rng: random.Random, count: int) -> str:
         bare = parts[i].strip()
         if bare.isidentifier() or bare.isdigit():
             others = [p.strip() for p in parts if p.strip().isidentifier()]
-            parts[i] = " " + rng.choice(VALUES if rng.random() < 0.5 else others)
+            parts[i] = " " + rng.choice(VALUES if rng.random() < 0.5 else others or VALUES)
         elif bare in SIGNS:
             parts[i] = f" {rng.choice(SIGNS)}"
     return "".join(parts)

@@ -94,7 +94,6 @@ def test_guided_digits_are_of_their_class():
     for scale in (0.0, 1.0, 2.0, 4.0):
         x = tools.sample(folder, SPEC, "guided", "ddim", 1000, scale=scale)
         accuracy[scale] = probe.accuracy(x, y)
-    print(accuracy)
     assert accuracy[0.0] <= 0.2
     assert accuracy[2.0] >= 0.85
     assert (np.diff(list(accuracy.values())) > 0).all()

@@ -102,7 +102,6 @@ def test_guided_ddim_is_truer_than_ddpm_at_a_tenth_of_the_calls():
     for w in (0, 1, 3):
         x = tools.sample(folder, SPEC, "guided", "ddim", 1000, scale=1.0 + w)
         accuracy[w], recall[w] = probe.accuracy(x, y), precision_recall(real[:1000], x, k=5).recall
-    print(ddpm, accuracy, recall)
     assert accuracy[1] >= accuracy[0] + 0.1
     assert accuracy[3] >= accuracy[1]
     assert recall[3] <= 0.5 * recall[0]

@@ -129,7 +129,6 @@ def held_out(name, seed):
 def test_directions_are_learnt_at_little_cost():
     """Over the logit-normal times of training the two cosines are one within the noise of a seed (-0.0004, +0.0023)."""
     (cosine, mse), (plain_cosine, plain_mse) = held_out("fasterdit", 0), held_out("without_direction", 0)
-    print(cosine, mse, plain_cosine, plain_mse)
     assert cosine >= plain_cosine + 0.001
     assert mse <= 1.04 * plain_mse
 
@@ -141,6 +140,5 @@ def test_the_scale_decides_what_is_learnt():
     for name, std in (("small", 0.1), ("scaled", 0.5), ("large", 3)):
         folder = tools.train(SPEC, name, seed=0)
         distance[std] = energy_distance(tools.sample(folder, SPEC, name, "heun", 1797) / std, digits)
-    print(distance)
     assert distance[0.1] >= 5 * distance[0.5]
     assert distance[0.5] >= 1.5 * distance[3]

@@ -1,4 +1,4 @@
-"""Cui, Krzakala, Vanden-Eijnden, Zdeborova 2024: a flow learnt from n samples errs as 1 / n in the mean of what it generates."""
+"""Cui, Krzakala, Vanden-Eijnden, Zdeborova 2024: a flow learnt from n samples errs as 1 / n in the mean that it generates."""
 
 import numpy as np
 import pytest

@@ -60,6 +60,13 @@ def test_the_kernel(base, dims, spec):
     assert p_value(normal, n, dims) < 1e-6 or (n, dims) == (2, 64)  # where the two laws are close
 
 
+def test_the_kernel_in_an_odd_number_of_dimensions(tmp_path):
+    data = "data x: vector(3) from mixture(centres = [[0, 0, 0]], noise = 0)"
+    path = tools.variant(tmp_path, SPEC, f"model m from base.plane {{ dims = 5.5; {data} }}")
+    r2 = (perturbed(path, np.zeros((20_000, 3))) ** 2).sum(axis=1)
+    assert p_value(r2, 3, 5.5) > 0.01 and p_value(r2, 4, 5.5) < 1e-6
+
+
 @pytest.mark.parametrize("base", DIMS)
 def test_the_kernel_becomes_normal(base, spec):
     assert squared_radius(spec(base, 1e6), base, 100_000).mean() / DIMS[base] == pytest.approx(1, rel=0.01)

@@ -25,5 +25,14 @@ class Prepared(Dataset[Batch]):
 
 
 def ahead(batches: Prepared, first: int, stop: int) -> Iterator[Batch]:
-    """Batches first to stop - 1, in order."""
-    return iter(DataLoader(batches, batch_size=None, sampler=range(first, stop), num_workers=WORKERS, prefetch_factor=AHEAD))
+    """Batches first to stop - 1, in order. The loader's own generator leaves the random numbers of training alone."""
+    return iter(
+        DataLoader(
+            batches,
+            batch_size=None,
+            sampler=range(first, stop),
+            num_workers=WORKERS,
+            prefetch_factor=AHEAD,
+            generator=torch.Generator(),
+        )
+    )

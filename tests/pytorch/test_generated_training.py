@@ -1,0 +1,160 @@
+"""A generated project as its user runs it: whole, interrupted, resumed, refused, on a full disk, from a hostile spec."""
+
+from __future__ import annotations
+
+import ast
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from specc import driver
+from specc.passes.count import parameters
+
+SPECS = Path(__file__).parents[2] / "specs"
+CHECKPOINT = ("model.safetensors", "ema.safetensors", "optimizer.safetensors")
+
+
+def project(spec: Path, folder: Path) -> Path:
+    checked = driver.check(spec)
+    assert not checked.failed, checked.diagnostics
+    driver.emit(next(iter(checked.programs.values())), "pytorch", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return project(SPECS / "flow" / "ot_cfm.spec", tmp_path_factory.mktemp("plane"))
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return project(SPECS / "diffusion" / "ddpm.spec", tmp_path_factory.mktemp("digits"))
+
+
+def train(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "train.py", *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+
+
+def test_the_code_stands_alone(digits: Path) -> None:
+    for file in digits.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = (
+                [a.name for a in node.names]
+                if isinstance(node, ast.Import)
+                else [node.module or ""]
+                if isinstance(node, ast.ImportFrom)
+                else []
+            )
+            assert not any(n.split(".")[0] == "specc" for n in names), file
+    formatted = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--check", "--line-length", "128", str(digits)], capture_output=True, text=True
+    )
+    assert formatted.returncode == 0, formatted.stdout
+
+
+def test_parameters_have_the_paths_of_the_spec(digits: Path) -> None:
+    (program,) = driver.check(SPECS / "diffusion" / "ddpm.spec").programs.values()
+    code = (
+        "import json; from model import Model; print(json.dumps({k: list(v.shape) for k, v in Model().state_dict().items()}))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=digits, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {k: list(v) for k, v in parameters(program).items()}
+
+
+def test_resuming_is_exact(plane: Path, tmp_path: Path) -> None:
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    for arguments in ((whole,), (parts, "--stop-after", 7), (parts, "--resume")):
+        done = train(plane, "--steps", 20, "--seed", 3, "--out", *arguments)
+        assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["steps"] == 20
+    for name in CHECKPOINT:
+        assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
+    other = train(plane, "--steps", 20, "--seed", 4, "--out", tmp_path / "other")
+    assert other.returncode == 0
+    assert (tmp_path / "other" / "model.safetensors").read_bytes() != (whole / "model.safetensors").read_bytes()
+
+
+def test_a_signal_saves_and_the_run_goes_on(plane: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "train.py", "--steps", "1000000", "--out", str(tmp_path / "run")]
+    running = subprocess.Popen(command, cwd=plane, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stderr is not None
+    seen = ""
+    while "step/s" not in seen and running.poll() is None:
+        seen += running.stderr.read(64)
+    time.sleep(0.5)
+    running.send_signal(signal.SIGTERM)
+    out, _ = running.communicate(timeout=120)
+    assert running.returncode == 0
+    reached = json.loads(out.splitlines()[-1])["steps"]
+    assert 0 < reached < 1_000_000
+    done = train(plane, "--steps", reached + 2, "--resume", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["steps"] == reached + 2
+
+
+def test_a_foreign_checkpoint_is_refused_with_both_hashes(plane: Path, digits: Path, tmp_path: Path) -> None:
+    assert train(plane, "--steps", 1, "--out", tmp_path / "run").returncode == 0
+    refused = train(digits, "--steps", 2, "--resume", "--out", tmp_path / "run")
+    assert refused.returncode not in (0, 1)
+    for folder in (plane, digits):
+        assert json.loads((folder / "spec.lock.json").read_text())["digest"][:12] in refused.stderr
+
+
+def test_a_full_disk_leaves_the_checkpoint_before(plane: Path, tmp_path: Path) -> None:
+    """A file may hold 20 kB here, and the optimizer's state is larger: writing fails as on a full disk."""
+    run = tmp_path / "run"
+    assert train(plane, "--steps", 3, "--out", run).returncode == 0
+    before = {name: (run / name).read_bytes() for name in CHECKPOINT}
+    code = (
+        "import resource, runpy, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000)); sys.argv = ['train.py'] + sys.argv[1:]; sys.path.insert(0, '.'); "
+        "runpy.run_path('train.py', run_name='__main__')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "--steps", "6", "--resume", "--out", str(run)], cwd=plane, capture_output=True, text=True
+    )
+    assert done.returncode == 3, done.stderr[-500:]
+    assert "error" in done.stderr
+    assert {name: (run / name).read_bytes() for name in CHECKPOINT} == before
+
+
+def test_a_missing_file_of_data_is_named(tmp_path: Path) -> None:
+    spec = tmp_path / "m.spec"
+    spec.write_text(
+        'specc 1\nmodel m {\n  data x: vector(2) from npy("nowhere.npy")\n  process linear\n  backbone mlp(width = 8)\n'
+        "  predict velocity\n  sampler euler(steps = 2)\n}\n"
+    )
+    done = train(project(spec, tmp_path / "p"), "--steps", 1, "--out", tmp_path / "run")
+    assert done.returncode == 3
+    assert "nowhere.npy" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "comment", ['"""', "\\", "{x} {{y}} % \"quoted\" 'twice'", "żółć 数学 \U0001f600", '"""; import os; """']
+)
+def test_texts_of_a_spec_stay_texts(comment: str, tmp_path: Path) -> None:
+    spec = tmp_path / "m.spec"
+    spec.write_text(
+        f'specc 1\n# {comment}\nmodel m {{\n  data x: vector(2) from npy("a\\"b{{c}}.npy")  # {comment}\n  process linear\n'
+        f"  backbone mlp(width = 8)  # {comment}\n  predict velocity\n  sampler euler(steps = 2)\n}}\n"
+    )
+    for file in project(spec, tmp_path / "p").glob("*.py"):
+        tree = ast.parse(file.read_text())
+        assert not any(
+            isinstance(n, ast.Import) and n.names[0].name == "os" and file.name == "objective.py" for n in ast.walk(tree)
+        )
+
+
+@pytest.mark.slow
+def test_two_processes_share_a_batch(plane: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "train.py", "--steps", "4"]
+    done = subprocess.run([*command, "--out", str(tmp_path / "run")], cwd=plane, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1])["steps"] == 4
