@@ -13,11 +13,15 @@ import numpy as np
 Array = np.ndarray
 
 
-def assign(cost: Array, *, solver: str = "exact") -> Array:
+def assign(cost: Array, *, solver: str = "exact", within: int | None = None) -> Array:
     """Partners for everyone. cost: (B, B). Returns the column of each row, (B,) int.
 
-    exact: the least total cost. stable: no row and column that both prefer each other to their partners.
+    exact: the least total cost. stable: no row and column that both prefer each other to their partners. within: partners
+    come from the same group of so many consecutive rows and columns.
     """
+    if within is not None and within < len(cost):
+        starts = range(0, len(cost), within)
+        return np.concatenate([s + assign(cost[s : s + within, s : s + within], solver=solver) for s in starts])
     match solver:
         case "exact":
             from scipy.optimize import linear_sum_assignment  # optional, and slow to import

@@ -443,15 +443,19 @@ def _batch_cost(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Kno
 
 
 def _batch_assign(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
-    cost, solver = exactly("batch.assign", args, kwargs, 1, span, solver=Symbol("exact", span))
+    """batch.assign(cost, solver = exact, within = none): partners, in groups of `within` consecutive examples when given."""
+    cost, solver, within = exactly("batch.assign", args, kwargs, 1, span, solver=Symbol("exact", span), within=None)
     if not isinstance(solver, Symbol) or solver.id not in SOLVERS:
         word = solver.id if isinstance(solver, Symbol) else describe(solver)
         at = solver.span if isinstance(solver, Symbol) else span
         fail("E0203", at, f"there is no solver `{word}`", help=did_you_mean(word, SOLVERS) or f"solvers are {choices(SOLVERS)}")
+    if within is not None and (isinstance(within, bool) or not isinstance(within, int) or within < 1):
+        fail("E0601", span, f"`within` is the size of a group of examples, 1 or more, not {describe(within)}")
     if frame.kind == "function":
         raise Captures
     index = Type(DType.INT, (), frozenset({EXAMPLE}))
-    return add(frame, span, Op.EXTERN, lift(cost, frame, span), name="assign", options=(("solver", solver.id),), types=(index,))
+    options = (("solver", solver.id), *((("within", within),) if within is not None else ()))
+    return add(frame, span, Op.EXTERN, lift(cost, frame, span), name="assign", options=options, types=(index,))
 
 
 def _batch(op: Op, count: int = 1) -> Any:

@@ -78,6 +78,14 @@ def test_a_matching_is_one_to_one(spec, name):
     assert not np.array_equal(matched[1], free[1])
 
 
+def test_groups_of_a_batch_are_matched_apart(spec):
+    """The k of the paper is smaller than the batch: partners come from the same 64 examples of 128."""
+    (_, matched), (_, free) = (pairs(spec, name, 128, 0) for name in ("batch_ot", "independent"))
+    for group in (slice(0, 64), slice(64, 128)):
+        np.testing.assert_array_equal(np.sort(matched[group], axis=0), np.sort(free[group], axis=0))
+    assert cost(spec, "whole", 128, 0) < cost(spec, "batch_ot", 128, 0)
+
+
 def moments(v):
     """Mean and second moments of (batches, k, 2), (batches, 5)."""
     return np.concatenate([v, v**2, v[..., :1] * v[..., 1:]], axis=-1).mean(axis=1)

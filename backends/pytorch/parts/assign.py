@@ -6,14 +6,20 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 
-def assign(cost: Tensor, solver: str = "exact") -> Tensor:
+def assign(cost: Tensor, solver: str = "exact", within: int | None = None) -> Tensor:
     """The column of each row in a one-to-one matching. cost: (B, B). Returns (B,) int64.
 
-    exact: the least total cost. stable: no row and column that both prefer each other to their partners.
+    exact: the least total cost. stable: no row and column that both prefer each other to their partners. within: partners
+    come from the same group of so many consecutive rows and columns.
     """
     values = cost.detach().cpu().double().numpy()
-    column = linear_sum_assignment(_priced(values))[1] if solver == "exact" else _stable(values)
-    return torch.from_numpy(column).to(cost.device)
+    size = within or len(values)
+    columns = [s + _matched(values[s : s + size, s : s + size], solver) for s in range(0, len(values), size)]
+    return torch.from_numpy(np.concatenate(columns)).to(cost.device)
+
+
+def _matched(cost: np.ndarray, solver: str) -> np.ndarray:
+    return linear_sum_assignment(_priced(cost))[1] if solver == "exact" else _stable(cost)
 
 
 def _priced(cost: np.ndarray, eps: float = 0.01, rounds: int = 10) -> np.ndarray:
