@@ -18,6 +18,7 @@ LOOK_INSIDE = f"""
 model batch_ot from base.batch_ot {{ {PAIRS} }}
 model stable from base.stable {{ {PAIRS} }}
 model independent from base.independent {{ {PAIRS} }}
+model alone from batch_ot {{ coupling minibatch_ot(within = 1) }}
 model whole from batch_ot {{ coupling minibatch_ot }}
 model batch_eot from base.batch_eot {{
   {PAIRS}
@@ -84,6 +85,7 @@ def test_groups_of_a_batch_are_matched_apart(spec):
     for group in (slice(0, 64), slice(64, 128)):
         np.testing.assert_array_equal(np.sort(matched[group], axis=0), np.sort(free[group], axis=0))
     assert cost(spec, "whole", 128, 0) < cost(spec, "batch_ot", 128, 0)
+    np.testing.assert_array_equal(pairs(spec, "alone", 128, 0)[1], free)  # groups of one: independent pairs
 
 
 def moments(v):
@@ -126,16 +128,16 @@ def quality(name, seed, n=2000):
     given = {"seed": example_seeds(1, n), "steps": 50}
     run(tools.graph(SPEC, name), "euler", given, tools.weights(folder), dtype="float32", trace=trace)
     bend = straightness(np.stack([trace[0].before[0], *(s.after[0] for s in trace)]))
-    return np.array([energy_distance(y, x), exact_wasserstein2(y, x) ** 2, bend, tools.report(folder)["loss"]])
+    return np.array([energy_distance(y, x), exact_wasserstein2(y[:1000], x[:1000]) ** 2, bend, tools.report(folder)["loss"]])
 
 
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_flow_learnt_from_matched_pairs_is_straight(seed):
-    independent = quality("independent", seed)  # the same coupling with groups of one
-    # energy distance, W2^2, curvature, loss; measured 0.12, 0.30, 0.013, 0.07 with seed 0
+    independent = quality("independent", seed)
+    # energy distance, W2^2, curvature, loss; measured 0.06, 0.15, 0.013, 0.07 and 0.03, 0.12, 0.013, 0.06
     assert (quality("batch_ot", seed) <= np.array([0.3, 0.4, 0.1, 0.2]) * independent).all()
 
 
 @pytest.mark.slow
 def test_stable_matching_is_nearly_as_straight():
-    assert quality("stable", 0)[2] <= 0.2 * quality("independent", 0)[2]  # measured 0.07
+    assert quality("stable", 0)[2] <= 0.2 * quality("independent", 0)[2]  # measured 0.04
