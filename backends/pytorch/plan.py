@@ -100,7 +100,7 @@ class Plan:
     def _inline(self, value: Value, node: Node, block: Block) -> bool:
         if self.trivial(value):
             return True
-        if node.op is Op.CONST and len(node["value"]) > FEW:
+        if node.op is Op.CONST and isinstance(node["value"], tuple) and len(node["value"]) > FEW:
             return False
         if len(node.outputs) != 1 or node.op in CONTROL or value.id in self.forced or value.id in self.kinds.lifted:
             return False

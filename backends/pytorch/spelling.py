@@ -165,7 +165,8 @@ def _const(site: Site) -> Text:
     value, shape = site["value"], tuple(site.node.get("shape", ()))
     kind = DType(site.node.get("dtype", "float"))
     if not isinstance(value, tuple):
-        return literal(value)
+        number = literal(bool(value) if kind is DType.BOOL else value)
+        return _filled(Piece(number, type=site.node.out.type, host=True, literal=value), shape, site) if shape else number
     texts = [literal(bool(v) if kind is DType.BOOL else int(v) if kind is DType.INT else float(v)) for v in value]
     if kind is DType.FLOAT and texts and all(t.lstrip("-").isdigit() for t in texts):
         texts[0] += ".0"
@@ -249,12 +250,17 @@ def filling(x: Piece) -> str:
     return f"float({x.text})" if x.type.dtype is DType.FLOAT and x.literal is None and x.whole else x.text
 
 
+def _filled(x: Piece, shape: tuple[int | str, ...], site: Site) -> str:
+    """An array of one number."""
+    if x.literal in (0, 1) and x.type.dtype is DType.FLOAT and shape:
+        return call("torch.zeros" if x.literal == 0 else "torch.ones", *map(str, shape), device=site.device)
+    return call("torch.full", tuple_of([str(d) for d in shape]) if shape else "()", filling(x), device=site.device)
+
+
 def _reshape(site: Site, x: Piece) -> Text:
     shape = tuple(site["shape"])
-    if x.host and x.literal in (0, 1) and x.type.dtype is DType.FLOAT and shape:
-        return call("torch.zeros" if x.literal == 0 else "torch.ones", *map(str, shape), device=site.device)
     if x.host:
-        return call("torch.full", tuple_of([str(d) for d in shape]) if shape else "()", filling(x), device=site.device)
+        return _filled(x, shape, site)
     return shapes.reshape(x, shape), (x.level if shape == x.type.shape else Level.ATOM)
 
 
