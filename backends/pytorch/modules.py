@@ -73,6 +73,8 @@ class Layout:
                 text += f".{part}" if kind == "dict" and _plain(part) else f"[{_string(part)}]"
             elif _plain(part):
                 text += f".{part}"
+            elif part in HIDDEN:  # the attribute of this name is a method
+                text += f".{'_parameters' if below.start is not None else '_modules'}[{_string(part)}]"
             else:
                 text += f".{'get_parameter' if below.start is not None else 'get_submodule'}({_string(part)})"
             place = below
@@ -85,7 +87,9 @@ class Layout:
 
     def _register(self, owner: str, part: str, place: Place, path: str) -> list[str]:
         value = f"nn.Parameter({place.start})" if place.start is not None else place.make or self._contents(place)
-        if part.isidentifier() and not keyword.iskeyword(part):
+        if part in HIDDEN and place.start is not None:
+            line = f"{owner}._parameters[{_string(part)}] = {value}"
+        elif part.isidentifier() and not keyword.iskeyword(part):
             line = f"{owner}.{part} = {value}"
         else:
             line = f"{owner}.{'register_parameter' if place.start is not None else 'add_module'}({_string(part)}, {value})"

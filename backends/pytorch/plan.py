@@ -51,7 +51,7 @@ class Plan:
     node_of: dict[int, Node] = field(default_factory=dict)
     inlined: set[int] = field(default_factory=set)
     _users: dict[int, list[tuple[Node | None, Block]]] = field(default_factory=lambda: defaultdict(list))
-    _home: dict[int, Block] = field(default_factory=dict)
+    _tests: set[Block] = field(default_factory=set)  # of while loops
     _last: dict[int, int] = field(default_factory=dict)
     _path: dict[int, tuple[Statement, ...]] = field(default_factory=dict)
     _extended: list[tuple[int, Statement]] = field(default_factory=list)
@@ -73,8 +73,6 @@ class Plan:
     # Uses
 
     def _count(self, block: Block) -> None:
-        for value in block.params:
-            self._home[value.id] = block
         alive = _alive(block)
         for node in block.nodes:
             if node not in alive:
@@ -82,8 +80,9 @@ class Plan:
             for value in node.inputs:
                 self._users[value.id].append((node, block))
             for value in node.outputs:
-                self._home[value.id] = block
                 self.node_of[value.id] = node
+            if node.op is Op.WHILE:
+                self._tests.add(node.regions[0])
             for region in node.regions:
                 self._count(region)
         for value in block.results:
@@ -113,7 +112,7 @@ class Plan:
             return False
         user = users[0][0]
         if user is None:
-            return block is self.block
+            return block is self.block or block in self._tests
         if node.op is Op.CALL and node.get("lanes", 1) > 1:
             return False
         if any(value is v for v in _sized_by(user)) or user.op is Op.GRAD:
@@ -133,7 +132,7 @@ class Plan:
         alive = _alive(block)
         out: list[Statement] = []
         done: set[Node] = set()
-        order = _around_gradients([n for n in nodes if n in alive])
+        order = _around_gradients([n for n in nodes if n in alive], [n for n in block.nodes if n in alive])
         level = [n for n in order if isinstance(n, Node)]
         for node in order:
             if isinstance(node, Group):
@@ -302,7 +301,7 @@ class Plan:
         for k, (param, out) in enumerate(zip(params, s.outputs, strict=True)):
             end = max(self._until(out), s.end)
             wanted = [v.name for v in (param, out, region.results[k], start[k]) if v.name] or ["v"]
-            name = self._choose(wanted, s.at, end)
+            name = self.names.get(out.id) or self._choose(wanted, s.at, end)  # the loop around may have chosen
             s.carried.append(name)
             self._busy[name].append((s.at, end))
             for value in (out, param, *((s.node.regions[0].params[k],) if s.kind == "while" else ())):
@@ -358,17 +357,19 @@ class Group:
     inside: list[Node]
 
 
-def _around_gradients(nodes: list[Node]) -> list[Node | Group]:
-    """Nodes in an order in which each gradient stands right behind what it differentiates."""
+def _around_gradients(nodes: list[Node], every: list[Node] | None = None) -> list[Node | Group]:
+    """Nodes in an order in which each gradient stands right behind what it differentiates. every: all nodes around them."""
+    every = nodes if every is None else every
     gradient = next((n for n in reversed(nodes) if n.op is Op.GRAD), None)
     if gradient is None:
         return list(nodes)
-    before = nodes[: nodes.index(gradient)]
+    place = nodes.index(gradient)
+    before = nodes[:place]
     down: set[int] = {v.id for v in gradient.inputs[1:]}
-    depends: list[Node] = []
-    for n in before:
+    depends: set[Node] = set()
+    for n in every[: every.index(gradient)]:
         if any(v.id in down for v in _inputs(n)):
-            depends.append(n)
+            depends.add(n)
             down.update(v.id for v in n.outputs)
     up: set[int] = {gradient.inputs[0].id}
     inside: list[Node] = []
@@ -378,7 +379,8 @@ def _around_gradients(nodes: list[Node]) -> list[Node | Group]:
             up.update(v.id for v in _inputs(n))
     first = [n for n in before if n not in depends]
     rest = [n for n in before if n in depends and n not in inside]
-    return [*_around_gradients(first), Group(gradient, inside), *_around_gradients(rest), *nodes[nodes.index(gradient) + 1 :]]
+    around = [*_around_gradients(first, every), Group(gradient, inside), *_around_gradients(rest, every)]
+    return [*around, *nodes[place + 1 :]]
 
 
 def _inputs(node: Node) -> list[Value]:

@@ -1,23 +1,70 @@
-"""What the tests of the PyTorch backend share: projects written and imported, and small programs built by hand."""
+"""What the tests of the PyTorch backend share: printed definitions run in place, and whole projects imported."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import subprocess
+import math
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
-from specc.backends.pytorch import write
+from specc.backends.pytorch.library import Library
+from specc.backends.pytorch.networks import Networks
+from specc.backends.pytorch.parts import noise
+from specc.backends.pytorch.samplers import ways
+from torch.nn import functional as F
 
 from specc.ir.program import Program
-from specc.reference.interpret import run
+from specc.passes import PYTORCH, run
+from specc.reference import interpret
 
-PYTHON = sys.executable
+
+def definitions(program: Program) -> tuple[str, str]:
+    """The printed definitions of a program with one query, and the name of the query."""
+    library = Library(program)
+    networks = Networks(program, library).build()
+    (query,) = ways(program, "query", library, networks)
+    blocks = [*library.definitions(), *library.definitions(networks=True), *networks.classes(), networks.model(), query.lines]
+    return "\n\n\n".join("\n".join(lines) for lines in blocks), query.name
+
+
+def printed(program: Program) -> dict[str, Any]:
+    """What these definitions define; the query is `query`."""
+    text, name = definitions(program)
+    scope: dict[str, Any] = {"torch": torch, "math": math, "nn": torch.nn, "F": F, "Tensor": torch.Tensor, "noise": noise}
+    exec(text, scope)
+    return scope | {"query": scope[name]}
+
+
+def agree(program: Program, inputs: dict[str, np.ndarray], weights: dict[str, np.ndarray], tolerance: float = 2e-5) -> str:
+    """The text of a program with one query, once its results are those of the reference."""
+    array = run(program, PYTORCH)
+    text, _ = definitions(array)
+    scope = printed(array)
+    model = scope["Model"]()
+    assert model.state_dict().keys() == weights.keys()
+    model.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
+    model.requires_grad_(False)
+    want = interpret.run(program, "main", inputs, weights)
+    args = [given(inputs[i.name], i.type.shape) for i in array.entries["main"].inputs]
+    have = scope["query"](model, *args)
+    for w, h in zip(want, have if isinstance(have, tuple) else (have,), strict=True):
+        got = h.detach().numpy() if isinstance(h, torch.Tensor) else np.asarray(h)
+        assert got.shape == w.shape
+        np.testing.assert_allclose(got, w, rtol=tolerance, atol=tolerance * float(np.abs(w).max(initial=1.0)))
+    return text
+
+
+def given(array: np.ndarray, shape: tuple[int | str, ...]) -> Any:
+    """An operand as a caller gives it: shared numbers as numbers."""
+    if not shape:
+        return array.item()
+    return torch.from_numpy(np.ascontiguousarray(array.astype(np.float32) if array.dtype.kind == "f" else array))
 
 
 @contextlib.contextmanager
@@ -34,39 +81,3 @@ def imported(folder: Path) -> Iterator[SimpleNamespace]:
         for n in names:
             sys.modules.pop(n, None)
         sys.modules.update(before)
-
-
-def random_weights(model: torch.nn.Module, seed: int = 0, scale: float = 0.3) -> dict[str, np.ndarray]:
-    """Fill a model with random numbers; the same by path, in double precision."""
-    rng = np.random.default_rng(seed)
-    out = {}
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            value = (scale * rng.standard_normal(tuple(parameter.shape))).astype(np.float32)
-            parameter.copy_(torch.from_numpy(value))
-            out[name] = value.astype(np.float64)
-    return out
-
-
-def agree(program: Program, folder: Path, entry: str, inputs: dict[str, np.ndarray], scale: float = 0.3) -> float:
-    """The largest difference between a printed entry and the reference, in units of the reference's largest number."""
-    write(program, folder)
-    with imported(folder) as project:
-        model = project.model.Model()
-        params = random_weights(model, scale=scale)
-        want = run(program, entry, inputs, params)
-        role = program.entries[entry].role
-        ways = project.sample.SAMPLERS if role == "sampler" else project.query.QUERIES
-        args = [inputs[i.name] for i in program.entries[entry].inputs if i.name in inputs]
-        have = ways[entry](model, *(torch.from_numpy(a) if isinstance(a, np.ndarray) else a for a in args))
-    have = have if isinstance(have, tuple) else (have,)
-    worst = 0.0
-    for h, w in zip(have, want, strict=True):
-        assert h.shape == w.shape
-        worst = max(worst, float(np.abs(h.detach().double().numpy() - w).max() / max(1e-6, np.abs(w).max())))
-    return worst
-
-
-def command(folder: Path, *args: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    """Run a script of a project in its folder."""
-    return subprocess.run([PYTHON, *args], cwd=folder, capture_output=True, text=True, timeout=timeout)
