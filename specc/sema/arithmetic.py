@@ -214,18 +214,19 @@ def whole(value: Any, span: Span) -> Any:
 
 
 def _identity(op: str, a: Any, b: Any, frame: Frame) -> Any:
-    """x + 0, 1 * x and their like need no node; None when one is needed. 0 * x is 0 where numbers meet any shape."""
+    """x + 0, 1 * x and their like need no node; None when one is needed."""
+    numbers = frame.lined and frame.kind == "function"  # an equation, where 0 stands for zeros of any shape
     if a == 1 and op == "*" and isinstance(a, int) and isinstance(b, Value) and b.type.dtype is DType.INT:
         return b
     if isinstance(a, (int, float)) and not isinstance(a, bool) and isinstance(b, Value) and b.type.dtype is DType.FLOAT:
         if (a == 0 and op == "+") or (a == 1 and op == "*"):
             return b
-        if a == 0 and op in ("*", "/") and (frame.lined or not b.type.shape):
+        if a == 0 and op in ("*", "/") and (numbers or not b.type.shape):
             return 0
     if isinstance(b, (int, float)) and not isinstance(b, bool) and isinstance(a, Value) and a.type.dtype is DType.FLOAT:
         if (b == 0 and op in ("+", "-")) or (b == 1 and op in ("*", "/", "^")):
             return a
-        if b == 0 and op == "*" and (frame.lined or not a.type.shape):
+        if b == 0 and op == "*" and (numbers or not a.type.shape):
             return 0
     return None
 
