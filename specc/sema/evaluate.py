@@ -43,6 +43,7 @@ from specc.sema.values import (
     Symbol,
     freeze,
     runtime,
+    word_of,
 )
 from specc.source import Span
 from specc.syntax import tree
@@ -236,11 +237,14 @@ class Evaluator(Functions):
         a = self.expr(node.left, env, frame)
         if node.op in ("and", "or") and not isinstance(a, Value):
             return (a and self.expr(node.right, env, frame)) if node.op == "and" else (a or self.expr(node.right, env, frame))
-        b = self.expr(node.right, env, frame)
+        word = word_of(a) if node.op in ("==", "!=") else None
+        b = self.expr(node.right, env, frame, symbols=word is not None or (a is None and node.op in ("==", "!=")))
         if node.op == "..":
             return self.span_of_integers(a, b, node)
         if node.op in ("==", "!=") and (a is None or b is None):
             return (a is b) == (node.op == "==")
+        if word is not None and word_of(b) is not None:  # `if positions == rotary`
+            return (word == word_of(b)) == (node.op == "==")
         return binary(node.op, a, b, frame, node.span)
 
     def span_of_integers(self, a: Any, b: Any, node: tree.Binary) -> Any:

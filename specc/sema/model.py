@@ -481,7 +481,8 @@ def _network(m: Model, section: tree.Section, name: str | None) -> None:
             fail("E0203", section.span, "a network needs a name", help="write `network D(x) -> scalar = mlp(width = 64)`")
         name = head.id
         _free(m, name, section)
-    m.ev.world.names[name] = Network(p, name, root=True, conditioned=name == "backbone")
+    promise = section.result if section.values else None  # of a network given in place, its own header says it
+    m.ev.world.names[name] = Network(p, name, root=True, conditioned=name == "backbone", promise=promise, env=m.env)
     m.env.names[name] = m.ev.world.names[name]
 
 
