@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from onnx import TensorProto
 from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Scope, Tap, UnsupportedError, info
 
 from specc.ir.ops import Op
@@ -126,6 +127,23 @@ def if_(e: Emitter, node: Node) -> tuple[str, ...]:
         e.tap(tap.key, name, tap.type)
     e.control("If", [test], outputs + names, then_branch=scopes[0].graph, else_branch=scopes[1].graph)
     return tuple(outputs[: len(node.outputs)])
+
+
+def parts(e: Emitter, node: Node) -> tuple[str, ...]:
+    """PARTS: slices of the batch in turn, in the same graph, and their results one after another."""
+    batch = e.batch
+    share = e.op("Mul", e.op("Cast", batch, to=TensorProto.DOUBLE), e.const(np.float64(node["share"])))
+    nearest = e.op("Floor", e.op("Add", share, e.const(np.float64(0.5))))
+    cut = e.op("Cast", nearest, to=TensorProto.INT64, hint="cut")
+    ends = []
+    for region, start, stop in zip(node.regions, (e.ints(0), cut), (cut, batch), strict=True):
+        for param, value in zip(region.params, node.inputs, strict=True):
+            e.env[param.id] = e.op("Slice", e.name(value), start, stop, e.ints(0), hint=param.name or "part")
+        e.batch = e.op("Sub", stop, start, hint="batch")
+        e.block(region)
+        ends.append([e.name(v) for v in region.results])
+    e.batch = batch
+    return tuple(e.op("Concat", *pair, axis=0, hint="together") for pair in zip(*ends, strict=True))
 
 
 def _append(e: Emitter, scope: Scope, write) -> None:

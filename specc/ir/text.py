@@ -18,7 +18,7 @@ from specc.ir.types import DType
 
 LONGEST = 8  # numbers of an array constant that are printed
 INDENT = "  "
-REGIONS = {Op.FOR: ("body",), Op.WHILE: ("test", "body"), Op.IF: ("then", "else")}
+REGIONS = {Op.FOR: ("body",), Op.WHILE: ("test", "body"), Op.IF: ("then", "else"), Op.PARTS: ("first", "rest")}
 QUIET = {"types", "function", "bundle"}  # attributes that are printed another way
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import spaces
+from specc.sema import parts, spaces
 from specc.sema.arithmetic import add, binary, describe, known, lift, shown, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
@@ -598,6 +598,8 @@ BATCH: dict[str, Any] = {
     "join": Builtin("batch.join", _batch(Op.BATCH_GATHER)),
     "split": Builtin("batch.split", _batch(Op.BATCH_SCATTER)),
     "each": Builtin("batch.each", _each),
+    "part": Builtin("batch.part", parts.part),
+    "groups": Builtin("batch.groups", parts.groups),
     "index": Dynamic("batch.index"),
     "size": Dynamic("batch.size"),
 }
