@@ -16,6 +16,7 @@ from specc.sema.laws import LAWS
 from specc.sema.networks import LAYERS
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.values import Builtin, Captures, Closure, Dynamic, Env, Marker, Namespace, Pairs, Partial, Symbol, TypeRef
+from specc.sema.views import of_parent
 from specc.source import Span
 
 Args = list[Any]
@@ -561,6 +562,7 @@ def environment() -> Env:
     """The outermost names."""
     names: dict[str, Any] = {name: Builtin(name, fn) for name, fn in FUNCTIONS.items()}
     names["pi"] = math.pi
+    names |= {kind: of_parent(kind) for kind in ("frozen", "copy")}
     names["scalar"] = TypeRef(spaces.space("scalar", [], Span.__new__(Span)).type, "scalar")
     names["batch"] = Namespace("batch", BATCH)
     return Env(names)

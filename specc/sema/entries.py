@@ -275,7 +275,7 @@ def program(m: Model, doc: str) -> Program:
                         f"`{node['bundle']}` is used with inputs of different types",
                         help="give the network one set of inputs",
                     )
-    digest = hashlib.sha256(f"{m.name}\n{m.span.source.text}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{m.name}\n{m.text or m.span.source.text}".encode()).hexdigest()
     return Program(
         name=m.name,
         level="example",

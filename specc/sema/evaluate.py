@@ -18,7 +18,7 @@ from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.ops import Op
 from specc.ir.program import Input, Value
 from specc.ir.types import EXAMPLE
-from specc.sema import library
+from specc.sema import library, views
 from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, settled, where, whole
 from specc.sema.frame import Frame
 from specc.sema.functions import NOWHERE, Functions
@@ -27,6 +27,7 @@ from specc.sema.members import members as members_of
 from specc.sema.report import choices, did_you_mean, fail, foreign, moved
 from specc.sema.values import (
     Applied,
+    Bound,
     Builtin,
     Captures,
     Closure,
@@ -34,6 +35,7 @@ from specc.sema.values import (
     Derivative,
     Dynamic,
     Env,
+    Held,
     Instance,
     Lazy,
     Marker,
@@ -41,9 +43,11 @@ from specc.sema.values import (
     Network,
     Partial,
     Symbol,
+    View,
     freeze,
     runtime,
 )
+from specc.sema.views import Borrowed
 from specc.source import Span
 from specc.syntax import tree
 
@@ -70,6 +74,8 @@ class Evaluator(Functions):
     touched: set[str] = field(default_factory=set)  # names of the world that were asked for
     depth: int = 0
     work: int = 0  # expressions evaluated so far
+    held: tuple[Held, ...] = ()  # the views that this evaluator looks through
+    borrowed: dict[str, Borrowed] = field(default_factory=dict)  # paths of networks with weights of others, and whose they are
     node: object = None  # the call being evaluated, for tags
 
     @abstractmethod
@@ -296,6 +302,8 @@ class Evaluator(Functions):
                     hint = did_you_mean(node.name, value.members)
                     fail("E0201", node.span, f"`{value.name}` has no `{node.name}`", help=hint)
                 return self.settle(value.members[node.name], frame, node.name)
+            case View():
+                return views.member(self, value, node.name, frame, node.span)
             case Instance() | Partial():
                 instance = value if isinstance(value, Instance) else self.instantiate(value, frame)
                 if node.name not in instance.members:
@@ -368,6 +376,10 @@ class Evaluator(Functions):
                 return self.call_derivative(func, args, frame, span)
             case Network():
                 return self.call_network(func, args, kwargs, frame, span, node)
+            case View(network=Network()):
+                return views.call(self, Bound(func, func.network), args, kwargs, frame, span, node)
+            case Bound():
+                return views.call(self, func, args, kwargs, frame, span, node)
             case Partial(definition=Definition(kind="network" | "backbone")):
                 return self.call_part(func, args, kwargs, frame, span, node)
             case Partial():
@@ -501,7 +513,7 @@ class Evaluator(Functions):
         except SpecError as error:
             raise moved(error, parent.asked()) from None
         env.origin = span if not foreign(span) else None
-        key = (id(definition), freeze([env.names[p.name] for p in definition.params if p.name]))
+        key = (id(definition), id(self.world), freeze([env.names[p.name] for p in definition.params if p.name]))
         cached = self.memo.get(("instance", key))
         if cached is not None and not _mentions_inputs(env):
             return cached  # type: ignore[no-any-return]

@@ -11,7 +11,7 @@ from specc.diagnostics import SpecError
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value
 from specc.ir.types import DType
-from specc.sema import spaces
+from specc.sema import spaces, views
 from specc.sema.arithmetic import add, describe, known, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
@@ -40,8 +40,12 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
     given = tuple(v is not None for v in inputs)
     function = _function(ev, net.partial, statics, given, batched, span)
     types = tuple(r.type for r in function.block.results)
-    out = frame.builder.add_many(Op.CALL, *batched, function=function.name, bundle=net.bundle, lanes=1, types=types, span=span)
-    ev.networks[net.bundle] = net
+    bundle, origin = views.place(ev.held, net.bundle)
+    out = frame.builder.add_many(Op.CALL, *batched, function=function.name, bundle=bundle, lanes=1, types=types, span=span)
+    if origin is not None:
+        ev.borrowed[bundle] = origin
+    if origin is None or origin.held.kind == "copy":
+        ev.networks[bundle] = net
     return out[0] if len(out) == 1 else out
 
 
