@@ -15,7 +15,7 @@ from specc.backends.pytorch.objective import Objective
 from specc.backends.pytorch.samplers import Way, arguments
 from specc.backends.pytorch.source import grouped, import_lines, table, tidy, used_names
 
-from specc.ir.program import Program, Space
+from specc.ir.program import Parent, Program, Space
 
 OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop", "adagrad": "Adagrad"}
 DECAYS = ("cosine", "linear", "constant")
@@ -38,12 +38,16 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     features |= {"prepared"} if losses[0].prepared else set()
     features |= {"pictures", *_pictured(program)} if samplers and _pictured(program) else set()
     over = losses[0].entry.over
-    if len(losses) == 1 and over and set(over) != set(program.networks):
+    trained = {root for root in program.networks if not program.untrained(root)}
+    if len(losses) == 1 and over and set(over) != trained:
         features.add("over")
+    features |= {"frozen"} if len(trained) < len(program.networks) else set()
+    features |= {"parents"} if lenders(program) else set()
     knobs = _knobs(program, losses, features, warmup)
     default = f"runs/{_folder(program.name)}"
+    starts = " --parent" + "".join(f" runs/{_folder(p.name)}" for p in lenders(program)) if "parents" in features else ""
     usage = [
-        f"    python train.py                         # {int(program.setting('steps', 1000)):,} steps into {default}",
+        f"    python train.py{starts}{' ' * (24 - len(starts))} # {int(program.setting('steps', 1000)):,} steps into {default}",
         "    python train.py --resume                # go on from the last checkpoint",
         "    torchrun --nproc-per-node 2 train.py    # data parallel: each process takes its share of a batch",
     ]
@@ -57,6 +61,24 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     }
     text = grouped(choose(part("train"), features, replaced))
     return tidy("\n".join([docstring(f"Train {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""', "", text]))
+
+
+def lenders(program: Program) -> list[Parent]:
+    """The parents whose weights are needed."""
+    return [p for p in program.parents if p.shares]
+
+
+def parents_file(program: Program) -> str:
+    """parents.py: what each parent gives."""
+    rows = []
+    for p in lenders(program):
+        taken = [f'("{s.path}", "{s.of}")' for s in p.shares]
+        rows += exploded(
+            "(", [f'"{p.name}"', f'"{p.digest}"', f'"{"ema" if p.averaged else "model"}"', f"[{', '.join(taken)}]"], "),", 124
+        )
+    doc = "# Each parent: its name, the sha256 of its spec, the file of its weights, and (path here, path there)"
+    table = "\n".join([doc, "PARENTS = [", *(f"    {row}" for row in rows), "]"])
+    return choose(part("parents"), (), {"table": table})
 
 
 def _knobs(program: Program, losses: list[Objective], features: set[str], warmup: int) -> list[str]:

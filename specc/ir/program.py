@@ -217,7 +217,9 @@ class Program:
 
     def untrained(self, root: str) -> bool:
         """Whether no objective may change the network: it is a parent's, or an average."""
-        return any(s.path == root and s.frozen for p in self.parents for s in p.shares) or any(a.path == root for a in self.averages)
+        return any(s.path == root and s.frozen for p in self.parents for s in p.shares) or any(
+            a.path == root for a in self.averages
+        )
 
     def by_role(self, role: str) -> list[Entry]:
         return [e for e in self.entries.values() if e.role == role]

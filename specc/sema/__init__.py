@@ -65,43 +65,43 @@ def _elaborate(file: tree.File, source: Source, model: str | None) -> Elaborated
         found.append(diagnostic("E0209", file.span, "there is no model here", help="write `model NAME { ... }`"))
     programs: dict[str, Program] = {}
     defaults: list[Default] = []
-    for unit in models:
-        if model is not None and unit.name != model:
+    for one in models:
+        if model is not None and one.name != model:
             continue
-        found.extend(_made(unit, definitions, [*models, *named.values()]))
-        assert unit.model is not None
-        defaults.extend(unit.model.defaults)
-        if unit.program is not None:
-            programs[unit.name] = unit.program
+        found.extend(_made(one, definitions, [*models, *named.values()]))
+        assert one.model is not None
+        defaults.extend(one.model.defaults)
+        if one.program is not None:
+            programs[one.name] = one.program
     outline = "\n".join(f"{d.section:24} {d.knob:16} {d.value:24} {d.origin}" for d in defaults)
     return Elaborated(programs=programs, diagnostics=tuple(found), defaults=tuple(defaults), outline=outline)
 
 
-def _made(unit: Unit, definitions: dict[tuple[str, str], Definition], known: list[Unit]) -> list[Diagnostic]:
-    """Elaborate a model, after its parents; what there is to say of it, or of a parent with errors."""
-    if unit.model is not None:
-        return unit.model.ev.diagnostics
-    for _, parent in unit.parents:
+def _made(one: Unit, definitions: dict[tuple[str, str], Definition], known: list[Unit]) -> list[Diagnostic]:
+    """Elaborate a model after its parents; what there is to say of it, or of a parent with errors."""
+    if one.model is not None:
+        return one.model.ev.diagnostics
+    for _, parent in one.parents:
         said = _made(parent, definitions, known)
         if parent.program is None:
-            unit.model = parent.model
+            one.model = parent.model
             return said
-    section = unit.section
+    section = one.section
     world = Env({}, builtins.environment(), outer=True)
     ev = Elaborator(builtins=world.parent or world, world=world)
     ev.user = {key: (d, world) for key, d in definitions.items()}
-    unit.model = m = Model(unit.name, section.body or tree.Block(span=section.span, items=()), section.span, ev, Env({}, world, outer=True))
-    m.text = covered(unit, known)
-    introduce(m, unit)
+    body = section.body or tree.Block(span=section.span, items=())
+    one.model = m = Model(one.name, body, section.span, ev, Env({}, world, outer=True))
+    m.text = covered(one, known)
+    introduce(m, one)
     made = elaborate_model(m, _comment(section.span.source, section))
     check_mathematics(m)
-    if made is not None:
-        if unit.parents:
-            made = m.attempt(section.head.span if section.head else section.span, inherited, unit, m, made)
+    if made is not None and one.parents:
+        made = m.attempt(section.kind_span, inherited, one, m, made)
     if made is not None:
         check_model(m, made)
         if not any(d.severity == "error" for d in ev.diagnostics):
-            unit.program = made
+            one.program = made
     return ev.diagnostics
 
 

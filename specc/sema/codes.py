@@ -161,8 +161,8 @@ CODES: dict[str, Page] = {
     ),
     "E0311": Page(
         "weights that a parent does not have",
-        "A stage goes on from its parent's weights, or reads them. Each of its weights that comes from there exists there, under "
-        "the same path and in the same shape.",
+        "A stage goes on from its parent's weights, or reads them. Each of its weights that comes from there exists there "
+        "under the same path and in the same shape.",
         "stage more from base {\n  condition y: class(10)   # the backbone of base was trained without it\n}\n",
         "stage more from base {\n  condition y: class(10)\n  backbone mlp(width = 64)   # said anew: it starts afresh\n}\n",
     ),

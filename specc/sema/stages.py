@@ -61,7 +61,12 @@ def stages(item: tree.Section, known: Units) -> list[Unit]:
         fail("E0203", item.span, "a stage needs a name", help="write `stage NAME from PARENT { ... }`")
     clauses = {c.word: c for c in item.clauses}
     if "from" not in clauses or item.body is None:
-        fail("E0209", item.span, f"the stage `{item.head.id}` needs parents and a body", help="write `stage NAME from PARENT { ... }`")
+        fail(
+            "E0209",
+            item.span,
+            f"the stage `{item.head.id}` needs parents and a body",
+            help="write `stage NAME from PARENT { ... }`",
+        )
     parents = [(node.span.text, _find(node, known)) for node in clauses["from"].values]
     if ("for" in clauses) != ("in" in clauses):
         fail("E0204", item.span, "a repeated stage is written `stage NAME for n in [4, 2, 1] from PARENT { ... }`")
@@ -137,7 +142,9 @@ def _identity(item: tree.Statement) -> tuple[str, str]:
 def covered(made: Unit, known: list[Unit]) -> str:
     """The text that the hash of its program covers: its file, without the other models, and its parents' hashes."""
     source = made.section.span.source
-    others = {(s.start, s.stop) for other in known for s in other.own[:1] if s.source is source} - {(s.start, s.stop) for s in made.own}
+    others = {(s.start, s.stop) for other in known for s in other.own[:1] if s.source is source} - {
+        (s.start, s.stop) for s in made.own
+    }
     text, at = "", 0
     for start, stop in sorted(others):
         text, at = text + source.text[at:start], stop
@@ -170,10 +177,11 @@ def inherited(made: Unit, m: Model, program: Program) -> Program:
         lent = [(path, b) for path, b in m.ev.borrowed.items() if b.held.of is unit.model]
         shares = [Share(path=path, of=b.of, frozen=b.held.kind == "frozen") for path, b in lent]
         if i == 0:
-            shares += [Share(path=root, of=root) for root in program.networks if root in unit.program.networks and not made.anew(root)]
+            kept = [root for root in program.networks if root in unit.program.networks and root not in m.ev.borrowed]
+            shares += [Share(path=root, of=root) for root in kept if not made.anew(root)]
         for share in shares:
             at = next((b.held.span for path, b in lent if path == share.path), None)
-            _fits(share, program, unit, at or made.section.head.span)
+            _fits(share, program, unit, at or made.section.kind_span)
         averaged = bool(unit.program.setting("ema"))
         out.append(Parent(name=unit.name, digest=unit.program.digest, averaged=averaged, shares=tuple(shares)))
     return replace(program, parents=tuple(out))

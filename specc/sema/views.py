@@ -12,7 +12,7 @@ from typing import Any
 from specc.sema.arithmetic import describe
 from specc.sema.frame import Frame
 from specc.sema.report import did_you_mean, fail
-from specc.sema.values import Ancestor, Bound, Builtin, Held, Lazy, Network, View
+from specc.sema.values import Ancestor, Bound, Builtin, Held, Lazy, View
 from specc.source import Span
 
 SHARED = ("ids", "functions", "memo", "networks", "classes", "used", "borrowed", "diagnostics", "depth", "work")
@@ -82,9 +82,9 @@ def of_parent(kind: str) -> Builtin:
     def apply(ev: Any, frame: Frame, span: Span, args: list[Any], kwargs: dict[str, Any]) -> View:
         parent = args[0] if len(args) == 1 and not kwargs else None
         if not isinstance(parent, Ancestor):
-            what = f"not of {describe(args[0])}" if len(args) == 1 else "which is its one argument"
+            given = describe(args[0]) if len(args) == 1 else f"{len(args)} arguments"
             help = "a stage names its parents: `stage b from a { teacher = frozen(a) }`"
-            fail("E0304", span, f"`{kind}` is of a parent of this stage, {what}", help=help)
+            fail("E0304", span, f"`{kind}` takes a parent of this stage, not {given}", help=help)
         name = parent.name.rpartition(".")[2]
         return View(parent.model.ev, parent.model.env, (Held(kind, name, of=parent.model, span=span),))
 
