@@ -12,13 +12,15 @@ from specc.backends.pytorch.expressions import literal
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal
 from specc.backends.pytorch.objective import Objective
+from specc.backends.pytorch.related import lenders
 from specc.backends.pytorch.samplers import Way, arguments
 from specc.backends.pytorch.source import grouped, import_lines, table, tidy, used_names
 
-from specc.ir.program import Parent, Program, Space
+from specc.ir.program import Program, Space
 
 OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop", "adagrad": "Adagrad"}
 DECAYS = ("cosine", "linear", "constant")
+CLOCK = {"step": "self.step", "progress": "self.step / args.steps"}
 KNOBS = {"lr": "LEARNING_RATE", "eps": "EPSILON"}
 
 
@@ -43,6 +45,8 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         features.add("over")
     features |= {"frozen"} if len(trained) < len(program.networks) else set()
     features |= {"parents"} if lenders(program) else set()
+    features |= {"averages"} if program.averages else set()
+    clocks = ", ".join(f"{i.name}={CLOCK[i.name]}" for i in losses[0].entry.inputs if i.role in CLOCK)
     knobs = _knobs(program, losses, features, warmup)
     default = f"runs/{_folder(program.name)}"
     starts = " --parent" + "".join(f" runs/{_folder(p.name)}" for p in lenders(program)) if "parents" in features else ""
@@ -58,27 +62,10 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "optimizer": "\n".join(_make_optimizer(program)),
         "objective": f"from objective import {', '.join(names)}",
         "picture_every": every,
+        "call": f"{' ' * 16}value = loss(self.model, *batch{', ' if clocks else ''}{clocks})",
     }
     text = grouped(choose(part("train"), features, replaced))
     return tidy("\n".join([docstring(f"Train {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""', "", text]))
-
-
-def lenders(program: Program) -> list[Parent]:
-    """The parents whose weights are needed."""
-    return [p for p in program.parents if p.shares]
-
-
-def parents_file(program: Program) -> str:
-    """parents.py: what each parent gives."""
-    rows = []
-    for p in lenders(program):
-        taken = [f'("{s.path}", "{s.of}")' for s in p.shares]
-        rows += exploded(
-            "(", [f'"{p.name}"', f'"{p.digest}"', f'"{"ema" if p.averaged else "model"}"', f"[{', '.join(taken)}]"], "),", 124
-        )
-    doc = "# Each parent: its name, the sha256 of its spec, the file of its weights, and (path here, path there)"
-    table = "\n".join([doc, "PARENTS = [", *(f"    {row}" for row in rows), "]"])
-    return choose(part("parents"), (), {"table": table})
 
 
 def _knobs(program: Program, losses: list[Objective], features: set[str], warmup: int) -> list[str]:

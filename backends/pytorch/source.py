@@ -13,6 +13,7 @@ PACKAGES = {"numpy", "torch", "tqdm", "scipy", "safetensors", "PIL", "matplotlib
 PROJECT = {
     "ahead",
     "assign",
+    "averages",
     "checkpoint",
     "data",
     "loader",

@@ -83,7 +83,7 @@ class Input:
     """An input of an entry, in the order of its function's block parameters.
 
     role: "data" (the example x), "condition", "seed" (int64 per example), "argument" (an `input(...)` with its default),
-    "progress" (how far training is: `progress`, the share that is done, or `step`, a count).
+    "step" (int, steps of training so far), "progress" (float, their share of all steps).
     """
 
     name: str
@@ -95,7 +95,7 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A way into the program. role: "objective", "sampler", "query" or "decay".
+    """A way into the program. role: "objective", "sampler" or "query".
 
     For an objective the function returns one value per example (or a shared scalar), `over` lists the path prefixes that it
     trains. For a sampler, `calls` is the number of network calls of one sample (None when it depends on the data).
@@ -187,7 +187,7 @@ class Parent:
 class Average:
     """A network that follows another: after each step its weights below `path` move towards those below `of`.
 
-    decay: the share that stays, or the name of an entry of role "decay" that says it at this moment of the training.
+    decay: the share that stays, or the plain function of (step, progress) that says it.
     """
 
     path: str

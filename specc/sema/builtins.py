@@ -16,7 +16,7 @@ from specc.sema.laws import LAWS
 from specc.sema.networks import LAYERS
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.values import Builtin, Captures, Closure, Dynamic, Env, Marker, Namespace, Pairs, Partial, Symbol, TypeRef
-from specc.sema.views import of_parent
+from specc.sema.views import ema, of_parent
 from specc.source import Span
 
 Args = list[Any]
@@ -563,6 +563,8 @@ def environment() -> Env:
     names: dict[str, Any] = {name: Builtin(name, fn) for name, fn in FUNCTIONS.items()}
     names["pi"] = math.pi
     names |= {kind: of_parent(kind) for kind in ("frozen", "copy")}
+    names["ema"] = Builtin("ema", ema)
+    names |= {clock: Dynamic(clock) for clock in ("step", "progress")}
     names["scalar"] = TypeRef(spaces.space("scalar", [], Span.__new__(Span)).type, "scalar")
     names["batch"] = Namespace("batch", BATCH)
     return Env(names)

@@ -17,7 +17,7 @@ from typing import Any, assert_never
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.ops import Op
 from specc.ir.program import Input, Value
-from specc.ir.types import EXAMPLE
+from specc.ir.types import EXAMPLE, FLOAT, INT
 from specc.sema import library, views
 from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, settled, where, whole
 from specc.sema.frame import Frame
@@ -29,13 +29,13 @@ from specc.sema.values import (
     Applied,
     Bound,
     Builtin,
+    Bundles,
     Captures,
     Closure,
     Definition,
     Derivative,
     Dynamic,
     Env,
-    Held,
     Instance,
     Lazy,
     Marker,
@@ -74,7 +74,7 @@ class Evaluator(Functions):
     touched: set[str] = field(default_factory=set)  # names of the world that were asked for
     depth: int = 0
     work: int = 0  # expressions evaluated so far
-    held: tuple[Held, ...] = ()  # the views that this evaluator looks through
+    through: tuple[Bundles, ...] = ()  # the views that this evaluator looks through
     borrowed: dict[str, Borrowed] = field(default_factory=dict)  # paths of networks with weights of others, and whose they are
     node: object = None  # the call being evaluated, for tags
 
@@ -114,6 +114,8 @@ class Evaluator(Functions):
                     return self.expr(value.value, value.env, frame)
                 except SpecError as error:
                     raise moved(error, value.env.asked()) from None
+            case Dynamic(name="step" | "progress"):
+                return self.clock(value.name, frame)
             case Dynamic():
                 if frame.entry is None or value.name not in frame.entry.bindings:
                     raise Captures
@@ -127,6 +129,17 @@ class Evaluator(Functions):
                 return value
             case _:
                 return value
+
+    def clock(self, name: str, frame: Frame) -> Value:
+        """`step` and `progress`: how far training is, an input of the objective at hand."""
+        entry = frame.entry
+        if entry is None or entry.role != "objective":
+            raise Captures
+        if name not in entry.bindings:
+            type_ = INT if name == "step" else FLOAT
+            entry.bindings[name] = entry.builder.param(type_, name)
+            entry.inputs.append(Input(name=name, role=name, type=type_))
+        return entry.bindings[name]  # type: ignore[no-any-return]
 
     def input(self, marker: Marker, frame: Frame) -> Any:
         """An `input(...)`: an input of the sampler's graph; its default everywhere else."""

@@ -40,13 +40,27 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
     given = tuple(v is not None for v in inputs)
     function = _function(ev, net.partial, statics, given, batched, span)
     types = tuple(r.type for r in function.block.results)
-    bundle, origin = views.place(ev.held, net.bundle)
+    bundle, origin = views.place(ev.through, net.bundle)
     out = frame.builder.add_many(Op.CALL, *batched, function=function.name, bundle=bundle, lanes=1, types=types, span=span)
     if origin is not None:
-        ev.borrowed[bundle] = origin
-    if origin is None or origin.held.kind == "copy":
+        _borrow(ev, bundle, origin, span)
+    if origin is None or origin.bundles.kind == "copy":
         ev.networks[bundle] = net
     return out[0] if len(out) == 1 else out
+
+
+def _borrow(ev: Evaluator, path: str, origin: views.Borrowed, span: Span) -> None:
+    """Note whose weights these are; one name stands for one network."""
+    before = ev.borrowed.setdefault(path, origin)
+    if (before.of, before.bundles.of, before.bundles.span) != (origin.of, origin.bundles.of, origin.bundles.span):
+        at = before.bundles.span or span
+        fail(
+            "E0208",
+            origin.bundles.span or span,
+            f"`{path}` is two networks",
+            labels=((at, "the first one"),),
+            help="give this one another name",
+        )
 
 
 def _is_int(value: Any) -> bool:

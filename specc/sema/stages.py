@@ -174,13 +174,13 @@ def inherited(made: Unit, m: Model, program: Program) -> Program:
     out = []
     for i, (_, unit) in enumerate(made.parents):
         assert unit.program is not None
-        lent = [(path, b) for path, b in m.ev.borrowed.items() if b.held.of is unit.model]
-        shares = [Share(path=path, of=b.of, frozen=b.held.kind == "frozen") for path, b in lent]
+        lent = [(path, b) for path, b in m.ev.borrowed.items() if b.bundles.of is unit.model]
+        shares = [Share(path=path, of=b.of, frozen=b.bundles.kind == "frozen") for path, b in lent]
         if i == 0:
             kept = [root for root in program.networks if root in unit.program.networks and root not in m.ev.borrowed]
             shares += [Share(path=root, of=root) for root in kept if not made.anew(root)]
         for share in shares:
-            at = next((b.held.span for path, b in lent if path == share.path), None)
+            at = next((b.bundles.span for path, b in lent if path == share.path), None)
             _fits(share, program, unit, at or made.section.kind_span)
         averaged = bool(unit.program.setting("ema"))
         out.append(Parent(name=unit.name, digest=unit.program.digest, averaged=averaged, shares=tuple(shares)))

@@ -363,7 +363,7 @@ def _parameters(ev: Evaluator, target: Any, node: tree.Expr) -> str:
     if isinstance(target, Network):
         return target.bundle
     if isinstance(target, Bound) and isinstance(target.value, Network):
-        return views.place(target.view.held, target.value.bundle)[0]
+        return views.place(target.view.bundles, target.value.bundle)[0]
     if isinstance(target, Partial) or not isinstance(target, str):
         fail(
             "E0304", node.span, "a set of parameters is a network of this model", help="name one: `minimize ... over backbone`"

@@ -187,7 +187,7 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Held:
+class Bundles:
     """Parameters under other paths than their model's own: a parent's, frozen or copied, or the average of one network.
 
     prefix: what stands before the networks' own paths or, for an average, in place of the path of `only`.
@@ -208,12 +208,12 @@ class Held:
 class View:
     """A model over other parameters: `frozen(a)`, `copy(a)`, `ema(net)`, which is called like the network itself.
 
-    ev: an evaluator in that model's world. held: how its networks' paths are mapped, one after another.
+    ev: an evaluator in that model's world. bundles: how its networks' paths are mapped, one after another.
     """
 
     ev: Any
     env: Env
-    held: tuple[Held, ...]
+    bundles: tuple[Bundles, ...]
     network: Network | None = None
     named: bool = False  # the spec has said what it is called
     guided: bool = False  # the model's own guidance applies
@@ -222,7 +222,7 @@ class View:
         """The view under the name that the spec gives it, with which the paths of its parameters begin."""
         if self.named:
             return self
-        return replace(self, held=(*self.held[:-1], replace(self.held[-1], prefix=name)), named=True)
+        return replace(self, bundles=(*self.bundles[:-1], replace(self.bundles[-1], prefix=name)), named=True)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -38,6 +38,10 @@ from model import Model
 from objective import loss, prepare
 
 # >>
+# << averages
+from averages import begin, follow
+
+# >>
 # << parents
 from parents import inherit
 
@@ -98,6 +102,9 @@ class Run:
         # << parents
         if not args.resume:
             inherit(self.model, args.parent)
+        # >>
+        # << averages
+        begin(self.model)
         # >>
         # << one
         # << over
@@ -243,7 +250,9 @@ class Run:
                 group["lr"] = rate
             # >>
             with bf16:
+                # << call
                 value = loss(self.model, *batch)
+                # >>
             self.optimizer.zero_grad(set_to_none=True)
             value.backward()
             if self.world > 1:
@@ -273,6 +282,9 @@ class Run:
                 optimizer.zero_grad(set_to_none=True)
                 values.append(value.detach())
             value = torch.stack(values)
+            # >>
+            # << averages
+            follow(self.model, self.step, self.step / args.steps)
             # >>
             # << ema
             with torch.no_grad():
