@@ -29,6 +29,7 @@ from specc.sema.values import (
     TypeRef,
     word_of,
 )
+from specc.sema.views import ema, of_parent
 from specc.source import Span
 
 Args = list[Any]
@@ -609,6 +610,9 @@ def environment() -> Env:
     """The outermost names."""
     names: dict[str, Any] = {name: Builtin(name, fn) for name, fn in FUNCTIONS.items()}
     names["pi"] = math.pi
+    names |= {kind: of_parent(kind) for kind in ("frozen", "copy")}
+    names["ema"] = Builtin("ema", ema)
+    names |= {clock: Dynamic(clock) for clock in ("step", "progress")}
     names["scalar"] = TypeRef(spaces.space("scalar", [], Span.__new__(Span)).type, "scalar")
     names["batch"] = Namespace("batch", BATCH)
     return Env(names)

@@ -46,7 +46,6 @@ LATER = (
     "state",
     "decode",
     "plan",
-    "stage",
     "param",
     "fit",
     "patch",
@@ -92,6 +91,7 @@ class Model:
     quantize: list[Any] = field(default_factory=list)
     evaluate: list[Any] = field(default_factory=list)
     derived: list[tree.Section] = field(default_factory=list)  # conditions computed from each example
+    text: str = ""  # what its program's hash covers, beside its name
     used: set[str] = field(default_factory=set)  # conditions that some entry reads
     top: Frame = field(init=False)
 
