@@ -11,7 +11,7 @@ from specc.backends.pytorch.names import docstring
 WHOLE = {"checkpoint", "noise"}  # files that are imported as modules
 PACKAGES = {"numpy", "torch", "tqdm", "scipy", "safetensors", "PIL", "matplotlib"}
 PROJECT = {"ahead", "assign", "checkpoint", "data", "loader", "model", "noise", "objective", "pictures", "process", "sample"}
-STANDARD = {"argparse", "inspect", "json", "math", "sys"}
+STANDARD = {"argparse", "functools", "inspect", "json", "math", "sys"}
 
 
 def module(
