@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 from specc.diagnostics import SpecError
-from specc.ir.program import Builder, Entry
+from specc.ir.program import Builder, Entry, Space
 from specc.sema import library, sections, statements
 from specc.sema.arithmetic import describe, settled
 from specc.sema.evaluate import MOST_WORK, Evaluator
@@ -92,6 +92,7 @@ class Model:
     evaluate: list[Any] = field(default_factory=list)
     derived: list[tree.Section] = field(default_factory=list)  # conditions computed from each example
     text: str = ""  # what its program's hash covers, beside its name
+    computed: list[Space] = field(default_factory=list)  # their spaces
     used: set[str] = field(default_factory=set)  # conditions that some entry reads
     top: Frame = field(init=False)
 
