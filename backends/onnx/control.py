@@ -170,7 +170,7 @@ def call(e: Emitter, node: Node) -> tuple[str, ...]:
         results = _apply(e, node, block, bundle, args)
     else:
         width = len(args) // lanes
-        named = [a if isinstance(a, str) else e.weight(a) for a in args]
+        named = [e.named(a) for a in args]
         stacked = [e.op("Concat", *named[i::width], axis=0, hint="lanes") for i in range(width)]
         batch, e.batch = e.batch, e.op("Mul", e.batch, e.ints(lanes), hint="batch")
         both = _apply(e, node, block, bundle, list(stacked))
@@ -187,7 +187,7 @@ def repeat(e: Emitter, node: Node) -> tuple[str, ...]:
     block = e.program.functions[node["function"]].block
     for i in range(node["count"]):
         args[:carried] = _apply(e, node, block, f"{node['bundle']}.{i}", args)
-    return tuple(a if isinstance(a, str) else e.weight(a) for a in args[:carried])
+    return tuple(e.named(a) for a in args[:carried])
 
 
 def _apply(e: Emitter, node: Node, block: Block, bundle: str | None, args: list[Bound]) -> tuple[str, ...]:
@@ -204,5 +204,5 @@ def _apply(e: Emitter, node: Node, block: Block, bundle: str | None, args: list[
         if e.calls is not None:
             e.calls = e.op("Add", e.calls, e.const(np.int64(1)), hint="nfe")
         if e.trace is not None:
-            e.trace(e, node, [a if isinstance(a, str) else e.weight(a) for a in args], results)
+            e.trace(e, node, [e.named(a) for a in args], results)
     return results

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar
 
 from specc.diagnostics import SpecError
-from specc.ir.program import Builder, Entry, Value
+from specc.ir.program import Builder, Entry, Space, Value
 from specc.sema import library, sections, statements
 from specc.sema.arithmetic import describe, settled, shown
 from specc.sema.evaluate import MOST_WORK, Evaluator
@@ -46,7 +46,6 @@ LATER = (
     "state",
     "decode",
     "plan",
-    "stage",
     "param",
     "fit",
     "patch",
@@ -92,6 +91,8 @@ class Model:
     quantize: list[Any] = field(default_factory=list)
     evaluate: list[Any] = field(default_factory=list)
     derived: list[tree.Section] = field(default_factory=list)  # conditions computed from each example
+    text: str = ""  # what its program's hash covers, beside its name
+    computed: list[Space] = field(default_factory=list)  # their spaces
     used: set[str] = field(default_factory=set)  # conditions that some entry reads
     top: Frame = field(init=False)
 
@@ -501,7 +502,9 @@ def _network(m: Model, section: tree.Section, name: str | None) -> None:
             fail("E0203", section.span, "a network needs a name", help="write `network D(x) -> scalar = mlp(width = 64)`")
         name = head.id
         _free(m, name, section)
-    m.ev.world.names[name] = Network(p, name, root=True, conditioned=name == "backbone" or _asks(m, section))
+    promise = section.result if section.values else None  # of a network given in place, its own header says it
+    asks = name == "backbone" or _asks(m, section)
+    m.ev.world.names[name] = Network(p, name, root=True, conditioned=asks, promise=promise, env=m.env)
     m.env.names[name] = m.ev.world.names[name]
 
 

@@ -9,14 +9,14 @@ from typing import Any
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value
 from specc.ir.types import EXAMPLE, INT
-from specc.sema import networks, parts
+from specc.sema import networks, parts, views
 from specc.sema.arithmetic import add, describe, lift, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame, ObjectiveDone
 from specc.sema.members import params_of, single
 from specc.sema.networks import names_in
 from specc.sema.report import fail
-from specc.sema.values import Captures, Closure, Env, Law, Marker, Network, Pairs, Partial, TypeRef, runtime
+from specc.sema.values import Bound, Captures, Closure, Env, Law, Marker, Network, Pairs, Partial, TypeRef, View, runtime
 from specc.source import Span
 from specc.syntax import tree
 
@@ -153,6 +153,8 @@ def _assign(target: tree.Expr, value: Any, env: Env, frame: Frame, *, alias: boo
         fail("E0304", target.span, "the left side of `=` must be a name or a function with its arguments")
     if isinstance(value, Marker) and not value.name:
         value = Marker(value.default, target.id)
+    if isinstance(value, View):
+        value = value.called(target.id)
     if isinstance(value, Value) and not alias:
         value = frame.builder.name(value, target.id)
     env.names[target.id] = value
@@ -366,6 +368,8 @@ def _minimize(ev: Evaluator, item: tree.Minimize, env: Env, frame: Frame) -> Non
 def _parameters(ev: Evaluator, target: Any, node: tree.Expr) -> str:
     if isinstance(target, Network):
         return target.bundle
+    if isinstance(target, Bound) and isinstance(target.value, Network):
+        return views.place(target.view.bundles, target.value.bundle)[0]
     if isinstance(target, Partial) or not isinstance(target, str):
         fail(
             "E0304", node.span, "a set of parameters is a network of this model", help="name one: `minimize ... over backbone`"
