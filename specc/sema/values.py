@@ -190,7 +190,7 @@ class Network:
 class Bundles:
     """Parameters under other paths than their model's own: a parent's, frozen or copied, or the average of one network.
 
-    prefix: what stands before the networks' own paths or, for an average, in place of the path of `only`.
+    prefix: what stands before the networks' own paths, if anything, or, for an average, in place of the path of `only`.
     """
 
     kind: str  # frozen, copy, average
@@ -201,7 +201,9 @@ class Bundles:
     span: Span | None = None
 
     def path(self, bundle: str) -> str:
-        return f"{self.prefix}.{bundle}" if self.only is None else self.prefix if bundle == self.only else bundle
+        if self.only is not None:
+            return self.prefix if bundle == self.only else bundle
+        return f"{self.prefix}.{bundle}" if self.prefix else bundle
 
 
 @dataclass(frozen=True, slots=True, eq=False)
