@@ -26,7 +26,7 @@ def project(program: Program) -> dict[str, str]:
     library = Library(program)
     networks = Networks(program, library).build()
     losses = objectives(program, library, networks)
-    samplers, queries = ways(program, "sampler", library, networks), ways(program, "query", library, networks)
+    samplers, queries, derived = (ways(program, role, library, networks) for role in ("sampler", "query", "condition"))
     local = _local(library)
     files = {"model.py": _model(program, networks, local)}
     definitions = library.definitions()
@@ -39,7 +39,7 @@ def project(program: Program) -> dict[str, str]:
             data = data_file(program, program.data[0])
             files["data.py"] = data.text
     if samplers:
-        files["sample.py"] = sample_script(program, samplers, local)
+        files["sample.py"] = sample_script(program, samplers, derived, local)
     if queries:
         files["query.py"] = query_script(program, queries, local)
     if losses and data is not None:

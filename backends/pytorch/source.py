@@ -25,7 +25,7 @@ PROJECT = {
     "process",
     "sample",
 }
-STANDARD = {"argparse", "inspect", "json", "math", "sys"}
+STANDARD = {"argparse", "functools", "inspect", "json", "math", "sys"}
 
 
 def module(

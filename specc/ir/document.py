@@ -236,6 +236,7 @@ class SpaceDoc(Part):
     levels: int | None = None
     classes: int | None = None
     drop: Number = 0.0
+    derived: bool = False
     span: SpanText | None = None
 
 

@@ -95,7 +95,8 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A way into the program. role: "objective", "sampler" or "query".
+    """A way into the program. role: "objective", "sampler", "query", or "condition": what computes the derived conditions of
+    an example, in the order of `Program.conditions`.
 
     For an objective the function returns one value per example (or a shared scalar), `over` lists the path prefixes that it
     trains. For a sampler, `calls` is the number of network calls of one sample (None when it depends on the data).
@@ -124,6 +125,7 @@ class Space:
     levels: int | None = None
     classes: int | None = None
     drop: float = 0.0
+    derived: bool = False  # a condition computed from each example, by the entry of the role "condition"
     span: Span | None = None
 
 

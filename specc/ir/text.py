@@ -18,7 +18,7 @@ from specc.ir.types import DType
 
 LONGEST = 8  # numbers of an array constant that are printed
 INDENT = "  "
-REGIONS = {Op.FOR: ("body",), Op.WHILE: ("test", "body"), Op.IF: ("then", "else")}
+REGIONS = {Op.FOR: ("body",), Op.WHILE: ("test", "body"), Op.IF: ("then", "else"), Op.PARTS: ("first", "rest")}
 QUIET = {"types", "function", "bundle"}  # attributes that are printed another way
 
 
@@ -91,7 +91,7 @@ def _space(s: Space) -> str:
         text += f" in [{plain(s.low)}, {plain(s.high)}]"
     for word, value in (("levels", s.levels), ("classes", s.classes), ("drop", s.drop or None)):
         text += "" if value is None else f" {word} {plain(value)}"
-    return text
+    return text + (" derived" if s.derived else "")
 
 
 def _dataset(d: Dataset) -> str:

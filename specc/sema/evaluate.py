@@ -46,6 +46,7 @@ from specc.sema.values import (
     View,
     freeze,
     runtime,
+    word_of,
 )
 from specc.sema.views import Borrowed
 from specc.source import Span
@@ -69,6 +70,7 @@ class Evaluator(Functions):
     guidance: Instance | None = None
     networks: dict[str, Network] = field(default_factory=dict)
     classes: dict[int, int] = field(default_factory=dict)  # value number -> number of indices of a class, null included
+    groups: dict[tuple[str, Span], int] = field(default_factory=dict)  # groups of examples: role of the entry, place; how many
     files: dict[str, str] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)  # ids of parameters (tree nodes) that some body read
     touched: set[str] = field(default_factory=set)  # names of the world that were asked for
@@ -255,11 +257,14 @@ class Evaluator(Functions):
         a = self.expr(node.left, env, frame)
         if node.op in ("and", "or") and not isinstance(a, Value):
             return (a and self.expr(node.right, env, frame)) if node.op == "and" else (a or self.expr(node.right, env, frame))
-        b = self.expr(node.right, env, frame)
+        word = word_of(a) if node.op in ("==", "!=") else None
+        b = self.expr(node.right, env, frame, symbols=word is not None or (a is None and node.op in ("==", "!=")))
         if node.op == "..":
             return self.span_of_integers(a, b, node)
         if node.op in ("==", "!=") and (a is None or b is None):
             return (a is b) == (node.op == "==")
+        if word is not None and word_of(b) is not None:  # `if positions == rotary`
+            return (word == word_of(b)) == (node.op == "==")
         return binary(node.op, a, b, frame, node.span)
 
     def span_of_integers(self, a: Any, b: Any, node: tree.Binary) -> Any:
@@ -479,14 +484,17 @@ class Evaluator(Functions):
 
     def call_closure(self, f: Closure, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span) -> Any:
         self.touched.add(f.name)
+        entry = frame.entry
         if (rewrite := self.rewritten(f, frame)) is not None:
-            entry = frame.entry
             assert entry is not None
-            entry.inside_guidance = True
+            many = len(rewrite.params)  # further times of a map, of which guidance knows nothing, pass by it
+            entry.inside_guidance, entry.passing = True, tuple(args[many:])
             try:
-                return self.call_closure(rewrite, args, kwargs, frame, span)
+                return self.call_closure(rewrite, args[:many], kwargs, frame, span)
             finally:
-                entry.inside_guidance = False
+                entry.inside_guidance, entry.passing = False, ()
+        if entry is not None and entry.passing and self.guides(f):
+            args = [*args, *entry.passing]
         env = self.bind(f.name or "this function", f.params, args, kwargs, f.env, frame, span)
         bound = [env.names[p.name] for p in f.params if p.name]
         if f.outline and any(isinstance(v, Value) for v in bound) and all(isinstance(v, (Value, int, float)) for v in bound):
@@ -502,7 +510,11 @@ class Evaluator(Functions):
         if self.guidance is None or entry is None or not entry.guided or entry.inside_guidance:
             return None
         found = self.guidance.members.get(f.name)
-        return found if isinstance(found, Closure) and self.world.names.get(f.name) is f else None
+        return found if isinstance(found, Closure) and self.guides(f) else None
+
+    def guides(self, f: Closure) -> bool:
+        """Whether a function is the one of the world that the guidance gives anew."""
+        return self.guidance is not None and f.name in self.guidance.members and self.world.names.get(f.name) is f
 
     def body(self, body: tree.Expr | tuple[tree.Expr, ...] | tree.Block, env: Env, frame: Frame) -> Any:
         try:

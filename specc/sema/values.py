@@ -184,6 +184,8 @@ class Network:
     bundle: str
     root: bool = False
     conditioned: bool = False
+    promise: tree.Expr | None = None  # the type that its section says it gives
+    env: Env | None = None  # names that the promise may use
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -280,6 +282,19 @@ def runtime(value: Any) -> bool:
     if isinstance(value, (tuple, list)):
         return any(runtime(v) for v in value)
     return isinstance(value, Value)
+
+
+def word_of(value: Any) -> str | None:
+    """The name of a value that is compared by name: a bare word, or a definition or function that bears it."""
+    match value:
+        case Symbol():
+            return value.id
+        case Builtin() | Closure():
+            return value.name
+        case Partial():
+            return value.definition.name
+        case _:
+            return None
 
 
 def freeze(value: Any) -> Any:
