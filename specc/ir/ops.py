@@ -93,6 +93,8 @@ class Op(Enum):
     SCATTER_ADD = "scatter_add"
     # Linear maps and layers
     MATMUL = "matmul"
+    CHOLESKY = "cholesky"
+    INV = "inv"
     LINEAR = "linear"
     CONV = "conv"
     CONV_TRANSPOSE = "conv_transpose"
@@ -234,6 +236,10 @@ OPS: dict[Op, Row] = {
     Op.MATMUL: Row(
         "matmul(a, b)", rules.matmul, Lift.SPECIAL, "Matrix product of the last two dimensions; those before broadcast."
     ),
+    Op.CHOLESKY: Row(
+        "cholesky(a)", rules.square, Lift.SAME, "The lower triangular l with l l' = a, of positive definite (..., n, n)."
+    ),
+    Op.INV: Row("inv(a)", rules.square, Lift.SAME, "The inverse of matrices (..., n, n)."),
     Op.LINEAR: Row("linear(x, weight[, bias])", rules.linear, Lift.SAME, "x (..., d) with weight (n, d), bias (n): (..., n)."),
     Op.CONV: Row(
         "conv(x, weight[, bias], stride, padding, dilation, groups)",

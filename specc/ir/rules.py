@@ -176,6 +176,12 @@ def matmul(types: Types, a: A) -> Types:
     return (Type(DType.FLOAT, (*lead, x.shape[-2], y.shape[-1]), _axes(types)),)
 
 
+def square(types: Types, a: A) -> Types:
+    x = types[0]
+    _need(x.rank >= 2 and x.shape[-1] == x.shape[-2] != BATCH, f"a square matrix is needed, not {_show(x.shape)}")
+    return (Type(DType.FLOAT, x.shape, x.axes),)
+
+
 def linear(types: Types, a: A) -> Types:
     x, w = types[0], types[1]
     _need(x.rank >= 1 and x.shape[-1] == w.shape[1], f"a linear layer for {w.shape[1]} features does not fit {_show(x.shape)}")

@@ -8,6 +8,7 @@ inlined instead.
 
 from __future__ import annotations
 
+import math
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -54,6 +55,7 @@ from specc.syntax import tree
 
 DEEPEST = 400  # expressions within expressions, through the bodies of what they call
 MOST_WORK = 250_000  # expressions evaluated for one model: about a second
+SMALL = 36  # entries of a matrix that is written out in numbers
 FUNCTION_KINDS = ("grid", "network", "function")  # definitions that an expression may call by their bare name
 
 __all__ = ["Evaluator", "matmul"]
@@ -113,7 +115,7 @@ class Evaluator(Functions):
         match value:
             case Lazy():
                 try:
-                    return self.expr(value.value, value.env, frame)
+                    return self.small(self.expr(value.value, value.env, frame), frame)
                 except SpecError as error:
                     raise moved(error, value.env.asked()) from None
             case Dynamic(name="step" | "progress"):
@@ -131,6 +133,13 @@ class Evaluator(Functions):
                 return value
             case _:
                 return value
+
+    def small(self, value: Any, frame: Frame) -> Any:
+        """A matrix of a few numbers, such as a drift, as these numbers rather than as what they are computed from."""
+        if not isinstance(value, Value) or value.type.rank != 2 or math.prod(map(int, value.type.shape)) > SMALL:
+            return value
+        array = self.constant(value, frame)
+        return value if array is None or array.dtype.kind != "f" else lift(array.tolist(), frame, frame.span or NOWHERE)
 
     def clock(self, name: str, frame: Frame) -> Value:
         """`step` and `progress`: how far training is, an input of the objective at hand."""
@@ -308,9 +317,13 @@ class Evaluator(Functions):
             return add(frame, item.span, Op.TAKE, value, i, axis=axis), 0
         if not isinstance(i, int) or not isinstance(n, int) or not -n <= i < n:
             fail("E0303", item.span, f"there is no item {i} among {n}", help="indices count from 0")
-        part = add(frame, item.span, Op.SLICE, value, axis=axis, start=i % n, stop=i % n + 1, step=1)
+        return self.item(value, i % n, frame, item.span, axis), 0
+
+    def item(self, value: Value, i: int, frame: Frame, span: Span, axis: int = 0) -> Value:
+        """The i-th of what a value has along an axis."""
+        part = add(frame, span, Op.SLICE, value, axis=axis, start=i, stop=i + 1, step=1)
         shape = value.type.shape[:axis] + value.type.shape[axis + 1 :]
-        return add(frame, item.span, Op.RESHAPE, part, shape=shape), 0
+        return add(frame, span, Op.RESHAPE, part, shape=shape)
 
     def attribute(self, node: tree.Attribute, env: Env, frame: Frame) -> Any:
         value = self.expr(node.value, env, frame)
@@ -502,7 +515,7 @@ class Evaluator(Functions):
                 return self.outlined(f, bound, frame, span)
             except Captures:
                 pass
-        return self.body(f.body, env, frame)
+        return self.body(f.body, env, frame if frame.lined == f.outline else replace(frame, lined=f.outline))
 
     def rewritten(self, f: Closure, frame: Frame) -> Closure | None:
         """The guidance's own version of a function of the world, where guidance applies."""
@@ -571,10 +584,16 @@ class Evaluator(Functions):
             )
         if frame.kind == "function":
             raise Captures
+        before = frame.entry.each if frame.entry is not None else ()
         try:
+            if frame.entry is not None:
+                frame.entry.each = instance.each
             return self.run_body(tree.Block(span=span, items=instance.statements), instance.env.child(), frame)
         except SpecError as error:
             raise moved(error, instance.env.asked()) from None
+        finally:
+            if frame.entry is not None:
+                frame.entry.each = before
 
     def spread(self, value: Value, frame: Frame, span: Span) -> Value:
         """A value that varies by example."""

@@ -40,6 +40,7 @@ class EntryState:
     over: tuple[str, ...] = ()
     schedule: tuple[tuple[str, Any], ...] = ()
     place: int = 0
+    each: tuple[int, ...] = ()  # the shape that a single number is drawn in: times for each element
     guided: bool = True
     inside_guidance: bool = False
     passing: tuple[Any, ...] = ()  # arguments that the guided function takes beyond those of the guidance
@@ -59,6 +60,7 @@ class Frame:
     stems: dict[str, int] = field(default_factory=dict)
     tagged: dict[int, str] = field(default_factory=dict)
     span: Span | None = None
+    lined: bool = False  # in equations of one time: values of fewer dimensions lie along the leading ones of the others
 
     def inside(self, index: Value | None = None) -> Frame:
         """The same place, writing into a new block within this one."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar
 
 from specc.diagnostics import SpecError
-from specc.ir.program import Builder, Entry, Space
+from specc.ir.program import Builder, Entry, Space, Value
 from specc.sema import library, sections, statements
-from specc.sema.arithmetic import describe, settled
+from specc.sema.arithmetic import describe, settled, shown
 from specc.sema.evaluate import MOST_WORK, Evaluator
 from specc.sema.frame import Frame
 from specc.sema.members import EQUATIONS, members
@@ -154,7 +154,11 @@ def _number(m: Model, item: tree.Bind | tree.Method) -> None:
     """`scale = 3` among the sections: a name for the model's own bodies."""
     statements.run_statement(m.ev, item, m.env, m.top)
     if (name := library.declares(item)) is not None and runtime(m.env.names.get(name)):
-        del m.env.names[name]
+        value = m.env.names.pop(name)
+        matrix = isinstance(value, Value) and value.type.rank == 2 and m.ev.constant(value, m.top) is not None
+        if matrix and isinstance(item, tree.Bind):
+            m.env.names[name] = Lazy(item.values[0], m.env)  # a matrix of numbers, made anew in each body that reads it
+            return
         fail("E0305", item.span, f"`{name}` is computed when the program runs", help="compute it in the body that uses it")
 
 
@@ -269,6 +273,8 @@ def _part(m: Model, kind: str) -> None:
     if kind in m.found and kind != "process" and not any(d.severity == "error" for d in m.ev.diagnostics):
         fits(m, p, m.found[kind][0])
     instance = m.ev.instantiate(p, m.top)
+    if kind == "times" and kind in m.found and m.found[kind][0].type is not None:
+        instance = replace(instance, each=_each(m, m.found[kind][0]))
     _interface(m, instance)
     m.parts[kind] = instance
     m.defaults.append(Default(kind, "", p.definition.name, origin))
@@ -283,6 +289,20 @@ def _part(m: Model, kind: str) -> None:
                     origin if a.name in given else f"default of `{p.definition.name}`",
                 )
             )
+
+
+def _each(m: Model, section: tree.Section) -> tuple[int, ...]:
+    """`times t: vector(16) = uniform`: one time for each of the leading elements of an example."""
+    assert section.type is not None
+    kind = m.ev.expr(section.type, m.env, m.top)
+    if not isinstance(kind, TypeRef):
+        fail("E0304", section.type.span, f"{describe(kind)} is not a type")
+    shape = kind.type.shape
+    whole = m.data[0].space.shape if m.data else shape
+    if shape != whole[: len(shape)]:
+        message = f"times of shape {shown(shape)} do not lie along the leading axes of examples of shape {shown(whole)}"
+        fail("E0301", section.type.span, message, help="as in `times t: vector(16) = uniform` beside `video(16, 1, 8, 8)`")
+    return tuple(map(int, shape))
 
 
 def _missing(kind: str) -> Definition:

@@ -28,7 +28,7 @@ SHAPES: dict[str, Shape] = {
     "predict": PART,
     "source": PART,
     "coupling": PART,
-    "times": PART,
+    "times": Shape(("for",), ("type", "value", "with", "body")),
     "guidance": PART,
     "weight": PART,
     "grid": Shape(("for",)),

@@ -119,6 +119,8 @@ def _bind(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame) -> None:
     if len(targets) == 1:
         _assign(targets[0], value, env, frame, alias=isinstance(item.values[0], tree.Name))
         return
+    if isinstance(value, Value) and value.type.shape[:1] == (len(targets),):
+        value = [ev.item(value, i, frame, item.span) for i in range(len(targets))]
     if not isinstance(value, (tuple, list)) or len(value) != len(targets):
         fail("E0304", item.span, f"{len(targets)} names for {describe(value)}")
     for target, part in zip(targets, value, strict=True):
@@ -203,8 +205,6 @@ def _for(ev: Evaluator, item: tree.For, env: Env, frame: Frame) -> Returned | No
             if (out := run_block(ev, item.body.items, env, frame)) is not None:
                 return out
         return None
-    if frame.kind == "function":
-        raise Captures
     span = item.iterable.span
     match iterable:
         case range():
@@ -379,6 +379,8 @@ def _parameters(ev: Evaluator, target: Any, node: tree.Expr) -> str:
 
 def _require(ev: Evaluator, item: tree.Require, env: Env, frame: Frame) -> None:
     holds = ev.expr(item.test, env, frame)
+    if isinstance(holds, Value) and (known := ev.constant(holds, frame)) is not None:
+        holds = bool(known.all())
     if isinstance(holds, Value):
         fail("E0305", item.test.span, "`require` is decided while compiling, and this depends on a run-time value")
     if not holds:

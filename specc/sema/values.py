@@ -102,6 +102,7 @@ class Instance:
     statements: tuple[tree.Statement, ...]
     key: Any
     span: Span | None = None
+    each: tuple[int, ...] = ()  # `times t: vector(16) = uniform`: what draws one number draws these
 
 
 @dataclass(frozen=True, slots=True, eq=False)
