@@ -12,6 +12,7 @@ from specc.ir.program import Builder, Entry, Function, Input, Program, Setting, 
 from specc.ir.types import EXAMPLE, DType, Type
 from specc.sema import library, sections
 from specc.sema.arithmetic import add, binary, describe, lift, where
+from specc.sema.evaluation import Judged, evaluation
 from specc.sema.frame import Condition, EntryState, Frame, ObjectiveDone
 from specc.sema.laws import primitive
 from specc.sema.model import (
@@ -290,7 +291,12 @@ def settings(m: Model) -> None:
         if (made := m.attempt(section.span, sections.quantization, m.ev, section, m.ev.builtins, m.top)) is not None:
             m.quantize.append(made)
     for section in m.found.get("evaluate", []):
-        m.evaluate.extend(m.attempt(section.span, sections.evaluation, m.ev, section, m.env, m.top) or [])
+        m.evaluate.extend(m.attempt(section.span, _evaluation, m, section) or [])
+
+
+def _evaluation(m: Model, section: tree.Section) -> list[Setting]:
+    judged = Judged([name_of(s) for s in m.found.get("sampler", [])], any(s.classes for s, _ in m.conditions))
+    return evaluation(m.ev, section, m.env, m.top, judged)
 
 
 def program(m: Model, doc: str) -> Program:
