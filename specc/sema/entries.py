@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from specc.ir.digest import digest
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Entry, Function, Input, Program, Setting, Space, Value, walk
 from specc.ir.types import EXAMPLE, DType, Type
@@ -313,12 +313,11 @@ def program(m: Model, doc: str) -> Program:
                         f"`{node['bundle']}` is used with inputs of different types",
                         help="give the network one set of inputs",
                     )
-    digest = hashlib.sha256(f"{m.name}\n{m.span.source.text}".encode()).hexdigest()
-    return Program(
+    made = Program(
         name=m.name,
         level="example",
         spec=m.span.source.name.rsplit("/", 1)[-1],
-        digest=digest,
+        digest="",
         functions=dict(m.ev.functions),
         networks=networks,
         entries=dict(m.entries),
@@ -329,6 +328,7 @@ def program(m: Model, doc: str) -> Program:
         evaluate=tuple(m.evaluate),
         doc=doc,
     )
+    return replace(made, digest=digest(made))
 
 
 def elaborate_model(m: Model, doc: str) -> Program | None:
