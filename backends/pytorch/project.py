@@ -11,6 +11,7 @@ from specc.backends.pytorch.data import Data, data_file
 from specc.backends.pytorch.library import Library
 from specc.backends.pytorch.networks import Networks
 from specc.backends.pytorch.objective import Objective, objectives
+from specc.backends.pytorch.related import averages_file, lenders, parents_file
 from specc.backends.pytorch.samplers import ways
 from specc.backends.pytorch.scripts import query_script, sample_script, train_script
 from specc.backends.pytorch.source import module
@@ -44,6 +45,10 @@ def project(program: Program) -> dict[str, str]:
     if losses and data is not None:
         files["train.py"] = train_script(program, losses, samplers, data)
         files["loader.py"] = choose(part("loader_finite" if data.finite else "loader_endless"), ())
+        if lenders(program):
+            files["parents.py"] = parents_file(program)
+        if program.averages:
+            files["averages.py"] = averages_file(program, library, local)
         if losses[0].prepared:
             files["ahead.py"] = choose(part("ahead"), ())
     files["checkpoint.py"] = choose(part("checkpoint"), ())

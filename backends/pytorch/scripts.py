@@ -13,6 +13,7 @@ from specc.backends.pytorch.expressions import literal
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal
 from specc.backends.pytorch.objective import Objective
+from specc.backends.pytorch.related import lenders
 from specc.backends.pytorch.samplers import Way, arguments
 from specc.backends.pytorch.source import grouped, import_lines, table, tidy, used_names
 
@@ -20,6 +21,7 @@ from specc.ir.program import Program
 
 OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop", "adagrad": "Adagrad"}
 DECAYS = ("cosine", "linear", "constant")
+CLOCK = {"step": "self.step", "progress": "self.step / args.steps"}
 KNOBS = {"lr": "LEARNING_RATE", "eps": "EPSILON"}
 
 
@@ -41,12 +43,18 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     if samplers and _pictured(program) and not asked.needed() & set(asked.of[samplers[0].entry.name]):
         features |= {"pictures", *_pictured(program)}
     over = losses[0].entry.over
-    if len(losses) == 1 and over and set(over) != set(program.networks):
+    trained = {root for root in program.networks if not program.untrained(root)}
+    if len(losses) == 1 and over and set(over) != trained:
         features.add("over")
+    features |= {"frozen"} if len(trained) < len(program.networks) else set()
+    features |= {"parents"} if lenders(program) else set()
+    features |= {"averages"} if program.averages else set()
+    clocks = ", ".join(f"{i.name}={CLOCK[i.name]}" for i in losses[0].entry.inputs if i.role in CLOCK)
     knobs = _knobs(program, losses, features, warmup)
     default = f"runs/{_folder(program.name)}"
+    starts = " --parent" + "".join(f" runs/{_folder(p.name)}" for p in lenders(program)) if "parents" in features else ""
     usage = [
-        f"    python train.py                         # {int(program.setting('steps', 1000)):,} steps into {default}",
+        f"    python train.py{starts}{' ' * (24 - len(starts))} # {int(program.setting('steps', 1000)):,} steps into {default}",
         "    python train.py --resume                # go on from the last checkpoint",
         "    torchrun --nproc-per-node 2 train.py    # data parallel: each process takes its share of a batch",
     ]
@@ -57,6 +65,7 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "optimizer": "\n".join(_make_optimizer(program)),
         "objective": f"from objective import {', '.join(names)}",
         "picture_every": every,
+        "call": f"{' ' * 16}value = loss(self.model, *batch{', ' if clocks else ''}{clocks})",
     }
     text = grouped(choose(part("train"), features, replaced))
     return tidy("\n".join([docstring(f"Train {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""', "", text]))

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, is_dataclass
+from typing import Any
 
-from specc.ir.program import Block, Entry, Function, Program
+from specc.ir.program import Block, Function, Program
+
+APART = {"spec", "digest", "level", "functions", "quantize", "evaluate", "doc"}  # fields of a program
+SAID = {"span", "doc"}  # fields of its parts that say where they are written
 
 
 def digest(program: Program) -> str:
@@ -22,27 +26,32 @@ def digest(program: Program) -> str:
 
 
 def _program(p: Program) -> Iterator[str]:
-    yield p.name
-    for data in p.data:
-        yield repr(replace(data, space=replace(data.space, span=None), doc=""))
-    for space in p.conditions:
-        yield repr(replace(space, span=None))
-    yield repr(p.train)
-    yield repr(list(p.networks.items()))
-    for entry in p.entries.values():
-        yield _entry(entry)
+    for field in fields(p):
+        if field.name not in APART:
+            yield f"{field.name} {_plain(getattr(p, field.name))}"
     for function in p.functions.values():
         yield from _function(function)
 
 
-def _entry(e: Entry) -> str:
-    return repr(replace(e, calls=None, doc="", span=None))
+def _plain(value: Any) -> str:
+    """A value of the document, whole but for where it is written."""
+    match value:
+        case dict():
+            return f"{{{', '.join(f'{k!r}: {_plain(v)}' for k, v in value.items())}}}"
+        case list() | tuple():
+            return f"[{', '.join(map(_plain, value))}]"
+        case _ if is_dataclass(value):
+            inside = (f"{f.name}={_plain(getattr(value, f.name))}" for f in fields(value) if f.name not in SAID)
+            return f"{type(value).__name__}({', '.join(inside)})"
+        case frozenset():
+            return repr(sorted(value))
+        case _:
+            return repr(value)
 
 
 def _function(f: Function) -> Iterator[str]:
-    numbers: dict[int, int] = {}
     yield f"{f.kind} {f.name}"
-    yield from _block(f.block, numbers)
+    yield from _block(f.block, {})
 
 
 def _block(block: Block, numbers: dict[int, int]) -> Iterator[str]:
@@ -54,7 +63,8 @@ def _block(block: Block, numbers: dict[int, int]) -> Iterator[str]:
         inputs = [numbers[v.id] for v in node.inputs]
         for value in node.outputs:
             numbers[value.id] = len(numbers)
-        yield f"{node.op.value} {inputs} {node.attrs!r} {[(numbers[v.id], str(v.type)) for v in node.outputs]}"
+        outputs = [f"{numbers[v.id]} {v.type}" for v in node.outputs]
+        yield f"{node.op.value} {inputs} {_plain(node.attrs)} {outputs}"
         for region in node.regions:
             yield from _block(region, numbers)
     yield f"return {[numbers[v.id] for v in block.results]}"

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from specc.ir.digest import digest
 from specc.ir.ops import Op
-from specc.ir.program import Builder, Entry, Function, Input, Program, Setting, Space, Value, walk
+from specc.ir.program import Average, Builder, Entry, Function, Input, Program, Setting, Space, Value, walk
 from specc.ir.types import EXAMPLE, DType, Type
 from specc.sema import library, sections
 from specc.sema.arithmetic import add, binary, describe, lift, where
@@ -313,7 +312,7 @@ def program(m: Model, doc: str) -> Program:
                         f"`{node['bundle']}` is used with inputs of different types",
                         help="give the network one set of inputs",
                     )
-    made = Program(
+    return Program(
         name=m.name,
         level="example",
         spec=m.span.source.name.rsplit("/", 1)[-1],
@@ -326,9 +325,19 @@ def program(m: Model, doc: str) -> Program:
         train=tuple(m.train.items()),
         quantize=tuple(m.quantize),
         evaluate=tuple(m.evaluate),
+        averages=_averages(m, networks),
         doc=doc,
     )
-    return replace(made, digest=digest(made))
+
+
+def _averages(m: Model, networks: dict[str, str]) -> tuple[Average, ...]:
+    """The networks that follow others, each of which is one of the program."""
+    kept = {path: b for path, b in m.ev.borrowed.items() if b.bundles.kind == "average" and path in networks}
+    for path, b in kept.items():
+        if b.of not in networks:
+            at = b.bundles.span or m.span
+            fail("E0501", at, f"`{path}` follows `{b.of}`, which nothing trains", help="use that network in a loss")
+    return tuple(Average(path=path, of=b.of, decay=b.bundles.decay) for path, b in kept.items())
 
 
 def elaborate_model(m: Model, doc: str) -> Program | None:

@@ -46,7 +46,6 @@ LATER = (
     "state",
     "decode",
     "plan",
-    "stage",
     "param",
     "fit",
     "patch",
@@ -337,7 +336,7 @@ def _agrees(instance: Instance, item: tree.Statement) -> None:
         case _:
             wanted, said = None, library.declares(item) or ""
     given = instance.members.get(library.declares(item) or "")
-    have = len(given.params) if isinstance(given, Closure) else None
+    have = sum(p.value is None for p in given.params) if isinstance(given, Closure) else None  # more may have defaults
     if given is not None and have != wanted:
         span = given.span if isinstance(given, Closure) else instance.definition.section.span
         if isinstance(given, Lazy):
@@ -482,8 +481,20 @@ def _network(m: Model, section: tree.Section, name: str | None) -> None:
             fail("E0203", section.span, "a network needs a name", help="write `network D(x) -> scalar = mlp(width = 64)`")
         name = head.id
         _free(m, name, section)
-    m.ev.world.names[name] = Network(p, name, root=True, conditioned=name == "backbone")
+    promise = section.result if section.values else None  # of a network given in place, its own header says it
+    asks = name == "backbone" or _asks(m, section)
+    m.ev.world.names[name] = Network(p, name, root=True, conditioned=asks, promise=promise, env=m.env)
     m.env.names[name] = m.ev.world.names[name]
+
+
+def _asks(m: Model, section: tree.Section) -> bool:
+    """Whether the head of a network names a condition: `network f(z, t, s, y) -> like(z) = mlp(width = 64)`."""
+    said = {a.name or (a.value.id if isinstance(a.value, tree.Name) else "") for a in _inputs(section)}
+    return not said.isdisjoint({*(space.name for space, _ in m.conditions), *(name_of(s) for s in m.derived)})
+
+
+def _inputs(section: tree.Section) -> tuple[tree.Arg, ...]:
+    return section.head.args if isinstance(section.head, tree.Call) else ()
 
 
 def line_of(span: Span) -> str:
