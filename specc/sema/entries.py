@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,6 +11,7 @@ from specc.ir.program import Average, Builder, Entry, Function, Input, Program, 
 from specc.ir.types import EXAMPLE, DType, Type
 from specc.sema import library, sections
 from specc.sema.arithmetic import add, binary, describe, lift, where
+from specc.sema.evaluation import Judged, evaluation
 from specc.sema.frame import Condition, EntryState, Frame, ObjectiveDone
 from specc.sema.laws import primitive
 from specc.sema.model import (
@@ -290,7 +290,12 @@ def settings(m: Model) -> None:
         if (made := m.attempt(section.span, sections.quantization, m.ev, section, m.ev.builtins, m.top)) is not None:
             m.quantize.append(made)
     for section in m.found.get("evaluate", []):
-        m.evaluate.extend(m.attempt(section.span, sections.evaluation, m.ev, section, m.env, m.top) or [])
+        m.evaluate.extend(m.attempt(section.span, _evaluation, m, section) or [])
+
+
+def _evaluation(m: Model, section: tree.Section) -> list[Setting]:
+    judged = Judged([name_of(s) for s in m.found.get("sampler", [])], any(s.classes for s, _ in m.conditions))
+    return evaluation(m.ev, section, m.env, m.top, judged)
 
 
 def program(m: Model, doc: str) -> Program:
@@ -307,12 +312,11 @@ def program(m: Model, doc: str) -> Program:
                         f"`{node['bundle']}` is used with inputs of different types",
                         help="give the network one set of inputs",
                     )
-    digest = hashlib.sha256(f"{m.name}\n{m.text or m.span.source.text}".encode()).hexdigest()
     return Program(
         name=m.name,
         level="example",
         spec=m.span.source.name.rsplit("/", 1)[-1],
-        digest=digest,
+        digest="",
         functions=dict(m.ev.functions),
         networks=networks,
         entries=dict(m.entries),

@@ -91,7 +91,6 @@ class Model:
     quantize: list[Any] = field(default_factory=list)
     evaluate: list[Any] = field(default_factory=list)
     derived: list[tree.Section] = field(default_factory=list)  # conditions computed from each example
-    text: str = ""  # what its program's hash covers, beside its name
     computed: list[Space] = field(default_factory=list)  # their spaces
     used: set[str] = field(default_factory=set)  # conditions that some entry reads
     top: Frame = field(init=False)

@@ -10,7 +10,7 @@ from typing import Any
 from specc.diagnostics import SpecError
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value
-from specc.ir.types import FLOAT, DType
+from specc.ir.types import EXAMPLE, FLOAT, DType
 from specc.sema import spaces, views
 from specc.sema.arithmetic import add, describe, known, lift, shown
 from specc.sema.evaluate import Evaluator
@@ -184,6 +184,9 @@ def _scope(ev: Evaluator, definition: Definition, statics: Env, values: list[Any
         scope.names[a.name] = value
         if isinstance(value, Value):
             spaces.match(a.type, value, dims, f"`{a.name}` of `{definition.name}`", span, statics.names)
+    for a in definition.inputs:
+        if a.name in dims:
+            fail("E0208", a.span, f"`{a.name}` is an input and a size", help="write another letter for the size: `vector(n)`")
     scope.names.update(dims)
     return scope
 
@@ -238,6 +241,7 @@ def _function(
         results = tuple(lift(r, frame, span) for r in (result if isinstance(result, tuple) else (result,)))
         _check_result(definition, scope, results, span)
         _keep_promise(definition, promise, results, span)
+        results = tuple(_varying(r, frame) for r in results)
     except Captures:
         fail(
             "E0309",
@@ -259,6 +263,12 @@ def _function(
     ev.functions[name] = made
     ev.memo[key] = made
     return made
+
+
+def _varying(value: Value, frame: Frame) -> Value:
+    """A result of a network, one for each example also where it is the same for all."""
+    like = next(iter(frame.builder.params), None)
+    return value if like is None or EXAMPLE in value.type.axes else frame.builder.add(Op.SPREAD, value, like)
 
 
 def _show(value: Any) -> str:

@@ -347,18 +347,3 @@ def _format(key: str, made: Setting, span: Span) -> None:
             fail("E0601", span, f"`{name} = {value}` makes no sense", help=f"it is a number from 1 to {MOST:,}")
         if name == "percentile" and not (isinstance(value, (int, float)) and 50 < value <= 100):
             fail("E0601", span, f"`{name} = {value}` makes no sense", help="it is a number above 50, up to 100")
-
-
-def evaluation(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> list[Setting]:
-    """`evaluate { nfe(heun) == 35; frechet <= 10 }`: a metric with its arguments, the comparison and the bound."""
-    out: list[Setting] = []
-    for item in section.body.items if section.body else ():
-        if not isinstance(item, tree.ExprStatement):
-            fail("E0211", item.span, "`evaluate` takes metrics, with bounds or without: `frechet <= 10`")
-        node, compare, bound = item.value, "", None
-        if isinstance(node, tree.Binary) and node.op in ("<", "<=", ">", ">=", "=="):
-            compare, bound = node.op, plain(ev.expr(node.right, env, frame), node.right.span)
-            node = node.left
-        metric = setting(ev, node, env, frame)
-        out.append(Setting(metric.name, (*metric.options, ("compare", compare), ("bound", bound))))
-    return out

@@ -139,26 +139,6 @@ def _identity(item: tree.Statement) -> tuple[str, str]:
     return (item.kind, head.id if isinstance(head, tree.Name) else "")
 
 
-def covered(made: Unit, known: list[Unit]) -> str:
-    """The text that the hash of its program covers: its file, without the other models, and its parents' hashes."""
-    source = made.section.span.source
-    kept = {span.start for span in made.own if span.source is source}
-    others = {(s.start, s.stop) for u in known for s in u.own[:1] if s.source is source and s.start not in kept}
-    text, at = "", 0
-    for start, stop in sorted(others):
-        text, at = text + _uncommented(source.text[at:start]), stop
-    parents = (f"\n{unit.program.digest}" for _, unit in made.parents if unit.program is not None)
-    return f"{(text + source.text[at:]).rstrip()}\n{''.join(parents)}"
-
-
-def _uncommented(text: str) -> str:
-    """A text without the comment at its end, which is of what stands behind it."""
-    lines = text.split("\n")
-    while len(lines) > 1 and (lines[-2].startswith("#") or not lines[-2].strip()):
-        del lines[-2]
-    return "\n".join(lines)
-
-
 # What a stage sees of its parents, and what its program says of them --------------------------------------------------
 
 
