@@ -238,7 +238,7 @@ OPS: dict[Op, Row] = {
         "conv(x, weight[, bias], stride, padding, dilation, groups)",
         rules.conv,
         Lift.SAME,
-        "Cross-correlation of x ([B,] c, *s) with weight (o, c / groups, *k).",
+        "Cross-correlation of x ([B,] c, *s) with weight (o, c / groups, *k); options are one number, or one a dimension.",
     ),
     Op.CONV_TRANSPOSE: Row(
         "conv_transpose(x, weight[, bias], stride, padding, dilation, groups, output_padding)",

@@ -13,7 +13,9 @@ from specc.sema.arithmetic import add, binary, describe, known, lift, shown, whe
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
 from specc.sema.laws import LAWS
-from specc.sema.networks import LAYERS, index_count
+from specc.sema.layers import LAYERS
+from specc.sema.networks import index_count
+from specc.sema.padding import padded
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.values import (
     Builtin,
@@ -270,6 +272,30 @@ def _split(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -
         fail("E0301", span, f"{total} does not split into {n if isinstance(n, int) else describe(n)} equal parts")
     each = total // n
     return tuple(add(frame, span, Op.SLICE, v, axis=a, start=i * each, stop=(i + 1) * each, step=1) for i in range(n))
+
+
+def _pad(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    """pad(v, before, after, axis = -1, mode = zeros): also `reflect`, `circular` or `edge`."""
+    x, before, after, axis, mode = exactly("pad", args, kwargs, 3, span, axis=-1, mode=Symbol("zeros", span))
+    v = lift(x, frame, span)
+    low, high = _ints([before, after], span)
+    if low < 0 or high < 0:
+        fail("E0601", span, f"padding by {min(low, high)} makes no sense", help="take a slice to make a value shorter")
+    return padded(v, axis_of(axis, v.type.rank, span), low, high, mode, frame, span)
+
+
+def _put(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    """put(v, i, e): v with e in place of its item i, along the first axis; i may be known only when the program runs."""
+    x, i, e = exactly("put", args, kwargs, 3, span)
+    v, item = lift(x, frame, span), lift(e, frame, span)
+    if v.type.rank < 1 or v.type.shape[1:] != item.type.shape:
+        fail("E0301", span, f"an item of shape {shown(item.type.shape)} does not fit {shown(v.type.shape)}")
+    (n,) = _ints([v.type.shape[0]], span)
+    here = binary("==", add(frame, span, Op.IOTA, n=n), i, frame, span)
+    if v.type.rank > 1:
+        here = add(frame, span, Op.RESHAPE, here, shape=(n, *(1,) * item.type.rank))
+        item = add(frame, span, Op.RESHAPE, item, shape=(1, *item.type.shape))
+    return add(frame, span, Op.WHERE, here, item, v)
 
 
 def _filled(number: float | None) -> Any:
@@ -565,6 +591,8 @@ FUNCTIONS: dict[str, Any] = {
     "expand": _expand,
     "concat": _concat,
     "split": _split,
+    "pad": _pad,
+    "put": _put,
     "zeros": _filled(0.0),
     "ones": _filled(1.0),
     "fill": _filled(None),

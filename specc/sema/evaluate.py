@@ -547,9 +547,10 @@ class Evaluator(Functions):
         """A value that varies by example."""
         if EXAMPLE in value.type.axes:
             return value
-        if frame.entry is None:
+        like = frame.entry.like if frame.entry is not None else frame.like
+        if like is None:
             raise Captures
-        out = frame.builder.add(Op.SPREAD, value, frame.entry.like, span=span)
+        out = frame.builder.add(Op.SPREAD, value, like, span=span)
         if value.id in self.classes:
             self.classes[out.id] = self.classes[value.id]
         return out

@@ -186,6 +186,7 @@ class Network:
     conditioned: bool = False
     promise: tree.Expr | None = None  # the type that its section says it gives
     env: Env | None = None  # names that the promise may use
+    home: object = None  # of one that stands in a network: the names of that network's layers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
