@@ -8,7 +8,7 @@ from typing import Any
 from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import spaces
+from specc.sema import parts, spaces
 from specc.sema.arithmetic import add, binary, describe, known, lift, shown, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
@@ -31,6 +31,7 @@ from specc.sema.values import (
     TypeRef,
     word_of,
 )
+from specc.sema.views import ema, of_parent
 from specc.source import Span
 
 Args = list[Any]
@@ -626,6 +627,8 @@ BATCH: dict[str, Any] = {
     "join": Builtin("batch.join", _batch(Op.BATCH_GATHER)),
     "split": Builtin("batch.split", _batch(Op.BATCH_SCATTER)),
     "each": Builtin("batch.each", _each),
+    "part": Builtin("batch.part", parts.part),
+    "groups": Builtin("batch.groups", parts.groups),
     "index": Dynamic("batch.index"),
     "size": Dynamic("batch.size"),
 }
@@ -635,6 +638,9 @@ def environment() -> Env:
     """The outermost names."""
     names: dict[str, Any] = {name: Builtin(name, fn) for name, fn in FUNCTIONS.items()}
     names["pi"] = math.pi
+    names |= {kind: of_parent(kind) for kind in ("frozen", "copy")}
+    names["ema"] = Builtin("ema", ema)
+    names |= {clock: Dynamic(clock) for clock in ("step", "progress")}
     names["scalar"] = TypeRef(spaces.space("scalar", [], Span.__new__(Span)).type, "scalar")
     names["batch"] = Namespace("batch", BATCH)
     return Env(names)

@@ -10,7 +10,7 @@ from specc.diagnostics import SpecError
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value
 from specc.ir.types import FLOAT, DType
-from specc.sema import spaces
+from specc.sema import spaces, views
 from specc.sema.arithmetic import add, describe, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
@@ -39,8 +39,12 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
     given = tuple(v is not None for v in inputs)
     function = _function(ev, net.partial, statics, given, batched, span, promise=_promised(ev, net, frame))
     types = tuple(r.type for r in function.block.results)
-    out = frame.builder.add_many(Op.CALL, *batched, function=function.name, bundle=net.bundle, lanes=1, types=types, span=span)
-    ev.networks[net.bundle] = net
+    bundle, origin = views.place(ev.through, net.bundle)
+    out = frame.builder.add_many(Op.CALL, *batched, function=function.name, bundle=bundle, lanes=1, types=types, span=span)
+    if origin is not None:
+        _borrow(ev, bundle, origin, span)
+    if origin is None or origin.bundles.kind == "copy":
+        ev.networks[bundle] = net
     return out[0] if len(out) == 1 else out
 
 
@@ -69,6 +73,20 @@ def index_count(ev: Evaluator, value: Any) -> int | None:
             return ev.classes.get(value.id)
         case _:
             return None
+
+
+def _borrow(ev: Evaluator, path: str, origin: views.Borrowed, span: Span) -> None:
+    """Note whose weights these are; one name stands for one network."""
+    before = ev.borrowed.setdefault(path, origin)
+    if (before.of, before.bundles.of, before.bundles.span) != (origin.of, origin.bundles.of, origin.bundles.span):
+        at = before.bundles.span or span
+        fail(
+            "E0208",
+            origin.bundles.span or span,
+            f"`{path}` is two networks",
+            labels=((at, "the first one"),),
+            help="give this one another name",
+        )
 
 
 def _is_int(value: Any) -> bool:
