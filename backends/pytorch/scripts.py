@@ -158,6 +158,7 @@ def sample_script(program: Program, samplers: list[Way], local: dict[str, str]) 
     features |= {"ema"} if program.setting("ema") else set()
     features |= {"conditions"} if conditions else set()
     features |= {"named"} if named else set()
+    features |= {"whole"} if program.data and program.data[0].space.dtype == "int" else set()
     tables = table("SAMPLERS", {w.entry.name: w.name for w in samplers})
     if conditions:
         tables.append(f"CONDITIONS = {_strings([c.name for c in conditions])}")

@@ -41,6 +41,7 @@ from specc.sema.values import (
     Network,
     Partial,
     Symbol,
+    TypeRef,
     freeze,
     runtime,
 )
@@ -65,6 +66,7 @@ class Evaluator(Functions):
     guidance: Instance | None = None
     networks: dict[str, Network] = field(default_factory=dict)
     classes: dict[int, int] = field(default_factory=dict)  # value number -> number of indices of a class, null included
+    state: TypeRef | None = None  # what the process turns examples into
     files: dict[str, str] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)  # ids of parameters (tree nodes) that some body read
     touched: set[str] = field(default_factory=set)  # names of the world that were asked for

@@ -37,12 +37,21 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
     batched = tuple(
         ev.spread(lift(v, frame, span, None if _is_int(v) else DType.FLOAT), frame, span) for v in inputs if v is not None
     )
+    for value in batched:
+        _of_state(ev, value)
     given = tuple(v is not None for v in inputs)
     function = _function(ev, net.partial, statics, given, batched, span)
     types = tuple(r.type for r in function.block.results)
     out = frame.builder.add_many(Op.CALL, *batched, function=function.name, bundle=net.bundle, lanes=1, types=types, span=span)
     ev.networks[net.bundle] = net
     return out[0] if len(out) == 1 else out
+
+
+def _of_state(ev: Evaluator, value: Value) -> None:
+    """Integers of the shape of the process's state have as many values as it has, unless more is known of them."""
+    state = ev.state
+    if state is not None and state.classes and (value.type.dtype, value.type.shape) == (state.type.dtype, state.type.shape):
+        ev.classes.setdefault(value.id, state.classes)
 
 
 def _is_int(value: Any) -> bool:
@@ -138,7 +147,8 @@ def _scope(ev: Evaluator, definition: Definition, statics: Env, values: list[Any
         assert a.name is not None
         scope.names[a.name] = value
         if isinstance(value, Value):
-            spaces.match(a.type, value, dims, f"`{a.name}` of `{definition.name}`", span, statics.names)
+            what = f"`{a.name}` of `{definition.name}`"
+            spaces.match(a.type, value, dims, what, span, statics.names, ev.classes.get(value.id))
     scope.names.update(dims)
     return scope
 
