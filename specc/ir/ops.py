@@ -223,7 +223,7 @@ OPS: dict[Op, Row] = {
         "take(x, index, axis, batch=0)",
         rules.take,
         Lift.SPECIAL,
-        "x at integer indices along an axis, which the index's dimensions replace; batch=1: both lead with one batch.",
+        "x at integer indices along an axis, which the index's dimensions replace; both lead with `batch` common dimensions.",
     ),
     Op.SCATTER_ADD: Row(
         "scatter_add(x, index, axis, n, batch=0)",

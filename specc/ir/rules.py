@@ -158,6 +158,9 @@ def take(types: Types, a: A) -> Types:
     x, index = types
     _need(index.dtype is DType.INT, "indices must be integers")
     axis, batch = _axis(a["axis"], x.rank), a.get("batch", 0)
+    _need(
+        x.shape[:batch] == index.shape[:batch], f"{_show(x.shape)} and {_show(index.shape)} do not begin with the same {batch}"
+    )
     return (Type(x.dtype, (*x.shape[:axis], *index.shape[batch:], *x.shape[axis + 1 :]), _axes(types)),)
 
 

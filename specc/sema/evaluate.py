@@ -43,6 +43,7 @@ from specc.sema.values import (
     Network,
     Partial,
     Symbol,
+    TypeRef,
     View,
     freeze,
     runtime,
@@ -71,6 +72,7 @@ class Evaluator(Functions):
     networks: dict[str, Network] = field(default_factory=dict)
     classes: dict[int, int] = field(default_factory=dict)  # value number -> number of indices of a class, null included
     groups: dict[tuple[str, Span], int] = field(default_factory=dict)  # groups of examples: role of the entry, place; how many
+    state: TypeRef | None = None  # what the process turns examples into
     files: dict[str, str] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)  # ids of parameters (tree nodes) that some body read
     touched: set[str] = field(default_factory=set)  # names of the world that were asked for

@@ -9,7 +9,7 @@ from typing import Any
 from specc.diagnostics import SpecError
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value
-from specc.ir.types import FLOAT, DType
+from specc.ir.types import FLOAT, DType, Type
 from specc.sema import spaces, views
 from specc.sema.arithmetic import add, describe, lift, shown
 from specc.sema.evaluate import Evaluator
@@ -36,9 +36,13 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
     batched = tuple(
         ev.spread(lift(v, frame, span, None if _is_int(v) else DType.FLOAT), frame, span) for v in inputs if v is not None
     )
+    for value in batched:
+        _of_state(ev, value)
     given = tuple(v is not None for v in inputs)
     function = _function(ev, net.partial, statics, given, batched, span, promise=_promised(ev, net, frame))
     types = tuple(r.type for r in function.block.results)
+    if net.promise is not None:
+        _keep_promise(definition, _promised(ev, net, frame), types[0], span)
     bundle, origin = views.place(ev.through, net.bundle)
     out = frame.builder.add_many(Op.CALL, *batched, function=function.name, bundle=bundle, lanes=1, types=types, span=span)
     if origin is not None:
@@ -46,6 +50,13 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
     if origin is None or origin.bundles.kind == "copy":
         ev.networks[bundle] = net
     return out[0] if len(out) == 1 else out
+
+
+def _of_state(ev: Evaluator, value: Value) -> None:
+    """Integers of the shape of the process's state have as many values as it has, unless more is known of them."""
+    state = ev.state
+    if state is not None and state.classes and (value.type.dtype, value.type.shape) == (state.type.dtype, state.type.shape):
+        ev.classes.setdefault(value.id, state.classes)
 
 
 def _promised(ev: Evaluator, net: Network, frame: Frame) -> TypeRef | None:
@@ -210,7 +221,8 @@ def _scope(ev: Evaluator, definition: Definition, statics: Env, values: list[Any
         assert a.name is not None
         scope.names[a.name] = value
         if isinstance(value, Value):
-            spaces.match(a.type, value, dims, f"`{a.name}` of `{definition.name}`", span, statics.names)
+            what = f"`{a.name}` of `{definition.name}`"
+            spaces.match(a.type, value, dims, what, span, statics.names, ev.classes.get(value.id))
     scope.names.update(dims)
     return scope
 
@@ -265,7 +277,6 @@ def _function(
             fail("E0209", definition.section.span, f"`{definition.name}` returns nothing", help="end it with `return`")
         results = tuple(lift(r, frame, span) for r in (result if isinstance(result, tuple) else (result,)))
         _check_result(definition, scope, results, span)
-        _keep_promise(definition, promise, results, span)
     except Captures:
         fail(
             "E0309",
@@ -321,9 +332,9 @@ def _usual_result(ev: Evaluator, inputs: list[Any]) -> TypeRef | None:
     return _logits(ev, first)
 
 
-def _keep_promise(definition: Definition, promise: TypeRef | None, results: tuple[Value, ...], span: Span) -> None:
-    if promise is not None and results[0].type.shape != promise.type.shape:
-        message = f"`{definition.name}` gives shape {shown(results[0].type.shape)}, and {shown(promise.type.shape)} is needed"
+def _keep_promise(definition: Definition, promise: TypeRef | None, given: Type, span: Span) -> None:
+    if promise is not None and given.shape != promise.type.shape:
+        message = f"`{definition.name}` gives shape {shown(given.shape)}, and {shown(promise.type.shape)} is needed"
         fail("E0301", span, message)
 
 

@@ -72,8 +72,17 @@ class Definition:
 
     @property
     def interface(self) -> str | None:
+        """What it is `for`: of an interface, the kind of section that gives it."""
+        return self._word("for")
+
+    @property
+    def base(self) -> str | None:
+        """What an interface builds on."""
+        return self._word("from")
+
+    def _word(self, clause: str) -> str | None:
         return next(
-            (c.values[0].id for c in self.section.clauses if c.word == "for" and isinstance(c.values[0], tree.Name)), None
+            (c.values[0].id for c in self.section.clauses if c.word == clause and isinstance(c.values[0], tree.Name)), None
         )
 
     @property

@@ -114,6 +114,13 @@ ARRAY_CASES: dict[Op, list[Case]] = {
         case(Op.TAKE, rows(4, 2), at(4, 3)[2], axis=1, batch=1),
         case(Op.TAKE, rows(2, 4), at(4)[2], axis=2, batch=1),
         case(Op.TAKE, one(4, fill=INTS), at(4, 2)[0], axis=0, batch=0),
+        *[case(Op.TAKE, per(3, 5), index, axis=1, batch=1) for index in at(5, 3)[:2]],  # an item at each place
+        case(Op.TAKE, one(3, 5), at(5, 3)[0], axis=1, batch=1),
+        case(Op.TAKE, per(2, 3, 4), at(4, 2, 3)[0], axis=2, batch=2),
+        case(Op.TAKE, per(2, 3, 4), at(3, 2)[0], axis=1, batch=1),
+        case(Op.TAKE, per(2, 3, 4), at(4, 2)[0], axis=2, batch=1),
+        case(Op.TAKE, per(2, 3, 4), at(4, 2, 5)[0], axis=2, batch=1),
+        case(Op.TAKE, rows(3, 5), at(5, 3)[2], axis=2, batch=2),
     ],
     Op.SCATTER_ADD: [
         *[case(Op.SCATTER_ADD, per(4), index, axis=0, n=3, batch=0) for index in at(3, 4)[:2]],
@@ -123,6 +130,10 @@ ARRAY_CASES: dict[Op, list[Case]] = {
         case(Op.SCATTER_ADD, one(3), at(2, 3)[0], axis=0, n=2, batch=0),
         case(Op.SCATTER_ADD, rows(3, 2), at(4, 3)[2], axis=1, n=4, batch=1),
         case(Op.SCATTER_ADD, rows(3, 2), at(4, 3)[1], axis=1, n=4, batch=0),
+        *[case(Op.SCATTER_ADD, per(3), index, axis=1, n=5, batch=1) for index in at(5, 3)[:2]],
+        case(Op.SCATTER_ADD, per(2, 3), at(4, 2, 3)[0], axis=2, n=4, batch=2),
+        case(Op.SCATTER_ADD, per(2, 3, 4), at(5, 2, 4)[0], axis=2, n=5, batch=1),
+        case(Op.SCATTER_ADD, rows(3), at(5, 3)[2], axis=2, n=5, batch=2),
     ],
     Op.MATMUL: [
         case(Op.MATMUL, per(2, 3), per(3, 4)),

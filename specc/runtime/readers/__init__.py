@@ -171,4 +171,25 @@ READERS: dict[str, Reader] = {
         fields=("x", "mask", "degree"),
         packages=("numpy", "networkx"),
     ),
+    "text": Reader(
+        kind="finite",
+        module="text",
+        doc='a text file (or "python:manual") as tokens(n, vocab): level = letters, char or byte, begun every `stride` symbols',
+        options={"path": "", "level": "char", "n": 64, "vocab": 27, "stride": 0, **_SHARE},
+        fields=("x",),
+    ),
+    "markov": Reader(
+        kind="endless",
+        module="markov",
+        doc="sequences of a Markov chain with rows drawn from a Dirichlet law, as tokens(n, vocab)",
+        options={"length": 16, "vocab": 4, "concentration": 0.5, "chain": 0},
+        fields=("x",),
+    ),
+    "parity": Reader(
+        kind="endless",
+        module="parity",
+        doc="bits with an even sum",
+        options={"length": 4},
+        fields=("x",),
+    ),
 }
