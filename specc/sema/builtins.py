@@ -346,14 +346,13 @@ def _filled(number: float | None) -> Any:
         value = number if number is not None else args[0]
         sizes = args if number is not None else args[1:]
         shape, kind = spaces.shaped_like(like, span) if like is not None else (_ints(sizes, span), DType.FLOAT)
-        whole = kind is DType.INT and (isinstance(value, int) or value in (0.0, 1.0))
-        const = lift(
-            int(value) if whole and not isinstance(value, Value) else value, frame, span, None if whole else DType.FLOAT
-        )
+        if isinstance(known(value), (int, float)):
+            whole = kind is DType.INT and (isinstance(value, int) or value in (0.0, 1.0))
+            return add(frame, span, Op.CONST, value=int(value) if whole else float(value), shape=shape, dtype="int" if whole else "float")
+        filling = lift(value, frame, span, None if kind is DType.INT else DType.FLOAT)
         if not shape:
-            return const
-        ones = add(frame, span, Op.RESHAPE, const, shape=(1,) * len(shape))
-        return add(frame, span, Op.EXPAND, ones, shape=shape)
+            return filling
+        return add(frame, span, Op.EXPAND, add(frame, span, Op.RESHAPE, filling, shape=(1,) * len(shape)), shape=shape)
 
     return apply
 

@@ -392,6 +392,8 @@ def build_world(m: Model) -> None:
         world.names.update(m.parts["process"].members)
         m.attempt(place_of(m, "process"), _state, m)
         m.attempt(place_of(m, "process"), _end, m)
+    elif "process" not in m.found:
+        _direct(m)
     for kind in ("predict", "coupling", "times", "guidance"):
         if kind == "guidance":
             _networks(m)
@@ -449,6 +451,18 @@ def _defaults(m: Model, process: Definition) -> None:
         m.promised.extend(conditions)
 
 
+def _direct(m: Model) -> None:
+    """Without a process networks see examples as they are, and their answer is what guidance changes."""
+    definition = library.find("interface", "direct")
+    assert definition is not None
+    m.ev.world.names.update(members(definition, m.ev.world, ("interface", definition.name))[0])
+    m.ev.state = _example(m.data[0].space) if m.data else None
+
+
+def _example(space: Space) -> TypeRef:
+    return TypeRef(Type(DType(space.dtype), space.shape), space.kind, space.classes)
+
+
 def _state(m: Model) -> None:
     """The type of what the process turns examples into, under its name."""
     process = m.parts["process"].definition
@@ -457,9 +471,7 @@ def _state(m: Model) -> None:
     declared = m.ev.world.names.get(names[0] or "") if names and m.data else None
     if not isinstance(declared, Lazy):
         return
-    space = m.data[0].space
-    x = TypeRef(Type(DType(space.dtype), space.shape), space.kind, space.classes)
-    kind = m.ev.expr(declared.value, declared.env.child(x=x), m.top)
+    kind = m.ev.expr(declared.value, declared.env.child(x=_example(m.data[0].space)), m.top)
     if not isinstance(kind, TypeRef):
         fail("E0304", declared.value.span, f"{describe(kind)} is not a type", help="as in `state z: like(x)`")
     m.ev.world.names[names[0] or ""] = m.ev.state = kind
