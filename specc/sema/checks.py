@@ -307,7 +307,7 @@ def check_pairing(m: Model) -> None:
     tangled = coupling.name != "independent"
     odd = source.name != "standard_normal"
     for name, what in NORMAL_ONLY.items():
-        if name not in m.ev.touched or not (tangled or odd):
+        if "sigma" not in m.ev.world.names or name not in m.ev.touched or not (tangled or odd):
             continue
         why = f"`coupling {coupling.name}` ties the noise to x" if tangled else f"`source {source.name}` is not standard normal"
         users = [s for s in m.found.get("sampler", []) if _mentions(m, s, name)]

@@ -43,8 +43,10 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     inputs: list[Input] = []
     seed = like = None
     if role != "sampler":
-        type_ = Type(DType.FLOAT, data.shape if data else (), example)
+        type_ = Type(DType(data.dtype) if data else DType.FLOAT, data.shape if data else (), example)
         like = builder.param(type_, data.name if data else "x")
+        if data is not None and data.classes is not None:
+            m.ev.classes[like.id] = data.classes
         inputs.append(Input(name=data.name if data else "x", role="data", type=type_))
     if role in ("sampler", "condition"):
         seed = builder.param(Type(DType.INT, (), example), "seed")
@@ -55,7 +57,8 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     entry.place = PLACES if role == "condition" else 0
     frame = Frame(builder=builder, kind="entry", entry=entry)
     if data is not None:
-        entry.bindings["x"] = like if role != "sampler" else TypeRef(Type(DType.FLOAT, data.shape), data.kind)
+        own = TypeRef(Type(DType(data.dtype), data.shape), data.kind, data.classes)
+        entry.bindings["x"] = like if role != "sampler" else own
     for space, type_ref in m.conditions:
         t = Type(type_ref.type.dtype, type_ref.type.shape, example)
         value = builder.param(t, space.name)
@@ -259,6 +262,8 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
         if results[0].type.shape != shape:
             shapes = [f"({', '.join(map(str, s))})" for s in (results[0].type.shape, shape)]
             fail("E0301", mention(section), f"`{name}` returns shape {shapes[0]}, and the data have {shapes[1]}")
+        if (kind := results[0].type.dtype.value) != m.data[0].space.dtype:
+            fail("E0301", mention(section), f"`{name}` returns {kind}s, and the data are {m.data[0].space.dtype}s")
     doc = line_of(section.span)
     function = _entry_function(m, name, frame, results, doc, section.span)
     m.entries[name] = Entry(

@@ -72,8 +72,17 @@ class Definition:
 
     @property
     def interface(self) -> str | None:
+        """What it is `for`: of an interface, the kind of section that gives it."""
+        return self._word("for")
+
+    @property
+    def base(self) -> str | None:
+        """What an interface builds on."""
+        return self._word("from")
+
+    def _word(self, clause: str) -> str | None:
         return next(
-            (c.values[0].id for c in self.section.clauses if c.word == "for" and isinstance(c.values[0], tree.Name)), None
+            (c.values[0].id for c in self.section.clauses if c.word == clause and isinstance(c.values[0], tree.Name)), None
         )
 
     @property
@@ -187,6 +196,7 @@ class Network:
     conditioned: bool = False
     promise: tree.Expr | None = None  # the type that its section says it gives
     env: Env | None = None  # names that the promise may use
+    home: object = None  # of one that stands in a network: the names of that network's layers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
