@@ -170,6 +170,7 @@ def sample_script(program: Program, samplers: list[Way], derived: list[Way], loc
     features |= {"ema"} if program.setting("ema") else set()
     features |= asked.features()
     features |= {"named"} if named else set()
+    features |= {"whole"} if program.data and program.data[0].space.dtype == "int" else set()
     tables = table("SAMPLERS", {w.entry.name: w.name for w in samplers})
     if asked.inputs:
         tables += table("CONDITIONS", {sampler: _strings(list(names)) for sampler, names in asked.of.items()})

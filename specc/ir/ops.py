@@ -225,7 +225,7 @@ OPS: dict[Op, Row] = {
         "take(x, index, axis, batch=0)",
         rules.take,
         Lift.SPECIAL,
-        "x at integer indices along an axis, which the index's dimensions replace; batch=1: both lead with one batch.",
+        "x at integer indices along an axis, which the index's dimensions replace; both lead with `batch` common dimensions.",
     ),
     Op.SCATTER_ADD: Row(
         "scatter_add(x, index, axis, n, batch=0)",
@@ -245,7 +245,7 @@ OPS: dict[Op, Row] = {
         "conv(x, weight[, bias], stride, padding, dilation, groups)",
         rules.conv,
         Lift.SAME,
-        "Cross-correlation of x ([B,] c, *s) with weight (o, c / groups, *k).",
+        "Cross-correlation of x ([B,] c, *s) with weight (o, c / groups, *k); options are one number, or one a dimension.",
     ),
     Op.CONV_TRANSPOSE: Row(
         "conv_transpose(x, weight[, bias], stride, padding, dilation, groups, output_padding)",

@@ -204,7 +204,7 @@ class Program:
     name: str
     level: str
     spec: str  # the spec's name, as printed in headers
-    digest: str  # sha256 of the resolved spec
+    digest: str  # sha256 of what its weights and samples depend on (specc.ir.digest)
     functions: dict[str, Function]
     networks: dict[str, str]  # root bundle ("backbone") -> function name
     entries: dict[str, Entry]  # by name; objectives first, in text order

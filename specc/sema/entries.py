@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -12,6 +11,7 @@ from specc.ir.program import Average, Builder, Entry, Function, Input, Program, 
 from specc.ir.types import EXAMPLE, DType, Type
 from specc.sema import library, sections
 from specc.sema.arithmetic import add, binary, describe, lift, where
+from specc.sema.evaluation import Judged, evaluation
 from specc.sema.frame import Condition, EntryState, Frame, ObjectiveDone
 from specc.sema.laws import primitive
 from specc.sema.model import (
@@ -43,8 +43,10 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     inputs: list[Input] = []
     seed = like = None
     if role != "sampler":
-        type_ = Type(DType.FLOAT, data.shape if data else (), example)
+        type_ = Type(DType(data.dtype) if data else DType.FLOAT, data.shape if data else (), example)
         like = builder.param(type_, data.name if data else "x")
+        if data is not None and data.classes is not None:
+            m.ev.classes[like.id] = data.classes
         inputs.append(Input(name=data.name if data else "x", role="data", type=type_))
     if role in ("sampler", "condition"):
         seed = builder.param(Type(DType.INT, (), example), "seed")
@@ -55,7 +57,8 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     entry.place = PLACES if role == "condition" else 0
     frame = Frame(builder=builder, kind="entry", entry=entry)
     if data is not None:
-        entry.bindings["x"] = like if role != "sampler" else TypeRef(Type(DType.FLOAT, data.shape), data.kind)
+        own = TypeRef(Type(DType(data.dtype), data.shape), data.kind, data.classes)
+        entry.bindings["x"] = like if role != "sampler" else own
     for space, type_ref in m.conditions:
         t = Type(type_ref.type.dtype, type_ref.type.shape, example)
         value = builder.param(t, space.name)
@@ -259,6 +262,8 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
         if results[0].type.shape != shape:
             shapes = [f"({', '.join(map(str, s))})" for s in (results[0].type.shape, shape)]
             fail("E0301", mention(section), f"`{name}` returns shape {shapes[0]}, and the data have {shapes[1]}")
+        if (kind := results[0].type.dtype.value) != m.data[0].space.dtype:
+            fail("E0301", mention(section), f"`{name}` returns {kind}s, and the data are {m.data[0].space.dtype}s")
     doc = line_of(section.span)
     function = _entry_function(m, name, frame, results, doc, section.span)
     m.entries[name] = Entry(
@@ -290,7 +295,12 @@ def settings(m: Model) -> None:
         if (made := m.attempt(section.span, sections.quantization, m.ev, section, m.ev.builtins, m.top)) is not None:
             m.quantize.append(made)
     for section in m.found.get("evaluate", []):
-        m.evaluate.extend(m.attempt(section.span, sections.evaluation, m.ev, section, m.env, m.top) or [])
+        m.evaluate.extend(m.attempt(section.span, _evaluation, m, section) or [])
+
+
+def _evaluation(m: Model, section: tree.Section) -> list[Setting]:
+    judged = Judged([name_of(s) for s in m.found.get("sampler", [])], any(s.classes for s, _ in m.conditions))
+    return evaluation(m.ev, section, m.env, m.top, judged)
 
 
 def program(m: Model, doc: str) -> Program:
@@ -307,12 +317,11 @@ def program(m: Model, doc: str) -> Program:
                         f"`{node['bundle']}` is used with inputs of different types",
                         help="give the network one set of inputs",
                     )
-    digest = hashlib.sha256(f"{m.name}\n{m.text or m.span.source.text}".encode()).hexdigest()
     return Program(
         name=m.name,
         level="example",
         spec=m.span.source.name.rsplit("/", 1)[-1],
-        digest=digest,
+        digest="",
         functions=dict(m.ev.functions),
         networks=networks,
         entries=dict(m.entries),

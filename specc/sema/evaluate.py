@@ -44,6 +44,7 @@ from specc.sema.values import (
     Network,
     Partial,
     Symbol,
+    TypeRef,
     View,
     freeze,
     runtime,
@@ -73,6 +74,7 @@ class Evaluator(Functions):
     networks: dict[str, Network] = field(default_factory=dict)
     classes: dict[int, int] = field(default_factory=dict)  # value number -> number of indices of a class, null included
     groups: dict[tuple[str, Span], int] = field(default_factory=dict)  # groups of examples: role of the entry, place; how many
+    state: TypeRef | None = None  # what the process turns examples into
     files: dict[str, str] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)  # ids of parameters (tree nodes) that some body read
     touched: set[str] = field(default_factory=set)  # names of the world that were asked for
@@ -599,9 +601,10 @@ class Evaluator(Functions):
         """A value that varies by example."""
         if EXAMPLE in value.type.axes:
             return value
-        if frame.entry is None:
+        like = frame.entry.like if frame.entry is not None else frame.like
+        if like is None:
             raise Captures
-        out = frame.builder.add(Op.SPREAD, value, frame.entry.like, span=span)
+        out = frame.builder.add(Op.SPREAD, value, like, span=span)
         if value.id in self.classes:
             self.classes[out.id] = self.classes[value.id]
         return out

@@ -56,6 +56,7 @@ class Frame:
     kind: str  # entry, function, network
     floor: int = 0  # values numbered up to here belong to a caller
     entry: EntryState | None = None
+    like: Value | None = None  # in a network: an input that varies by example, to spread shared values over
     indices: tuple[Value, ...] = ()
     stems: dict[str, int] = field(default_factory=dict)
     tagged: dict[int, str] = field(default_factory=dict)

@@ -73,6 +73,8 @@ def run_statement(ev: Evaluator, item: tree.Statement, env: Env, frame: Frame) -
             ev.expr(item.value, env, frame)
         case tree.Section(kind="param"):
             networks.parameter(ev, item, env, frame)
+        case tree.Section(kind="network"):
+            networks.share(ev, item, env, frame)
         case tree.Section() | tree.Update() | tree.Block():
             what = (
                 item.kind
@@ -406,6 +408,7 @@ def _repeat(ev: Evaluator, item: tree.Repeat, env: Env, frame: Frame) -> None:
     scope = env.child()
     for name, value in (start | captured).items():
         param = inner.builder.param(value.type, name)
+        inner.like = inner.like or (param if value.type.batched else None)
         scope.names[name] = param
         if value.id in ev.classes:
             ev.classes[param.id] = ev.classes[value.id]

@@ -36,7 +36,7 @@ def place(bundles: tuple[Bundles, ...], path: str) -> tuple[str, Borrowed | None
     frozen = False
     for b in bundles:
         before, path = path, b.path(path)
-        if path == before:
+        if b.only not in (None, before):
             continue
         origin = Borrowed(replace(b, kind="frozen") if frozen and b.kind == "copy" else b, before)
         frozen = frozen or b.kind != "copy"
