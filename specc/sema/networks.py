@@ -15,7 +15,7 @@ from specc.sema.arithmetic import add, describe, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
 from specc.sema.report import fail, foreign, moved
-from specc.sema.values import Builtin, Captures, Definition, Env, Law, Network, Partial, Symbol, TypeRef, freeze
+from specc.sema.values import Builtin, Captures, Closure, Definition, Env, Law, Network, Partial, Symbol, TypeRef, freeze
 from specc.source import Span
 from specc.syntax import tree
 
@@ -234,7 +234,15 @@ def _inline(ev: Evaluator, partial: Partial, statics: Env, inputs: list[Any], fr
     scope = _scope(ev, partial.definition, statics, inputs, span)
     if partial.definition.body is None:
         fail("E0209", partial.definition.section.span, f"`{partial.definition.name}` has no body", help="define it: `{ ... }`")
-    return ev.body(partial.definition.body, scope, frame)
+    body = partial.definition.body
+    if not any(isinstance(item, tree.For) and not item.static for item in body.items):
+        return ev.body(body, scope, frame)
+    own = {a.name for a in partial.definition.inputs}  # what has a loop is written once, as a function of its own
+    outer = Env({k: v for k, v in scope.names.items() if k not in own}, statics)
+    key = (id(partial.definition), freeze(sorted(outer.names.items())), freeze(list(statics.names.values())))
+    name = partial.definition.name
+    made = Closure(name, partial.definition.inputs, body, outer, key, partial.definition.section.span, outline=True)
+    return ev.call_closure(made, inputs, {}, frame, span)
 
 
 def _function(
