@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, Val
 
 from specc.ir.ops import Op
 from specc.ir.program import (
+    Bare,
     Block,
     Dataset,
     Entry,
@@ -30,6 +31,7 @@ from specc.ir.program import (
     QuantizeRule,
     Setting,
     Space,
+    Step,
     Value,
 )
 from specc.ir.types import BATCH, Dim, DType, Type
@@ -217,6 +219,7 @@ class EntryDoc(Part):
     function: str
     inputs: tuple[InputDoc, ...]
     over: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
     calls: int | None = None
     doc: str = ""
     span: SpanText | None = None
@@ -256,6 +259,28 @@ class QuantizationDoc(Part):
     name: str
     rules: tuple[QuantizeRuleDoc, ...]
     span: SpanText | None = None
+
+
+class BareDoc(Part):
+    makes = Bare
+    path: str
+    shape: tuple[int, ...]
+    dtype: Literal["float", "int"] = "float"
+    init: Plain = ("zeros",)
+    trainable: bool = True
+
+
+class StepDoc(Part):
+    makes = Step
+    entries: tuple[str, ...] = ()
+    steps: tuple[StepDoc, ...] = ()
+    times: int = 1
+    maps: str | None = None
+    over: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    every: int = 1
+    when: str | None = None
+    doc: str = ""
 
 
 Scope = dict[int, Value]
@@ -331,6 +356,8 @@ class ProgramDoc(Part):
     functions: tuple[FunctionDoc, ...]
     networks: dict[str, str]
     entries: tuple[EntryDoc, ...]
+    bare: tuple[BareDoc, ...] = ()
+    routine: tuple[StepDoc, ...] = ()
     data: tuple[DatasetDoc, ...] = ()
     conditions: tuple[SpaceDoc, ...] = ()
     train: tuple[tuple[str, Plain], ...] = ()

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from specc.ir.ops import Op
-from specc.ir.program import Function, Node, Program, walk
+from specc.ir.program import Function, Node, Program, all_steps, walk
 from specc.ir.rewrite import ids_after
 from specc.ir.splice import Splicer, never
 
@@ -41,8 +41,10 @@ def flatten(program: Program, entry: str) -> Function:
 
 
 def pruned(program: Program) -> Program:
-    """Without the functions that no entry or network reaches."""
-    kept = reachable(program.functions, [*program.networks.values(), *(e.function for e in program.entries.values())])
+    """Without the functions that no entry, network or step of training reaches."""
+    own = [f for s in all_steps(program.routine) for f in (s.maps, s.when) if f is not None]
+    roots = [*program.networks.values(), *(e.function for e in program.entries.values()), *own]
+    kept = reachable(program.functions, roots)
     return replace(program, functions={name: f for name, f in program.functions.items() if name in kept})
 
 

@@ -3,19 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar
 
 from specc.diagnostics import SpecError
-from specc.ir.program import Builder, Entry
-from specc.sema import library, sections, statements
+from specc.ir.program import Builder, Entry, Step
+from specc.ir.types import DType, Type
+from specc.sema import held, library, sections, statements
 from specc.sema.arithmetic import describe, settled
 from specc.sema.evaluate import MOST_WORK, Evaluator
 from specc.sema.frame import Frame
 from specc.sema.members import EQUATIONS, members
 from specc.sema.report import choices, diagnostic, did_you_mean, fail, moved
 from specc.sema.shape import check_shape, overridden
-from specc.sema.values import Captures, Closure, Definition, Dynamic, Env, Instance, Lazy, Network, Partial, TypeRef, runtime
+from specc.sema.values import (
+    Captures,
+    Clock,
+    Closure,
+    Definition,
+    Dynamic,
+    Env,
+    Instance,
+    Lazy,
+    Network,
+    Partial,
+    TypeRef,
+    runtime,
+)
 from specc.source import Span
 from specc.syntax import tree
 
@@ -29,6 +43,9 @@ SECTIONS = (
     *PARTS,
     "data",
     "condition",
+    "latent",
+    "param",
+    "state",
     "backbone",
     "network",
     "loss",
@@ -40,14 +57,11 @@ SECTIONS = (
 )
 LATER = (
     "represent",
-    "latent",
     "bijection",
     "memory",
-    "state",
     "decode",
     "plan",
     "stage",
-    "param",
     "fit",
     "patch",
     "environment",
@@ -60,7 +74,7 @@ LATER = (
     "choice",
 )
 ONCE = (*PARTS, "data", "backbone", "train")
-NAMED = ("condition", "network", "quantize")  # any number, each with a name of its own
+NAMED = ("condition", "latent", "param", "state", "network", "quantize")  # any number, each with a name of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +106,8 @@ class Model:
     quantize: list[Any] = field(default_factory=list)
     evaluate: list[Any] = field(default_factory=list)
     derived: list[tree.Section] = field(default_factory=list)  # conditions computed from each example
+    latents: list[tree.Section] = field(default_factory=list)
+    routine: list[Step] = field(default_factory=list)
     used: set[str] = field(default_factory=set)  # conditions that some entry reads
     top: Frame = field(init=False)
 
@@ -368,9 +384,13 @@ def show(value: Any) -> str:
 def build_world(m: Model) -> None:
     """Names that losses, samplers and guidance share: the interfaces' defaults, then what process and predict give."""
     world = m.ev.world
+    world.names.update(step=Clock("step"), progress=Clock("progress"))
     for kind in ("data", "condition"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _data, m, section, kind)
+    for kind in ("latent", "param", "state"):
+        for section in m.found.get(kind, []):
+            m.attempt(mention(section), _holding, m, section)
     for kind in ("source", "process"):
         m.attempt(place_of(m, kind), _part, m, kind)
     if "process" in m.parts:
@@ -453,6 +473,17 @@ def _data(m: Model, section: tree.Section, kind: str) -> None:
     m.ev.world.names[space.name] = Dynamic(space.name)
 
 
+def _holding(m: Model, section: tree.Section) -> None:
+    """`latent z: vector(32) ~ normal`, `param w: vector(3) = 0`, `state a: scalar = 0`"""
+    _free(m, name_of(section), section)
+    if section.kind == "latent":
+        m.latents.append(section)
+        m.ev.world.names[name_of(section)] = Dynamic(name_of(section))
+        return
+    made = held.declare(m.ev, section, m.env, m.top)
+    m.ev.world.names[made.path] = made
+
+
 def _free(m: Model, name: str, section: tree.Section) -> None:
     """A name that the library's losses and samplers do not use for something else."""
     taken = {"t_min", "t_max", "pair", *DEFAULTS, *(("x",) if section.kind != "data" else ())}
@@ -474,15 +505,41 @@ def _networks(m: Model) -> None:
 
 
 def _network(m: Model, section: tree.Section, name: str | None) -> None:
-    head = section.head.func if isinstance(section.head, tree.Call) else section.head
+    """`backbone mlp(width = 64)`, `network D(x) -> scalar = mlp(width = 64)`, `network D(x) -> scalar { ... }`"""
+    call = section.head if isinstance(section.head, tree.Call) else None
+    head = call.func if call is not None else section.head
     p = partial(m, section, ("backbone", "network"))
+    inputs: tuple[str, ...] = ()
     if name is None:
         if not isinstance(head, tree.Name):
             fail("E0203", section.span, "a network needs a name", help="write `network D(x) -> scalar = mlp(width = 64)`")
         name = head.id
         _free(m, name, section)
-    m.ev.world.names[name] = Network(p, name, root=True, conditioned=name == "backbone")
-    m.env.names[name] = m.ev.world.names[name]
+        if section.values:
+            inputs = tuple(library.parameter(a).name or "" for a in call.args) if call is not None else ()
+        elif not p.definition.inputs and all(a.value is None for a in p.definition.params):
+            p = replace(p, definition=replace(p.definition, params=(), inputs=p.definition.params))
+    result = _promised(m, section, p.definition)
+    knobs = {a.name for a in p.definition.params}
+    if result is not None and "to" in knobs and "to" not in dict(p.kwargs):
+        p = replace(p, kwargs=(*p.kwargs, ("to", result)))
+    net = Network(p, name, root=True, conditioned=name == "backbone", inputs=inputs, result=result)
+    m.ev.world.names[name] = m.env.names[name] = net
+
+
+def _promised(m: Model, section: tree.Section, definition: Definition) -> TypeRef | None:
+    """The type after `->` of a section, where the model's own names say it."""
+    if section.result is None or (section.body is not None and any(a.type is not None for a in definition.inputs)):
+        return None
+    known: dict[str, Any] = {}
+    for data in m.data:
+        type_ = TypeRef(Type(DType(data.space.dtype), data.space.shape), data.space.kind)
+        known |= {"x": type_, data.space.name: type_}
+    known |= {space.name: kind for space, kind in m.conditions}
+    made = m.ev.expr(section.result, m.env.child(**known), m.top)
+    if not isinstance(made, TypeRef):
+        fail("E0304", section.result.span, f"{describe(made)} is not a type")
+    return made
 
 
 def line_of(span: Span) -> str:

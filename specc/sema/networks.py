@@ -33,6 +33,7 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
     if net.conditioned:
         for name, condition in conditions_for(definition, entry, len(args)):
             named.setdefault(name, _condition_value(ev, condition, frame, span))
+    args, named = _by_head(net, args, named, span)
     inputs, statics = _separate(ev, net.partial, args, named, frame, span, whole=True)
     batched = tuple(
         ev.spread(lift(v, frame, span, None if _is_int(v) else DType.FLOAT), frame, span) for v in inputs if v is not None
@@ -40,9 +41,22 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
     given = tuple(v is not None for v in inputs)
     function = _function(ev, net.partial, statics, given, batched, span)
     types = tuple(r.type for r in function.block.results)
+    if net.result is not None and types[0].shape != net.result.type.shape:
+        message = f"`{net.bundle}` gives shape {shown(types[0].shape)}, and promises {shown(net.result.type.shape)}"
+        fail("E0301", net.partial.span or span, message)
     out = frame.builder.add_many(Op.CALL, *batched, function=function.name, bundle=net.bundle, lanes=1, types=types, span=span)
     ev.networks[net.bundle] = net
     return out[0] if len(out) == 1 else out
+
+
+def _by_head(net: Network, args: list[Any], named: dict[str, Any], span: Span) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments as the head of a network's section names them: to the inputs of these names, the others in order."""
+    if len(args) > len(net.inputs) > 0:
+        fail("E0206", span, f"`{net.bundle}` takes {len(net.inputs)} arguments, not {len(args)}")
+    known = {a.name for a in net.partial.definition.inputs}
+    by_name = {name: value for name, value in zip(net.inputs, args, strict=False) if name in known}
+    rest = [value for i, value in enumerate(args) if i >= len(net.inputs) or net.inputs[i] not in known]
+    return rest, named | by_name
 
 
 def _is_int(value: Any) -> bool:
@@ -207,6 +221,8 @@ def _function(
 
 def _show(value: Any) -> str:
     match value:
+        case TypeRef():
+            return f"{value.kind}{shown(value.type.shape)}" if value.type.shape else value.kind
         case Partial():
             return value.definition.name
         case Builtin():

@@ -141,6 +141,13 @@ class Dynamic:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Clock:
+    """`step` or `progress`: how far training is."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Marker:
     """`input(2.0)`: an input of the exported graph, with its default."""
 
@@ -184,6 +191,27 @@ class Network:
     bundle: str
     root: bool = False
     conditioned: bool = False
+    inputs: tuple[str, ...] = ()  # names in the head of its section: arguments go to the definition's inputs of that name
+    result: TypeRef | None = None  # as its section promises
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A tensor of the model that belongs to no network: a parameter, or a state. `through`: what its value goes through."""
+
+    path: str
+    type: Type
+    init: tuple[Any, ...]
+    trainable: bool
+    span: Span
+    through: Any = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParameterSet:
+    """`G["*.bias"]`: parameters by patterns of their paths."""
+
+    patterns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
