@@ -50,11 +50,10 @@ class Turn:
             self.lines.insert(0, f"{name} = {CLOCK[name]}")
         return self
 
-    def imported(self) -> list[str]:
-        """Where the functions come from that the lines use."""
+    def imported(self, file: str) -> list[str]:
+        """The functions that the lines use from a file."""
         plain = {p.name for p in self.library.plain.values()}
-        files = {"objective": self.imports - plain, "process": self.imports & plain}
-        return [f"from {file} import {', '.join(sorted(names))}" for file, names in files.items() if names]
+        return sorted(self.imports & plain if file == "process" else self.imports - plain)
 
     def line(self, depth: int, text: str) -> None:
         self.lines += [INDENT * depth + part for part in fit(text, 120 - len(INDENT) * depth)]

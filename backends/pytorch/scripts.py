@@ -58,7 +58,8 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     replaced = {
         "knobs": "\n".join(knobs),
         "optimizer": "\n".join(_make_optimizer(program) if turn is None else _make_optimizers(program)),
-        "objective": "\n".join([f"from objective import {', '.join(names)}"] if turn is None else turn.imported()),
+        "objective": f"from objective import {', '.join(names if turn is None else turn.imported('objective'))}",
+        "process": "\n".join(f"from process import {', '.join(used)}" for used in [turn and turn.imported("process")] if used),
         "iterators": f"from collections.abc import {'Callable, Iterator' if turn is not None else 'Iterator'}",
         "turn": "\n".join(f"        {line}" for line in turn.lines) if turn is not None else "",
         "picture_every": every,
@@ -174,7 +175,8 @@ def _word(value: Any) -> str:
 
 
 def _tuple(values: Any) -> str:
-    return f"({', '.join(literal(v) for v in values)})"
+    """Of floats: an optimizer refuses the integer 0."""
+    return f"({', '.join(f'{literal(v)}.0' if literal(v).isdigit() else literal(v) for v in values)})"
 
 
 def _strings(values: list[str]) -> str:

@@ -38,11 +38,12 @@ from specc.sema.model import (
     mention,
     name_of,
     partial,
+    place,
     place_of,
     show,
     sort_sections,
 )
-from specc.sema.report import choices, fail
+from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.values import Definition, Dynamic, Instance, Partial, TypeRef
 from specc.source import Span
 from specc.syntax import tree
@@ -180,6 +181,8 @@ def _training_entry(m: Model, instance: Instance, name: str, doc: str, span: Spa
     over = _trained(m, block, unit.event) if objective else ()
     label = (f"{name}_{routine.player(over)}" if several else name) if objective else f"{name}_update"
     label = _free_label(m, label)
+    if several and objective:
+        doc = f"{doc.rpartition('  [')[0]}, over {', '.join(over)}  [{place(unit.event.span)}]"
     function = _entry_function(m, label, frame, results, doc if objective else line_of(unit.event.span), span)
     made = Entry(
         name=label,
@@ -321,6 +324,8 @@ def settings(m: Model) -> None:
     """train, quantize, evaluate."""
     for section in m.found.get("train", []):
         m.train = m.attempt(section.span, sections.train, m.ev, section, m.env, m.top) or {}
+        m.attempt(section.span, _players, m, section)
+        m.attempt(section.span, _memories, m)
     for key, knob in sections.TRAIN.items():
         value = m.train.setdefault(key, knob.default)
         said = value is not knob.default
@@ -331,6 +336,34 @@ def settings(m: Model) -> None:
             m.quantize.append(made)
     for section in m.found.get("evaluate", []):
         m.evaluate.extend(m.attempt(section.span, sections.evaluation, m.ev, section, m.env, m.top) or [])
+
+
+def _memories(m: Model) -> None:
+    """The examples of a batch have rows of their own."""
+    for section in m.found.get("memory", []):
+        rows = m.ev.held_by.get(name_of(section))
+        if rows is not None and rows.type.shape[0] < m.train.get("batch", sections.TRAIN["batch"].default):
+            message = f"`{rows.path}` has fewer rows than a batch has examples"
+            fail("E0601", section.span, message, help="make it larger: each example of a batch has a row of its own")
+
+
+def _players(m: Model, section: tree.Section) -> None:
+    """Each optimizer that is named is of somebody who trains, and nobody has two."""
+    own = dict(m.train.get("optimizers", ()))
+    teams = {e.over for e in m.entries.values() if e.role == "objective"}
+    spans = {i.head.id: i.span for i in section.body.items if isinstance(i, tree.Section) and isinstance(i.head, tree.Name)}
+    for name in own:
+        mine = [t for t in teams if name in {p.split(".")[0] for p in t}]
+        if not mine and teams:
+            help = did_you_mean(name, {p for t in teams for p in t}) or f"players are {choices({', '.join(t) for t in teams})}"
+            fail("E0203", spans[name], f"no objective trains `{name}`", help=help)
+        for team in mine:
+            other = next((p for p in team if p in own and own[p] != own[name]), None)
+            if other is not None:
+                message = f"`{name}` and `{other}` are trained by the same objectives, and have two optimizers"
+                fail("E0208", spans[name], message, labels=((spans[other], "the other one"),), help="one is enough")
+    for name, made in own.items():
+        m.defaults.append(Default("train", f"optimizer {name}", made.name, "spec"))
 
 
 def program(m: Model, doc: str) -> Program:

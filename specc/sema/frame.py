@@ -70,6 +70,7 @@ class EntryState:
     conditions: dict[str, Condition] = field(default_factory=dict)
     markers: dict[int, Value] = field(default_factory=dict)
     clock: dict[str, Value] = field(default_factory=dict)  # `step` and `progress`, where the entry asks for them
+    places: dict[str, Value] = field(default_factory=dict)  # by memory: the row of each example
     walk: Walk = field(default_factory=Walk)  # of a loss
     place: int = 0
     guided: bool = True

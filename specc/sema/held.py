@@ -24,7 +24,7 @@ def declare(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> Held:
         fail("E0208", item.head.span, f"a second `{name}`", labels=label, help="give it another name")
     if known is not None:
         return known
-    type_ = _type(ev, item.type, env, frame)
+    type_ = type_of(ev, item.type, env, frame)
     start = item.values[0] if item.values else None
     init = ("zeros",) if start is None else networks.initial(ev.expr(start, env, frame, symbols=True), start.span)
     through = constraint(ev, item, env, frame)
@@ -52,7 +52,7 @@ def constraint(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> Any
     return ev.expr(clause.values[0], env, frame)
 
 
-def _type(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame) -> TypeRef:
+def type_of(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame) -> TypeRef:
     kind = ev.expr(node, env, frame)
     if not isinstance(kind, TypeRef):
         fail("E0304", node.span, f"{describe(kind)} is not a type")
@@ -64,7 +64,7 @@ def latent(ev: Evaluator, item: tree.Section, env: Env, frame: Frame, entry: Ent
     assert isinstance(item.head, tree.Name)
     if item.type is None or item.law is None:
         fail("E0304", item.span, "a latent is written `latent NAME: TYPE ~ LAW`", help="as in `latent z: vector(32) ~ normal`")
-    kind = _type(ev, item.type, env, frame)
+    kind = type_of(ev, item.type, env, frame)
     value = _drawn(ev, item.law, kind, env, frame)
     if value.type.shape != kind.type.shape or value.type.dtype != kind.type.dtype:
         message = f"this draws shape {shown(value.type.shape)}"

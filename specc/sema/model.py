@@ -9,7 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from specc.diagnostics import SpecError
 from specc.ir.program import Builder, Entry, Step
 from specc.ir.types import DType, Type
-from specc.sema import held, library, sections, statements
+from specc.sema import held, library, memory, sections, statements
 from specc.sema.arithmetic import describe, settled
 from specc.sema.evaluate import MOST_WORK, Evaluator
 from specc.sema.frame import Frame
@@ -46,6 +46,7 @@ SECTIONS = (
     "latent",
     "param",
     "state",
+    "memory",
     "backbone",
     "network",
     "loss",
@@ -58,7 +59,6 @@ SECTIONS = (
 LATER = (
     "represent",
     "bijection",
-    "memory",
     "decode",
     "plan",
     "stage",
@@ -74,7 +74,7 @@ LATER = (
     "choice",
 )
 ONCE = (*PARTS, "data", "backbone", "train")
-NAMED = ("condition", "latent", "param", "state", "network", "quantize")  # any number, each with a name of its own
+NAMED = ("condition", "latent", "param", "state", "memory", "network", "quantize")  # any number, each with a name of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -388,7 +388,7 @@ def build_world(m: Model) -> None:
     for kind in ("data", "condition"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _data, m, section, kind)
-    for kind in ("latent", "param", "state"):
+    for kind in ("latent", "param", "state", "memory"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _holding, m, section)
     for kind in ("source", "process"):
@@ -480,7 +480,11 @@ def _holding(m: Model, section: tree.Section) -> None:
         m.latents.append(section)
         m.ev.world.names[name_of(section)] = Dynamic(name_of(section))
         return
-    made = held.declare(m.ev, section, m.env, m.top)
+    scope = m.env.child(**_types(m))
+    if section.kind == "memory":
+        m.ev.world.names[name_of(section)] = memory.declare(m.ev, section, scope, m.top)
+        return
+    made = held.declare(m.ev, section, scope, m.top)
     m.ev.world.names[made.path] = made
 
 
@@ -531,21 +535,29 @@ def _promised(m: Model, section: tree.Section, definition: Definition) -> TypeRe
     """The type after `->` of a section, where the model's own names say it."""
     if section.result is None or (section.body is not None and any(a.type is not None for a in definition.inputs)):
         return None
-    known: dict[str, Any] = {}
-    for data in m.data:
-        type_ = TypeRef(Type(DType(data.space.dtype), data.space.shape), data.space.kind)
-        known |= {"x": type_, data.space.name: type_}
-    known |= {space.name: kind for space, kind in m.conditions}
-    made = m.ev.expr(section.result, m.env.child(**known), m.top)
+    made = m.ev.expr(section.result, m.env.child(**_types(m)), m.top)
     if not isinstance(made, TypeRef):
         fail("E0304", section.result.span, f"{describe(made)} is not a type")
     return made
 
 
+def _types(m: Model) -> dict[str, TypeRef]:
+    """What `like(x)` means among sections: the types of the data and the conditions, by name."""
+    out: dict[str, TypeRef] = {}
+    for data in m.data:
+        kind = TypeRef(Type(DType(data.space.dtype), data.space.shape), data.space.kind, data.space.classes)
+        out |= {"x": kind, data.space.name: kind}
+    return out | {space.name: kind for space, kind in m.conditions}
+
+
 def line_of(span: Span) -> str:
     """The first line of a construct, with its place."""
     first = " ".join(span.text.split("{")[0].split())
-    return f"{first}  [{span.source.name.rsplit('/', 1)[-1]}:{span.line}]"
+    return f"{first}  [{place(span)}]"
+
+
+def place(span: Span) -> str:
+    return f"{span.source.name.rsplit('/', 1)[-1]}:{span.line}"
 
 
 def name_of(section: tree.Section) -> str:

@@ -74,7 +74,24 @@ def update(ev: Evaluator, item: tree.Update, env: Env, frame: Frame) -> None:
     new = _new(ev, item, target, env, frame)
     if at.joined:
         new = _when_due(ev, item, new, ev.held(target, frame), env, frame)
-    at.states[target.path] = add(frame, item.span, Op.STOP, new)
+    _write(at, this, target.path, new, frame, item.span)
+
+
+def written(ev: Evaluator, state: Held, new: Callable[[], Value], frame: Frame, span: Span) -> None:
+    """An update of a state that a function makes, such as `pool.write(v)`."""
+    at = _walk(frame, span, f"{state.path}.write")
+    this = _count(at)
+    if not at.wanted:
+        at.events.append(Event(sort="state", span=span, around=tuple(at.around), over=(state.path,)))
+    elif this in at.wanted:
+        _write(at, this, state.path, new(), frame, span)
+
+
+def _write(at: Walk, this: int, path: str, new: Value, frame: Frame, span: Span) -> None:
+    assert frame.entry is not None
+    if frame.builder is not frame.entry.builder:
+        fail("E0504", span, f"`{path}` changes once in a step, and this is inside a loop", help="let the loop end before")
+    at.states[path] = add(frame, span, Op.STOP, new)
     if this == at.wanted[-1]:
         raise ObjectiveDone
 

@@ -25,6 +25,7 @@ SHAPES: dict[str, Shape] = {
     "condition": Shape(("in", "levels"), ("type", "value", "with")),
     "latent": Shape((), ("type", "law")),
     "param": Shape(("on",), ("type", "value")),
+    "memory": Shape((), ("type", "with")),
     "state": Shape((), ("type", "value")),
     "process": Shape(("for", "over", "in"), ("value", "with", "body")),
     "predict": PART,

@@ -52,6 +52,11 @@ from objective import loss, prepare
 # >>
 # << pictures
 from pictures import picture
+
+# >>
+# << process
+# >>
+# << pictures
 from sample import sample
 # >>
 
