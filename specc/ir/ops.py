@@ -152,7 +152,9 @@ class Row:
 
 OPS: dict[Op, Row] = {
     Op.CONST: Row("const(value, shape, dtype)", rules.const, Lift.SAME, "A number, or an array as a flat tuple of numbers."),
-    Op.PARAM: Row("param(path, shape, init)", rules.param, Lift.SAME, "A parameter of the bundle at hand, by its path."),
+    Op.PARAM: Row(
+        "param(path, shape, init[, dtype])", rules.param, Lift.SAME, "A parameter or state of the bundle at hand, by its path."
+    ),
     Op.IOTA: Row("iota(n)", rules.iota, Lift.SAME, "The integers 0 to n - 1: int (n)."),
     Op.NEG: Row("neg(x)", rules.floating_or_int, Lift.ALIGN, "-x"),
     Op.ABS: Row("abs(x)", rules.floating_or_int, Lift.ALIGN, "Absolute value."),

@@ -22,6 +22,7 @@ from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.values import (
     Builtin,
     Captures,
+    Clock,
     Closure,
     Dynamic,
     Env,
@@ -732,7 +733,7 @@ def environment() -> Env:
     names["pi"] = math.pi
     names |= {kind: of_parent(kind) for kind in ("frozen", "copy")}
     names["ema"] = Builtin("ema", ema)
-    names |= {clock: Dynamic(clock) for clock in ("step", "progress")}
+    names |= {name: Clock(name) for name in ("step", "progress")}
     names["scalar"] = TypeRef(spaces.space("scalar", [], Span.__new__(Span)).type, "scalar")
     names["batch"] = Namespace("batch", BATCH)
     return Env(names)

@@ -18,7 +18,7 @@ from typing import Any, assert_never
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.ops import Op
 from specc.ir.program import Input, Value
-from specc.ir.types import EXAMPLE, FLOAT, INT
+from specc.ir.types import EXAMPLE, FLOAT, INT, DType
 from specc.sema import library, views
 from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, settled, where, whole
 from specc.sema.frame import Frame
@@ -32,16 +32,19 @@ from specc.sema.values import (
     Builtin,
     Bundles,
     Captures,
+    Clock,
     Closure,
     Definition,
     Derivative,
     Dynamic,
     Env,
+    Held,
     Instance,
     Lazy,
     Marker,
     Namespace,
     Network,
+    ParameterSet,
     Partial,
     Symbol,
     TypeRef,
@@ -75,6 +78,7 @@ class Evaluator(Functions):
     classes: dict[int, int] = field(default_factory=dict)  # value number -> number of indices of a class, null included
     groups: dict[tuple[str, Span], int] = field(default_factory=dict)  # groups of examples: role of the entry, place; how many
     state: TypeRef | None = None  # what the process turns examples into
+    held_by: dict[str, Held] = field(default_factory=dict)  # bare parameters and states, by path
     files: dict[str, str] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)  # ids of parameters (tree nodes) that some body read
     touched: set[str] = field(default_factory=set)  # names of the world that were asked for
@@ -120,7 +124,9 @@ class Evaluator(Functions):
                     return self.small(self.expr(value.value, value.env, frame), frame)
                 except SpecError as error:
                     raise moved(error, value.env.asked()) from None
-            case Dynamic(name="step" | "progress"):
+            case Held():
+                return self.held(value, frame)
+            case Clock():
                 return self.clock(value.name, frame)
             case Dynamic():
                 if frame.entry is None or value.name not in frame.entry.bindings:
@@ -143,16 +149,30 @@ class Evaluator(Functions):
         array = self.constant(value, frame)
         return value if array is None or array.dtype.kind != "f" else lift(array.tolist(), frame, frame.span or NOWHERE)
 
+    def held(self, held: Held, frame: Frame) -> Any:
+        """A bare parameter or a state as an entry reads it. Among sections, and in sets of parameters, it stands for itself."""
+        entry = frame.entry
+        if frame.kind == "model":
+            return held
+        if entry is None:
+            raise Captures
+        if held.path in entry.walk.states:
+            return entry.walk.states[held.path]
+        dtype = {} if held.type.dtype is DType.FLOAT else {"dtype": held.type.dtype.value}
+        outside = replace(frame, builder=entry.builder, indices=())  # no weight lives in a loop
+        made = add(outside, held.span, Op.PARAM, path=held.path, shape=held.type.shape, init=held.init, **dtype)
+        return made if held.through is None else self.call(held.through, [made], {}, outside, held.span)
+
     def clock(self, name: str, frame: Frame) -> Value:
         """`step` and `progress`: how far training is, an input of the objective at hand."""
         entry = frame.entry
         if entry is None or entry.role != "objective":
             raise Captures
-        if name not in entry.bindings:
+        if name not in entry.clock:
             type_ = INT if name == "step" else FLOAT
-            entry.bindings[name] = entry.builder.param(type_, name)
+            entry.clock[name] = entry.builder.param(type_, name)
             entry.inputs.append(Input(name=name, role=name, type=type_))
-        return entry.bindings[name]  # type: ignore[no-any-return]
+        return entry.clock[name]
 
     def input(self, marker: Marker, frame: Frame) -> Any:
         """An `input(...)`: an input of the sampler's graph; its default everywhere else."""
@@ -289,6 +309,11 @@ class Evaluator(Functions):
 
     def index(self, node: tree.Index, env: Env, frame: Frame) -> Any:
         value = self.expr(node.value, env, frame)
+        if isinstance(value, Network):
+            patterns = [self.expr(i, env, frame) for i in node.items if not isinstance(i, tree.Slice)]
+            if len(patterns) != len(node.items) or not all(isinstance(p, str) for p in patterns):
+                fail("E0304", node.span, "a set of parameters is named by patterns of paths", help='as in `G["*.bias"]`')
+            return ParameterSet(tuple(f"{value.bundle}.{p}" for p in patterns))
         if isinstance(value, (list, tuple)):
             i = self.expr(node.items[0], env, frame) if not isinstance(node.items[0], tree.Slice) else None
             if not isinstance(i, int):

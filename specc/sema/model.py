@@ -7,16 +7,28 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar
 
 from specc.diagnostics import SpecError
-from specc.ir.program import Builder, Entry, Space, Value
+from specc.ir.program import Builder, Entry, Space, Step, Value
 from specc.ir.types import DType, Type
-from specc.sema import interfaces, library, sections, statements
+from specc.sema import held, interfaces, library, memory, sections, statements
 from specc.sema.arithmetic import describe, settled, shown
 from specc.sema.evaluate import MOST_WORK, Evaluator
 from specc.sema.frame import Frame
 from specc.sema.members import EQUATIONS, members
 from specc.sema.report import choices, diagnostic, did_you_mean, fail, moved
 from specc.sema.shape import check_shape, overridden
-from specc.sema.values import Captures, Closure, Definition, Dynamic, Env, Instance, Lazy, Network, Partial, TypeRef, runtime
+from specc.sema.values import (
+    Captures,
+    Closure,
+    Definition,
+    Dynamic,
+    Env,
+    Instance,
+    Lazy,
+    Network,
+    Partial,
+    TypeRef,
+    runtime,
+)
 from specc.source import Span
 from specc.syntax import tree
 
@@ -30,6 +42,10 @@ SECTIONS = (
     *PARTS,
     "data",
     "condition",
+    "latent",
+    "param",
+    "state",
+    "memory",
     "backbone",
     "network",
     "loss",
@@ -41,13 +57,9 @@ SECTIONS = (
 )
 LATER = (
     "represent",
-    "latent",
     "bijection",
-    "memory",
-    "state",
     "decode",
     "plan",
-    "param",
     "fit",
     "patch",
     "environment",
@@ -60,7 +72,7 @@ LATER = (
     "choice",
 )
 ONCE = (*PARTS, "data", "backbone", "train")
-NAMED = ("condition", "network", "quantize")  # any number, each with a name of its own
+NAMED = ("condition", "latent", "param", "state", "memory", "network", "quantize")  # any number, each with a name of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +105,8 @@ class Model:
     evaluate: list[Any] = field(default_factory=list)
     derived: list[tree.Section] = field(default_factory=list)  # conditions computed from each example
     computed: list[Space] = field(default_factory=list)  # their spaces
+    latents: list[tree.Section] = field(default_factory=list)
+    routine: list[Step] = field(default_factory=list)
     used: set[str] = field(default_factory=set)  # conditions that some entry reads
     promised: list[tree.Statement] = field(default_factory=list)  # what the interfaces of the process require
     top: Frame = field(init=False)
@@ -403,6 +417,9 @@ def build_world(m: Model) -> None:
     for kind in ("data", "condition"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _data, m, section, kind)
+    for kind in ("latent", "param", "state", "memory"):
+        for section in m.found.get(kind, []):
+            m.attempt(mention(section), _holding, m, section)
     for kind in ("source", "process"):
         m.attempt(place_of(m, kind), _part, m, kind)
     if "process" in m.parts:
@@ -517,6 +534,22 @@ def _data(m: Model, section: tree.Section, kind: str) -> None:
     m.ev.world.names[space.name] = Dynamic(space.name)
 
 
+def _holding(m: Model, section: tree.Section) -> None:
+    """`latent z: vector(32) ~ normal`, `param w: vector(3) = 0`, `state a: scalar = 0`"""
+    _free(m, name_of(section), section)
+    if section.kind == "latent":
+        m.latents.append(section)
+        m.ev.world.names[name_of(section)] = Dynamic(name_of(section))
+        return
+    examples = {n: _example(d.space) for d in m.data for n in ("x", d.space.name)}
+    scope = m.env.child(**examples, **{space.name: kind for space, kind in m.conditions})
+    if section.kind == "memory":
+        m.ev.world.names[name_of(section)] = memory.declare(m.ev, section, scope, m.top)
+        return
+    made = held.declare(m.ev, section, scope, m.top)
+    m.ev.world.names[made.path] = made
+
+
 def _free(m: Model, name: str, section: tree.Section) -> None:
     """A name that the library's losses and samplers do not use for something else."""
     taken = {"t_min", "t_max", "pair", *DEFAULTS, *(("x",) if section.kind != "data" else ())}
@@ -536,17 +569,29 @@ def _networks(m: Model) -> None:
 
 
 def _network(m: Model, section: tree.Section, name: str | None) -> None:
-    head = section.head.func if isinstance(section.head, tree.Call) else section.head
+    """`backbone mlp(width = 64)`, `network D(x) -> scalar = mlp(width = 64)`, `network D(x) -> scalar { ... }`"""
+    call = section.head if isinstance(section.head, tree.Call) else None
+    head = call.func if call is not None else section.head
     p = partial(m, section, ("backbone", "network"))
+    inputs: tuple[str, ...] = ()
     if name is None:
         if not isinstance(head, tree.Name):
             fail("E0203", section.span, "a network needs a name", help="write `network D(x) -> scalar = mlp(width = 64)`")
         name = head.id
         _free(m, name, section)
-    promise = section.result if section.values else None  # of a network given in place, its own header says it
+        if section.values:
+            inputs = tuple(library.parameter(a).name or "" for a in call.args) if call is not None else ()
+        elif not p.definition.inputs and all(a.value is None for a in p.definition.params):
+            p = replace(p, definition=replace(p.definition, params=(), inputs=p.definition.params))
+    promise = section.result if section.values or not _typed(p.definition) else None  # else its own header says it
     asks = name == "backbone" or _asks(m, section)
-    m.ev.world.names[name] = Network(p, name, root=True, conditioned=asks, promise=promise, env=m.env)
-    m.env.names[name] = m.ev.world.names[name]
+    net = Network(p, name, root=True, conditioned=asks, inputs=inputs, promise=promise, env=m.env)
+    m.ev.world.names[name] = m.env.names[name] = net
+
+
+def _typed(definition: Definition) -> bool:
+    """Whether the header of a network gives types, so that its result is said in terms of them."""
+    return any(a.type is not None for a in definition.inputs)
 
 
 def _asks(m: Model, section: tree.Section) -> bool:
@@ -562,7 +607,11 @@ def _inputs(section: tree.Section) -> tuple[tree.Arg, ...]:
 def line_of(span: Span) -> str:
     """The first line of a construct, with its place."""
     first = " ".join(span.text.split("{")[0].split())
-    return f"{first}  [{span.source.name.rsplit('/', 1)[-1]}:{span.line}]"
+    return f"{first}  [{place(span)}]"
+
+
+def place(span: Span) -> str:
+    return f"{span.source.name.rsplit('/', 1)[-1]}:{span.line}"
 
 
 def name_of(section: tree.Section) -> str:

@@ -32,6 +32,7 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
     if net.conditioned:
         for name, condition in conditions_for(definition, entry, len(args)):
             named.setdefault(name, _condition_value(ev, condition, frame, span))
+    args, named = _by_head(net, args, named, span)
     inputs, statics = _separate(ev, net.partial, args, named, frame, span, whole=True)
     batched = tuple(
         ev.spread(lift(v, frame, span, None if _is_int(v) else DType.FLOAT), frame, span) for v in inputs if v is not None
@@ -98,6 +99,16 @@ def _borrow(ev: Evaluator, path: str, origin: views.Borrowed, span: Span) -> Non
             labels=((at, "the first one"),),
             help="give this one another name",
         )
+
+
+def _by_head(net: Network, args: list[Any], named: dict[str, Any], span: Span) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments as the head of a network's section names them: to the inputs of these names, the others in order."""
+    if len(args) > len(net.inputs) > 0:
+        fail("E0206", span, f"`{net.bundle}` takes {len(net.inputs)} arguments, not {len(args)}")
+    known = {a.name for a in net.partial.definition.inputs}
+    by_name = {name: value for name, value in zip(net.inputs, args, strict=False) if name in known}
+    rest = [value for i, value in enumerate(args) if i >= len(net.inputs) or net.inputs[i] not in known]
+    return rest, named | by_name
 
 
 def _is_int(value: Any) -> bool:
@@ -312,6 +323,8 @@ def _varying(value: Value, frame: Frame) -> Value:
 
 def _show(value: Any) -> str:
     match value:
+        case TypeRef():
+            return f"{value.kind}{shown(value.type.shape)}" if value.type.shape else value.kind
         case Partial():
             return value.definition.name
         case Builtin():

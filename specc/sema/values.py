@@ -151,6 +151,13 @@ class Dynamic:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Clock:
+    """`step` or `progress`: how far training is."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Marker:
     """`input(2.0)`: an input of the exported graph, with its default."""
 
@@ -197,6 +204,7 @@ class Network:
     promise: tree.Expr | None = None  # the type that its section says it gives
     env: Env | None = None  # names that the promise may use
     home: object = None  # of one that stands in a network: the names of that network's layers
+    inputs: tuple[str, ...] = ()  # names in the head of its section: arguments go to the definition's inputs of that name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -254,6 +262,25 @@ class Ancestor:
 
     name: str
     model: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A tensor of the model that belongs to no network: a parameter, or a state. `through`: what its value goes through."""
+
+    path: str
+    type: Type
+    init: tuple[Any, ...]
+    trainable: bool
+    span: Span
+    through: Any = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParameterSet:
+    """`G["*.bias"]`: parameters by patterns of their paths."""
+
+    patterns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
