@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 ENDLESS = 2000  # examples of a law that never ends
 COSTS = ("nfe", "parameters", "macs")
 POINTS = ("sliced_wasserstein", "energy_distance", "mmd")
+SYMBOLS = ("unigram_tv", "bigram_tv")
 IMAGES = ("frechet", "precision_recall", "probe_accuracy")
 COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -52,6 +53,7 @@ class Row:
 class Evidence:
     """What metrics are computed from."""
 
+    run: Run
     program: Program
     entry: str
     samples: dict[str, np.ndarray]  # x and the conditions that it was drawn for
@@ -111,7 +113,7 @@ def evidence(run: Run, program: Program, entry: str, count: int | None, seed: in
         samples = {key: value[finite] for key, value in samples.items()}
     label = next((c.name for c in program.conditions if c.classes), None)
     train, real = ({"x": fields[name], **fields} for fields in (train, real))
-    return Evidence(program, entry, samples, train, real, label, run.folder / "features")
+    return Evidence(run, program, entry, samples, train, real, label, run.folder / "features")
 
 
 def examples_of(run: Run) -> Callable[..., dict[str, np.ndarray]]:
@@ -136,8 +138,8 @@ def settings(found: Evidence) -> list[Setting]:
     if found.program.evaluate:
         return list(found.program.evaluate)
     labelled = found.label is not None and found.label in found.real
-    image = found.real["x"].ndim == 4
-    names = (IMAGES if labelled else ("pca_frechet",)) if image else POINTS
+    image, whole = found.real["x"].ndim == 4, found.program.data[0].space.kind == "tokens"
+    names = (IMAGES if labelled else ("pca_frechet",)) if image else SYMBOLS if whole else POINTS
     return [Setting(name) for name in (*names, *COSTS)]
 
 
@@ -148,7 +150,7 @@ def measure(wanted: Setting, found: Evidence) -> list[Row]:
     if wanted.name == "probe_accuracy":
         real = {wanted.name: features(found).held_out_accuracy}
     compare, bound = wanted.get("compare", ""), wanted.get("bound")
-    if wanted.name not in (*COSTS, "probe_accuracy"):
+    if wanted.name not in (*COSTS, "probe_accuracy", *found.program.entries):
         real = two_sets(wanted.name, halves(found.real["x"]), options, found)
     rows = []
     for name, value in values.items():
@@ -177,11 +179,28 @@ def values_of(wanted: Setting, options: dict[str, Any], found: Evidence) -> dict
             return {f"macs({root})" if len(roots) > 1 else "macs": value for root, value in roots.items()}
         case "probe_accuracy":
             return {"probe_accuracy": features(found).accuracy(found.samples["x"], labels(found, found.samples))}
+        case name if name in program.entries and program.entries[name].role == "query":
+            return {name: mean_answer(found, name)}
         case name if name in METRICS and METRICS[name].takes != "trajectory":
             return dict(two_sets(name, (found.real["x"], found.samples["x"]), options, found))
         case name:
             known = ", ".join((*COSTS, *(n for n, m in METRICS.items() if m.takes != "trajectory")))
             raise Failure(f"`{name}` cannot be measured on samples", f"what can: {known}")
+
+
+def mean_answer(found: Evidence, query: str) -> float:
+    """The mean over held-out examples of what a query of the spec says of each, by the project's own query.py."""
+    import numpy as np
+
+    with tempfile.TemporaryDirectory() as folder:
+        data, answers = Path(folder) / "data.npz", Path(folder) / "answers.npz"
+        np.savez(data, **{**found.real, found.program.data[0].space.name: found.real["x"]})
+        arguments = ["--query", query, "--data", str(data), "--out", str(answers)]
+        python(found.run.project / "query.py", str(found.run.folder), *arguments)
+        with np.load(answers, allow_pickle=False) as saved:
+            if saved.files != [query]:
+                raise Failure(f"`{query}` answers with several values", "return one number to measure it")
+            return float(saved[query].mean())
 
 
 def two_sets(name: str, sets: tuple[np.ndarray, np.ndarray], options: dict[str, Any], found: Evidence) -> dict[str, float]:

@@ -45,7 +45,9 @@ def command(run: Path, sampler: str | None, out: Path, quantize: str | None, exa
     weights = here.weights(program)
     array = driver.prepare(program)
     try:
-        written = export(array, entry, weights, out, quantization=formats)
+        symbols = here.symbols()
+        known = {"symbols": list(symbols)} if symbols is not None else None
+        written = export(array, entry, weights, out, quantization=formats, metadata=known)
     except (UnsupportedError, ValueError, KeyError) as error:
         raise Failure(f"{entry} cannot be exported: {error}") from None
     except OSError as error:

@@ -175,6 +175,12 @@ def _onehot(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) 
     return add(frame, span, Op.CAST, add(frame, span, Op.EQ, wide, places), dtype="float")
 
 
+def _int(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    """int(x): x cut towards 0, as an integer; a truth value as 0 or 1."""
+    (x,) = exactly("int", args, kwargs, 1, span)
+    return int(x) if isinstance(x, (bool, int, float)) else add(frame, span, Op.CAST, lift(x, frame, span), dtype="int")
+
+
 def _ints(values: Args, span: Span) -> tuple[int, ...]:
     for v in values:
         if isinstance(known(v), bool) or not isinstance(v, int):
@@ -562,6 +568,7 @@ FUNCTIONS: dict[str, Any] = {
     "log_softmax": _log_softmax,
     "cross_entropy": _cross_entropy,
     "pick": _pick,
+    "int": _int,
     "onehot": _onehot,
     "reshape": _reshape,
     "reshape_like": _reshape_like,

@@ -30,7 +30,14 @@ import checkpoint
 from ahead import Prepared, ahead
 
 # >>
+# << text
+from data import alphabet, examples
+
+# >>
+# << not text
 from data import examples
+
+# >>
 from loader import Batches
 from model import Model
 
@@ -215,6 +222,10 @@ class Run:
         args = self.args
         last = args.steps if args.stop_after is None else min(args.steps, self.step + args.stop_after)
         batches, log = self.batches(last), Log(self.out, self.step, self.rank)
+        # << text
+        if not self.rank:
+            (self.out / "symbols.txt").write_text(alphabet(), encoding="utf-8", newline="")
+        # >>
         bf16 = torch.autocast(self.device.type, torch.bfloat16) if args.precision == "bf16" else contextlib.nullcontext()
         losses: list[Tensor] = []
         first, mean, clock = self.step, math.nan, Clock(self.device)
@@ -335,6 +346,9 @@ class Run:
         # >>
         # << images
         samples = sample(network, 64, self.device)
+        # << folded
+        samples = samples.reshape(-1, *SHAPE)
+        # >>
         picture(samples, self.out / f"samples-{self.step}.png", LOW, HIGH)
         # >>
         # << points

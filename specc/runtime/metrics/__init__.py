@@ -93,6 +93,22 @@ METRICS: dict[str, Metric] = {
         source="Ravuri and Vinyals, Classification Accuracy Score for Conditional Generative Models, 2019, the other way round",
         packages=("numpy", "scikit-learn"),
     ),
+    "unigram_tv": Metric(
+        takes="two sets",
+        module="symbols",
+        better="lower",
+        perfect=0.0,
+        doc="total variation distance of the frequencies of symbols",
+        source="half the sum of absolute differences",
+    ),
+    "bigram_tv": Metric(
+        takes="two sets",
+        module="symbols",
+        better="lower",
+        perfect=0.0,
+        doc="total variation distance of the frequencies of pairs of neighbouring symbols",
+        source="half the sum of absolute differences",
+    ),
     "straightness": Metric(
         takes="trajectory",
         module="paths",
