@@ -33,18 +33,17 @@ def data_file(program: Program, dataset: Dataset, file: str = "data") -> Data:
         raise ValueError(f"there is no reader {dataset.reader.name}")
     name = dataset.space.name
     first = dataset.space is program.data[0].space
-    conditions = list(program.conditions) if first else []
+    conditions = [c for c in program.conditions if not c.derived] if first else []
     doc = dataset.doc or f"data {name} from {dataset.reader.name}"
     given = ast.parse(reader.text)
     head = given.body[0]
     body = "\n".join(reader.text.splitlines()[head.end_lineno :]).strip("\n")
-    finite = reader.kind == "finite"
-    lines = _examples(reader, dataset, conditions, finite)
+    lines = _examples(reader, dataset, conditions, finite(dataset))
     symbols = "\ndef symbols(" in reader.text
     if symbols:
         lines += ["", "", *_alphabet(dataset)]
     text = "\n".join([*docstring(doc, 0, ast.get_docstring(given) or ""), "", body, "", "", *lines])
-    return Data(file, tidy(text), finite, symbols)
+    return Data(file, tidy(text), finite(dataset), symbols)
 
 
 def _alphabet(dataset: Dataset) -> list[str]:
@@ -59,6 +58,11 @@ def image_shape(dataset: Dataset) -> tuple[int, int, int] | None:
         return None
     size = dataset.reader.get("size")
     return (dataset.reader.get("channels", 1), size, size)
+
+
+def finite(dataset: Dataset) -> bool:
+    """Whether a reader gives so many examples, or as many as one asks for."""
+    return READERS[dataset.reader.name].kind == "finite"
 
 
 def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite: bool) -> list[str]:

@@ -19,16 +19,19 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, Val
 
 from specc.ir.ops import Op
 from specc.ir.program import (
+    Average,
     Block,
     Dataset,
     Entry,
     Function,
     Input,
     Node,
+    Parent,
     Program,
     Quantization,
     QuantizeRule,
     Setting,
+    Share,
     Space,
     Value,
 )
@@ -233,6 +236,7 @@ class SpaceDoc(Part):
     levels: int | None = None
     classes: int | None = None
     drop: Number = 0.0
+    derived: bool = False
     span: SpanText | None = None
 
 
@@ -256,6 +260,28 @@ class QuantizationDoc(Part):
     name: str
     rules: tuple[QuantizeRuleDoc, ...]
     span: SpanText | None = None
+
+
+class ShareDoc(Part):
+    makes = Share
+    path: str
+    of: str
+    frozen: bool = False
+
+
+class ParentDoc(Part):
+    makes = Parent
+    name: str
+    digest: str
+    averaged: bool = False
+    shares: tuple[ShareDoc, ...] = ()
+
+
+class AverageDoc(Part):
+    makes = Average
+    path: str
+    of: str
+    decay: Number | str
 
 
 Scope = dict[int, Value]
@@ -336,6 +362,8 @@ class ProgramDoc(Part):
     train: tuple[tuple[str, Plain], ...] = ()
     quantize: tuple[QuantizationDoc, ...] = ()
     evaluate: tuple[Plain, ...] = ()
+    parents: tuple[ParentDoc, ...] = ()
+    averages: tuple[AverageDoc, ...] = ()
     doc: str = ""
 
     def build(self) -> Program:

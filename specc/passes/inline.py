@@ -42,7 +42,9 @@ def flatten(program: Program, entry: str) -> Function:
 
 def pruned(program: Program) -> Program:
     """Without the functions that no entry or network reaches."""
-    kept = reachable(program.functions, [*program.networks.values(), *(e.function for e in program.entries.values())])
+    decays = [a.decay for a in program.averages if isinstance(a.decay, str)]
+    begun = [*program.networks.values(), *(e.function for e in program.entries.values()), *decays]
+    kept = reachable(program.functions, begun)
     return replace(program, functions={name: f for name, f in program.functions.items() if name in kept})
 
 

@@ -30,11 +30,7 @@ import checkpoint
 from ahead import Prepared, ahead
 
 # >>
-# << text
-from data import alphabet, examples
-
-# >>
-# << not text
+# << data
 from data import examples
 
 # >>
@@ -43,6 +39,14 @@ from model import Model
 
 # << objective
 from objective import loss, prepare
+
+# >>
+# << averages
+from averages import begin, follow
+
+# >>
+# << parents
+from parents import inherit
 
 # >>
 # << pictures
@@ -98,6 +102,13 @@ class Run:
 
         torch.manual_seed(self.seed)
         self.model = Model().to(self.device)
+        # << parents
+        if not args.resume:
+            inherit(self.model, args.parent)
+        # >>
+        # << averages
+        begin(self.model)
+        # >>
         # << one
         # << over
         self.parameters = []
@@ -106,7 +117,12 @@ class Run:
             self.parameters += [parameter] if parameter.requires_grad else []
         # >>
         # << not over
+        # << frozen
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        # >>
+        # << not frozen
         self.parameters = list(self.model.parameters())
+        # >>
         # >>
         self.optimizer = make_optimizer(self.parameters)
         # >>
@@ -241,7 +257,9 @@ class Run:
                 group["lr"] = rate
             # >>
             with bf16:
+                # << call
                 value = loss(self.model, *batch)
+                # >>
             self.optimizer.zero_grad(set_to_none=True)
             value.backward()
             if self.world > 1:
@@ -271,6 +289,9 @@ class Run:
                 optimizer.zero_grad(set_to_none=True)
                 values.append(value.detach())
             value = torch.stack(values)
+            # >>
+            # << averages
+            follow(self.model, self.step, self.step / args.steps)
             # >>
             # << ema
             with torch.no_grad():
@@ -459,6 +480,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="0 if not given, or that of the checkpoint")
     parser.add_argument("--batch", type=int, help=f"examples in a step, over all processes; {BATCH} if not given")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    # << parents
+    parser.add_argument("--parent", type=Path, nargs="+", default=[], help="folders of the runs to start from")
+    # >>
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="compile the networks with torch.compile")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default=PRECISION)
