@@ -214,6 +214,12 @@ def _onehot(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) 
     return add(frame, span, Op.CAST, add(frame, span, Op.EQ, wide, places), dtype="float")
 
 
+def _int(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    """int(x): x cut towards 0, as an integer; a truth value as 0 or 1."""
+    (x,) = exactly("int", args, kwargs, 1, span)
+    return int(x) if isinstance(x, (bool, int, float)) else add(frame, span, Op.CAST, lift(x, frame, span), dtype="int")
+
+
 def _ints(values: Args, span: Span) -> tuple[int, ...]:
     for v in values:
         if isinstance(known(v), bool) or not isinstance(v, int):
@@ -635,7 +641,8 @@ def _each(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) ->
 def _space(name: str) -> Any:
     def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> TypeRef:
         exactly(name, [], kwargs, 0, span)
-        return spaces.space(name, args, span)
+        shapes = [spaces.shaped_like(a, span)[0] if isinstance(a, (TypeRef, Value)) else (a,) for a in args]
+        return spaces.space(name, [size for shape in shapes for size in shape], span)
 
     return apply
 
@@ -672,6 +679,7 @@ FUNCTIONS: dict[str, Any] = {
     "log_softmax": _log_softmax,
     "cross_entropy": _cross_entropy,
     "pick": _pick,
+    "int": _int,
     "onehot": _onehot,
     "reshape": _reshape,
     "reshape_like": _reshape_like,

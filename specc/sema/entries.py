@@ -378,7 +378,8 @@ def settings(m: Model) -> None:
 
 
 def _evaluation(m: Model, section: tree.Section) -> list[Setting]:
-    judged = Judged([name_of(s) for s in m.found.get("sampler", [])], any(s.classes for s, _ in m.conditions))
+    samplers, queries = ([name_of(s) for s in m.found.get(kind, [])] for kind in ("sampler", "query"))
+    judged = Judged(samplers, queries, any(s.classes for s, _ in m.conditions))
     return evaluation(m.ev, section, m.env, m.top, judged)
 
 

@@ -15,7 +15,7 @@ from specc.sema.arithmetic import add, describe, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
 from specc.sema.report import fail, foreign, moved
-from specc.sema.values import Builtin, Captures, Definition, Env, Law, Network, Partial, Symbol, TypeRef, freeze
+from specc.sema.values import Builtin, Captures, Definition, Env, Law, Lazy, Network, Partial, Symbol, TypeRef, freeze
 from specc.source import Span
 from specc.syntax import tree
 
@@ -61,11 +61,15 @@ def _of_state(ev: Evaluator, value: Value) -> None:
 
 
 def _promised(ev: Evaluator, net: Network, frame: Frame) -> TypeRef | None:
-    """What a section says that its network gives: `network G(z) -> like(x) = ...`; a backbone of indices gives logits of x."""
+    """What a section says that its network gives: `network G(z) -> like(x) = ...`. A backbone gives the `result` that the
+    prediction asks for; without one, a backbone of indices gives logits of x."""
     if net.promise is not None:
         kind = ev.expr(net.promise, net.env or ev.world, frame)
         return kind if isinstance(kind, TypeRef) else fail("E0304", net.promise.span, f"{describe(kind)} is not a type")
     assert frame.entry is not None
+    if net.conditioned and isinstance(wanted := ev.world.names.get("result"), Lazy):
+        kind = ev.settle(wanted, frame)
+        return kind if isinstance(kind, TypeRef) else fail("E0304", wanted.value.span, f"{describe(kind)} is not a type")
     x = frame.entry.bindings.get("x")
     return _logits(ev, x) if net.conditioned else None
 

@@ -43,6 +43,7 @@ SHAPES: dict[str, Shape] = {
     "backbone": Shape(("for",), ("value", "result", "body")),
     "network": Shape(("for",), ("value", "result", "body")),
     "interface": Shape(("for", "from")),
+    "function": Shape(),
     "reader": Shape((), ("value", "result")),
     "optimizer": Shape((), ("value",)),
     "decay": Shape((), ("value",)),
