@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from specc.ir.paths import parameters
 from specc.ir.program import Builder, Parent, Program, Share
 from specc.sema import builtins
 from specc.sema.arithmetic import shown
-from specc.sema.checks import parameters
 from specc.sema.elaborator import Elaborator
 from specc.sema.frame import Frame
 from specc.sema.model import ONCE, Model
@@ -139,26 +139,6 @@ def _identity(item: tree.Statement) -> tuple[str, str]:
     return (item.kind, head.id if isinstance(head, tree.Name) else "")
 
 
-def covered(made: Unit, known: list[Unit]) -> str:
-    """The text that the hash of its program covers: its file, without the other models, and its parents' hashes."""
-    source = made.section.span.source
-    kept = {span.start for span in made.own if span.source is source}
-    others = {(s.start, s.stop) for u in known for s in u.own[:1] if s.source is source and s.start not in kept}
-    text, at = "", 0
-    for start, stop in sorted(others):
-        text, at = text + _uncommented(source.text[at:start]), stop
-    parents = (f"\n{unit.program.digest}" for _, unit in made.parents if unit.program is not None)
-    return f"{(text + source.text[at:]).rstrip()}\n{''.join(parents)}"
-
-
-def _uncommented(text: str) -> str:
-    """A text without the comment at its end, which is of what stands behind it."""
-    lines = text.split("\n")
-    while len(lines) > 1 and (lines[-2].startswith("#") or not lines[-2].strip()):
-        del lines[-2]
-    return "\n".join(lines)
-
-
 # What a stage sees of its parents, and what its program says of them --------------------------------------------------
 
 
@@ -197,7 +177,7 @@ def inherited(made: Unit, m: Model, program: Program) -> Program:
         if i == 0:
             kept = [root for root in program.networks if root in unit.program.networks and root not in m.ev.borrowed]
             shares += [Share(path=root, of=root) for root in kept if not made.anew(root)]
-        paths = [path for path, _ in parameters(program)]
+        paths = list(parameters(program.functions, program.networks))
         shares = [s for s in shares if any(path.startswith(f"{s.path}.") for path in paths)]
         for share in shares:
             at = next((b.bundles.span for path, b in lent if path == share.path), None)
@@ -210,8 +190,8 @@ def inherited(made: Unit, m: Model, program: Program) -> Program:
 def _fits(share: Share, program: Program, unit: Unit, span: Span) -> None:
     """The parent has every weight that is taken from it, in the same shape."""
     assert unit.program is not None
-    theirs = {path: shape for path, shape in parameters(unit.program)}
-    for path, shape in parameters(program):
+    theirs = parameters(unit.program.functions, unit.program.networks)
+    for path, shape in parameters(program.functions, program.networks).items():
         if not path.startswith(f"{share.path}."):
             continue
         there = share.of + path[len(share.path) :]

@@ -72,8 +72,17 @@ class Definition:
 
     @property
     def interface(self) -> str | None:
+        """What it is `for`: of an interface, the kind of section that gives it."""
+        return self._word("for")
+
+    @property
+    def base(self) -> str | None:
+        """What an interface builds on."""
+        return self._word("from")
+
+    def _word(self, clause: str) -> str | None:
         return next(
-            (c.values[0].id for c in self.section.clauses if c.word == "for" and isinstance(c.values[0], tree.Name)), None
+            (c.values[0].id for c in self.section.clauses if c.word == clause and isinstance(c.values[0], tree.Name)), None
         )
 
     @property
@@ -102,6 +111,7 @@ class Instance:
     statements: tuple[tree.Statement, ...]
     key: Any
     span: Span | None = None
+    each: tuple[int, ...] = ()  # `times t: vector(16) = uniform`: what draws one number draws these
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,6 +146,13 @@ class Lazy:
 @dataclass(frozen=True, slots=True, eq=False)
 class Dynamic:
     """A name whose value depends on the entry being written: the example x, a condition."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clock:
+    """`step` or `progress`: how far training is."""
 
     name: str
 
@@ -186,6 +203,8 @@ class Network:
     conditioned: bool = False
     promise: tree.Expr | None = None  # the type that its section says it gives
     env: Env | None = None  # names that the promise may use
+    home: object = None  # of one that stands in a network: the names of that network's layers
+    inputs: tuple[str, ...] = ()  # names in the head of its section: arguments go to the definition's inputs of that name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -243,6 +262,25 @@ class Ancestor:
 
     name: str
     model: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A tensor of the model that belongs to no network: a parameter, or a state. `through`: what its value goes through."""
+
+    path: str
+    type: Type
+    init: tuple[Any, ...]
+    trainable: bool
+    span: Span
+    through: Any = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParameterSet:
+    """`G["*.bias"]`: parameters by patterns of their paths."""
+
+    patterns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -127,7 +127,7 @@ def _over_time(ev: Any, value: Value, frame: Frame, span: Span) -> str:
     builder = Builder(ev.ids)
     clocks = {name: builder.param(type_, name) for name, type_ in (("step", INT), ("progress", FLOAT))}
     entry = frame.entry
-    here = {entry.bindings[n].id: v for n, v in clocks.items() if n in entry.bindings} if entry is not None else {}
+    here = {entry.clock[n].id: v for n, v in clocks.items() if n in entry.clock} if entry is not None else {}
 
     def written(v: Value) -> Value:
         if v.id not in here:
