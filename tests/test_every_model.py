@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import re
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +10,7 @@ import numpy as np
 import pytest
 import tools
 import torch
-from projects import given, imported
+from projects import given, imported, two_steps
 from specc.backends.onnx.export import export
 from specc.backends.onnx.write import initial
 
@@ -37,29 +32,6 @@ def models() -> list[Any]:
         for p, names in NAMES.items()
         for place, name in enumerate(names)
     ]
-
-
-@contextmanager
-def handlers() -> Iterator[None]:
-    """What a training run does to signals is undone."""
-    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def two_steps(out: Path, monkeypatch: pytest.MonkeyPatch, *, quick: bool) -> None:
-    options = ["--steps", "2", "--batch", "16", "--device", "cpu", "--seed", "0", "--out", str(out)]
-    sys.modules.pop("train", None)
-    train = importlib.import_module("train")
-    if "--picture-every" in Path(train.__file__ or "").read_text():
-        options += ["--picture-every", "2" if quick else "0"]
-    monkeypatch.setattr(sys, "argv", ["train.py", *options])
-    with handlers():
-        assert train.main() == 0
-    sys.modules.pop("train", None)
 
 
 def cheapest(array: Program) -> Entry:
