@@ -348,7 +348,14 @@ def _filled(number: float | None) -> Any:
         shape, kind = spaces.shaped_like(like, span) if like is not None else (_ints(sizes, span), DType.FLOAT)
         if isinstance(known(value), (int, float)):
             whole = kind is DType.INT and (isinstance(value, int) or value in (0.0, 1.0))
-            return add(frame, span, Op.CONST, value=int(value) if whole else float(value), shape=shape, dtype="int" if whole else "float")
+            return add(
+                frame,
+                span,
+                Op.CONST,
+                value=int(value) if whole else float(value),
+                shape=shape,
+                dtype="int" if whole else "float",
+            )
         filling = lift(value, frame, span, None if kind is DType.INT else DType.FLOAT)
         if not shape:
             return filling
@@ -361,7 +368,9 @@ def _iota(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) ->
     (n,) = exactly("iota", args, kwargs, 1, span)
     if _ints([n], span)[0] < 1:
         fail("E0601", span, f"`iota({n})` is empty", help="`iota(n)` counts from 0 to n - 1, for an n of 1 or more")
-    return add(frame, span, Op.IOTA, n=n)
+    out = add(frame, span, Op.IOTA, n=n)
+    ev.classes[out.id] = n
+    return out
 
 
 def _interpolate(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:

@@ -10,7 +10,7 @@ from typing import Any
 from specc.ir.ops import Op
 from specc.ir.program import Average, Builder, Entry, Function, Input, Program, Setting, Space, Value, walk
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import library, sections
+from specc.sema import library, represent, sections
 from specc.sema.arithmetic import add, binary, describe, lift, where
 from specc.sema.frame import Condition, EntryState, Frame, ObjectiveDone
 from specc.sema.laws import primitive
@@ -64,6 +64,8 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
         value = builder.param(t, space.name)
         inputs.append(Input(name=space.name, role="condition", type=t, classes=space.classes))
         _condition(m, frame, entry, space, value)
+    if m.represented is not None:
+        represent.enter(m.ev, m.represented, entry, frame, entry.bindings["x"])
     for section in m.derived:
         _derived(m, frame, entry, section)
     entry.bindings["batch.index"] = builder.add(Op.BATCH_INDEX, like)
@@ -253,6 +255,8 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
     instance = m.ev.instantiate(p, frame)
     value = m.ev.run(instance, frame, section.span)
     results = tuple(value) if isinstance(value, tuple) else (value,)
+    if role == "sampler" and m.represented is not None and isinstance(results[0], Value):
+        results = (represent.leave(m.ev, m.represented, results[0], frame), *results[1:])
     if not all(isinstance(v, Value) for v in results):
         gives = "returns nothing" if value is None else f"returns {describe(value)}"
         fail("E0209" if value is None else "E0304", mention(section), f"`{name}` {gives}", help="end it with `return`")

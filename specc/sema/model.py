@@ -9,12 +9,13 @@ from typing import Any, ParamSpec, TypeVar
 from specc.diagnostics import SpecError
 from specc.ir.program import Builder, Entry, Space
 from specc.ir.types import DType, Type
-from specc.sema import interfaces, library, sections, statements
+from specc.sema import interfaces, library, sections, spaces, statements
 from specc.sema.arithmetic import describe, settled
 from specc.sema.evaluate import MOST_WORK, Evaluator
 from specc.sema.frame import Frame
 from specc.sema.members import EQUATIONS, members
 from specc.sema.report import choices, diagnostic, did_you_mean, fail, moved
+from specc.sema.represent import Represented, represented
 from specc.sema.shape import check_shape, overridden
 from specc.sema.values import Captures, Closure, Definition, Dynamic, Env, Instance, Lazy, Network, Partial, TypeRef, runtime
 from specc.source import Span
@@ -30,6 +31,7 @@ SECTIONS = (
     *PARTS,
     "data",
     "condition",
+    "represent",
     "backbone",
     "network",
     "loss",
@@ -40,7 +42,6 @@ SECTIONS = (
     "evaluate",
 )
 LATER = (
-    "represent",
     "latent",
     "bijection",
     "memory",
@@ -59,7 +60,7 @@ LATER = (
     "search",
     "choice",
 )
-ONCE = (*PARTS, "data", "backbone", "train")
+ONCE = (*PARTS, "data", "represent", "backbone", "train")
 NAMED = ("condition", "network", "quantize")  # any number, each with a name of its own
 
 
@@ -86,6 +87,7 @@ class Model:
     parts: dict[str, Instance] = field(default_factory=dict)
     defaults: list[Default] = field(default_factory=list)
     data: list[Any] = field(default_factory=list)
+    represented: Represented | None = None
     conditions: list[tuple[Any, TypeRef]] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
@@ -384,6 +386,8 @@ def build_world(m: Model) -> None:
     for kind in ("data", "condition"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _data, m, section, kind)
+    for section in m.found.get("represent", []):
+        m.attempt(section.span, _represent, m, section)
     for kind in ("source", "process"):
         m.attempt(place_of(m, kind), _part, m, kind)
     if "process" in m.parts:
@@ -456,11 +460,24 @@ def _direct(m: Model) -> None:
     definition = library.find("interface", "direct")
     assert definition is not None
     m.ev.world.names.update(members(definition, m.ev.world, ("interface", definition.name))[0])
-    m.ev.state = _example(m.data[0].space) if m.data else None
+    m.ev.state = _example(m) if m.data else None
 
 
-def _example(space: Space) -> TypeRef:
+def _example(m: Model) -> TypeRef:
+    """The type of x: of the data, or of what they are represented by."""
+    if m.represented is not None:
+        return m.represented.type
+    space = m.data[0].space
     return TypeRef(Type(DType(space.dtype), space.shape), space.kind, space.classes)
+
+
+def _represent(m: Model, section: tree.Section) -> None:
+    if not m.data:
+        fail("E0209", section.span, "there are no data to represent", help="add `data x: SPACE from READER`")
+    held = m.represented = represented(m.ev, section, m.env, m.top)
+    shape = tuple(int(d) for d in held.type.type.shape)
+    m.ev.world.names.update(spaces.dimensions(held.type.kind, shape, held.type.classes))
+    m.ev.world.names.update(encode=held.encode, decode=held.decode)
 
 
 def _state(m: Model) -> None:
@@ -471,7 +488,7 @@ def _state(m: Model) -> None:
     declared = m.ev.world.names.get(names[0] or "") if names and m.data else None
     if not isinstance(declared, Lazy):
         return
-    kind = m.ev.expr(declared.value, declared.env.child(x=_example(m.data[0].space)), m.top)
+    kind = m.ev.expr(declared.value, declared.env.child(x=_example(m)), m.top)
     if not isinstance(kind, TypeRef):
         fail("E0304", declared.value.span, f"{describe(kind)} is not a type", help="as in `state z: like(x)`")
     m.ev.world.names[names[0] or ""] = m.ev.state = kind
