@@ -64,7 +64,8 @@ def enter(ev: Evaluator, held: Represented, entry: EntryState, frame: Frame, x: 
         fail("E0301", span, message, labels=((held.section.type.span, "promised here"),))
     if held.type.classes is not None:
         ev.classes[value.id] = held.type.classes
-    entry.bindings["x"] = value
+    assert isinstance(held.section.head, tree.Name)
+    entry.bindings["x"] = frame.builder.name(value, held.section.head.id)
 
 
 def leave(ev: Evaluator, held: Represented, result: Any, frame: Frame) -> Any:
