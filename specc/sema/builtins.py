@@ -501,7 +501,9 @@ def depends(frame: Frame, value: Value, on: Value) -> bool:
     return False
 
 
-def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Pairs:
+def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Pairs | TypeRef:
+    if len(args) == 1:  # the space of that name
+        return spaces.space("pairs", args, span)
     f, n = exactly("pairs", args, kwargs, 2, span)
     if isinstance(n, float) and n.is_integer():
         n = int(n)
@@ -635,7 +637,7 @@ FUNCTIONS: dict[str, Any] = {
     **{name: pairwise(name) for name in ("min", "max", "mod")},
     **LAYERS,
     **LAWS,
-    **{name: _space(name) for name in (*spaces.SPACES, *spaces.CLASSES, *spaces.WHOLE, *spaces.LATER) if name != "scalar"},
+    **{name: _space(name) for name in spaces.NAMES if name != "scalar"},
     "clip": _clip,
     "where": _where,
     "log_softmax": _log_softmax,

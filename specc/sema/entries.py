@@ -59,6 +59,8 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     if data is not None:
         own = TypeRef(Type(DType(data.dtype), data.shape), data.kind, data.classes)
         entry.bindings["x"] = like if role != "sampler" else own
+    for space in m.data[0].fields if m.data else ():
+        _field(m, entry, space)
     for space, type_ref in m.conditions:
         t = Type(type_ref.type.dtype, type_ref.type.shape, example)
         value = builder.param(t, space.name)
@@ -71,6 +73,18 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     entry.bindings["batch.index"] = builder.add(Op.BATCH_INDEX, like)
     entry.bindings["batch.size"] = builder.add(Op.BATCH_SIZE, like)
     return frame, entry
+
+
+def _field(m: Model, entry: EntryState, space: Space) -> None:
+    """`field kind: tokens(64, 2)`: what the data say of an example beside x; in a sampler, its type."""
+    type_ = Type(DType(space.dtype), space.shape, frozenset({EXAMPLE}))
+    if entry.role == "sampler":
+        entry.bindings[space.name] = TypeRef(Type(type_.dtype, type_.shape), space.kind, space.classes)
+        return
+    value = entry.bindings[space.name] = entry.builder.param(type_, space.name)
+    if space.classes is not None:
+        m.ev.classes[value.id] = space.classes
+    entry.inputs.append(Input(name=space.name, role="data", type=type_))
 
 
 def _derived(m: Model, frame: Frame, entry: EntryState, section: tree.Section) -> None:
@@ -302,6 +316,19 @@ def settings(m: Model) -> None:
         m.evaluate.extend(m.attempt(section.span, sections.evaluation, m.ev, section, m.env, m.top) or [])
 
 
+def _weights(m: Model, function: str) -> dict[str, tuple[int, ...]]:
+    """The parameters of a network by path, with their shapes."""
+    found: dict[str, tuple[int, ...]] = {}
+    for node in walk(m.ev.functions[function].block):
+        if node.op is Op.PARAM:
+            found[node["path"]] = tuple(node["shape"])
+        elif node.op in (Op.CALL, Op.REPEAT) and node["bundle"] is not None:
+            copies = [""] if node.op is Op.CALL else [f".{i}" for i in range(node["count"])]
+            inner = _weights(m, node["function"]).items()
+            found |= {f"{node['bundle']}{copy}.{path}": shape for copy in copies for path, shape in inner}
+    return found
+
+
 def program(m: Model, doc: str) -> Program:
     """The whole model as a program at example level."""
     networks: dict[str, str] = {}
@@ -309,13 +336,9 @@ def program(m: Model, doc: str) -> Program:
         for node in walk(m.ev.functions[e.function].block):
             if node.op is Op.CALL and node["bundle"] is not None:
                 known = networks.setdefault(node["bundle"], node["function"])
-                if known != node["function"]:
-                    fail(
-                        "E0310",
-                        e.span or m.span,
-                        f"`{node['bundle']}` is used with inputs of different types",
-                        help="give the network one set of inputs",
-                    )
+                if known != node["function"] and _weights(m, known) != _weights(m, node["function"]):
+                    message = f"`{node['bundle']}` has other parameters for inputs of these types"
+                    fail("E0310", e.span or m.span, message, help="give the network inputs that its parameters fit")
     digest = hashlib.sha256(f"{m.name}\n{m.text or m.span.source.text}".encode()).hexdigest()
     return Program(
         name=m.name,

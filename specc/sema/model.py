@@ -31,6 +31,7 @@ SECTIONS = (
     *PARTS,
     "data",
     "condition",
+    "field",
     "represent",
     "backbone",
     "network",
@@ -61,7 +62,7 @@ LATER = (
     "choice",
 )
 ONCE = (*PARTS, "data", "represent", "backbone", "train")
-NAMED = ("condition", "network", "quantize")  # any number, each with a name of its own
+NAMED = ("condition", "field", "network", "quantize")  # any number, each with a name of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,7 +384,7 @@ def show(value: Any) -> str:
 def build_world(m: Model) -> None:
     """Names that losses, samplers and guidance share: the interfaces' defaults, then what process and predict give."""
     world = m.ev.world
-    for kind in ("data", "condition"):
+    for kind in ("data", "field", "condition"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _data, m, section, kind)
     for section in m.found.get("represent", []):
@@ -511,7 +512,10 @@ def _data(m: Model, section: tree.Section, kind: str) -> None:
         return
     space, type_ = sections.data_space(m.ev, section, m.env, m.top)
     _free(m, space.name, section)
-    m.conditions.append((space, type_))
+    if kind == "condition":
+        m.conditions.append((space, type_))
+    elif m.data:
+        m.data[0] = replace(m.data[0], fields=(*m.data[0].fields, space))
     m.ev.world.names[space.name] = Dynamic(space.name)
 
 

@@ -25,6 +25,7 @@ SHAPES: dict[str, Shape] = {
     "stage": Shape(("for", "in", "from")),
     "data": Shape(("from", "in", "levels"), ("type",)),
     "condition": Shape(("in", "levels"), ("type", "value", "with")),
+    "field": Shape(("in", "levels"), ("type",)),
     "represent": Shape((), ("type", "body")),
     "process": Shape(("for", "over", "in"), ("value", "with", "body")),
     "predict": PART,
