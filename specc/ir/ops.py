@@ -93,6 +93,8 @@ class Op(Enum):
     SCATTER_ADD = "scatter_add"
     # Linear maps and layers
     MATMUL = "matmul"
+    CHOLESKY = "cholesky"
+    INV = "inv"
     LINEAR = "linear"
     CONV = "conv"
     CONV_TRANSPOSE = "conv_transpose"
@@ -150,7 +152,9 @@ class Row:
 
 OPS: dict[Op, Row] = {
     Op.CONST: Row("const(value, shape, dtype)", rules.const, Lift.SAME, "A number, or an array as a flat tuple of numbers."),
-    Op.PARAM: Row("param(path, shape, init)", rules.param, Lift.SAME, "A parameter of the bundle at hand, by its path."),
+    Op.PARAM: Row(
+        "param(path, shape, init[, dtype])", rules.param, Lift.SAME, "A parameter or state of the bundle at hand, by its path."
+    ),
     Op.IOTA: Row("iota(n)", rules.iota, Lift.SAME, "The integers 0 to n - 1: int (n)."),
     Op.NEG: Row("neg(x)", rules.floating_or_int, Lift.ALIGN, "-x"),
     Op.ABS: Row("abs(x)", rules.floating_or_int, Lift.ALIGN, "Absolute value."),
@@ -234,6 +238,10 @@ OPS: dict[Op, Row] = {
     Op.MATMUL: Row(
         "matmul(a, b)", rules.matmul, Lift.SPECIAL, "Matrix product of the last two dimensions; those before broadcast."
     ),
+    Op.CHOLESKY: Row(
+        "cholesky(a)", rules.square, Lift.SAME, "The lower triangular l with l l' = a, of positive definite (..., n, n)."
+    ),
+    Op.INV: Row("inv(a)", rules.square, Lift.SAME, "The inverse of matrices (..., n, n)."),
     Op.LINEAR: Row("linear(x, weight[, bias])", rules.linear, Lift.SAME, "x (..., d) with weight (n, d), bias (n): (..., n)."),
     Op.CONV: Row(
         "conv(x, weight[, bias], stride, padding, dilation, groups)",

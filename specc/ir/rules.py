@@ -33,7 +33,7 @@ def const(types: Types, a: A) -> Types:
 
 
 def param(types: Types, a: A) -> Types:
-    return (Type(DType.FLOAT, tuple(a["shape"])),)
+    return (Type(DType(a.get("dtype", "float")), tuple(a["shape"])),)
 
 
 def iota(types: Types, a: A) -> Types:
@@ -177,6 +177,12 @@ def matmul(types: Types, a: A) -> Types:
     _need(fits, f"a matrix product of {_show(x.shape)} and {_show(y.shape)} does not exist")
     lead = broadcast(x.shape[:-2], y.shape[:-2])
     return (Type(DType.FLOAT, (*lead, x.shape[-2], y.shape[-1]), _axes(types)),)
+
+
+def square(types: Types, a: A) -> Types:
+    x = types[0]
+    _need(x.rank >= 2 and x.shape[-1] == x.shape[-2] != BATCH, f"a square matrix is needed, not {_show(x.shape)}")
+    return (Type(DType.FLOAT, x.shape, x.axes),)
 
 
 def linear(types: Types, a: A) -> Types:

@@ -6,6 +6,8 @@ channels takes one example (c, *s) or a batch (b, c, *s).
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
 from specc.ir.types import per_dimension
@@ -16,6 +18,24 @@ Sizes = int | tuple[int, ...]  # for all dimensions, or for each
 
 def matmul(a: Array, b: Array) -> Array:
     return np.matmul(a, b)
+
+
+def cholesky(a: Array) -> Array:
+    """a: (..., n, n), symmetric and positive definite. Not a number where a matrix is not."""
+    out = np.full(a.shape, np.nan)
+    for place in np.ndindex(a.shape[:-2]):
+        with contextlib.suppress(np.linalg.LinAlgError):
+            out[place] = np.linalg.cholesky(a[place])
+    return out
+
+
+def inv(a: Array) -> Array:
+    """a: (..., n, n). Infinite where a matrix has no inverse."""
+    out = np.full(a.shape, np.inf)
+    for place in np.ndindex(a.shape[:-2]):
+        with contextlib.suppress(np.linalg.LinAlgError):
+            out[place] = np.linalg.inv(a[place])
+    return out
 
 
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:

@@ -15,12 +15,14 @@ from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
 from specc.sema.laws import LAWS
 from specc.sema.layers import LAYERS
+from specc.sema.matrices import MATRICES
 from specc.sema.networks import index_count
 from specc.sema.padding import padded
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.values import (
     Builtin,
     Captures,
+    Clock,
     Closure,
     Dynamic,
     Env,
@@ -109,10 +111,12 @@ def axis_of(value: Any, rank: int, span: Span) -> int:
 
 def reduction(name: str) -> Any:
     def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
-        x, axis = exactly(name, args, kwargs, 1, span, axis=None)
+        x, axis, like = exactly(name, args, kwargs, 1, span, axis=None, like=None)
         if isinstance(x, (int, float)):
             return x
         v = lift(x, frame, span, DType.FLOAT)
+        if like is not None:
+            axis = _beyond(v, like, axis, span)
         if not v.type.shape:
             return v
         wanted = (
@@ -120,9 +124,23 @@ def reduction(name: str) -> Any:
             if axis is None
             else [axis_of(a, v.type.rank, span) for a in (axis if isinstance(axis, list) else [axis])]
         )
-        return add(frame, span, REDUCTIONS[name], v, axes=tuple(sorted(wanted)))
+        return add(frame, span, REDUCTIONS[name], v, axes=tuple(sorted(wanted))) if wanted else v
 
     return apply
+
+
+def _beyond(v: Value, like: Any, axis: Any, span: Span) -> list[int]:
+    """The trailing axes of a value that another one lacks: `mean(v, like = t)` is a mean for each time of t."""
+    shape = like.type.shape if isinstance(like, Value) else ()
+    if axis is not None or shape != v.type.shape[: len(shape)]:
+        help = "`like = t` takes the mean over the axes after those of t"
+        fail(
+            "E0302",
+            span,
+            f"{shown(v.type.shape)} does not begin as {shown(shape)}" if axis is None else "`axis` and `like`",
+            help=help,
+        )
+    return list(range(len(shape), v.type.rank))
 
 
 def along(name: str) -> Any:
@@ -504,6 +522,8 @@ def depends(frame: Frame, value: Value, on: Value) -> bool:
 def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Pairs | TypeRef:
     if len(args) == 1:  # the space of that name
         return spaces.space("pairs", args, span)
+    if len(args) == 1 and isinstance(args[0], list) and len(args[0]) > 1:
+        return _rows(lift(args[0], frame, span), len(args[0]))
     f, n = exactly("pairs", args, kwargs, 2, span)
     if isinstance(n, float) and n.is_integer():
         n = int(n)
@@ -512,6 +532,15 @@ def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -
     if isinstance(n, int) and n < 1:
         fail("E0601", span, f"{n} steps make no sampler", help="take 1 step or more")
     return Pairs(f, n)
+
+
+def _rows(rows: Value, count: int) -> Pairs:
+    """pairs([a, b, c]): a and b, then b and c: times, or rows of times for each element."""
+
+    def place(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+        return add(frame, span, Op.TAKE, rows, lift(args[0], frame, span), axis=0)
+
+    return Pairs(Builtin("rows", place), count - 1)
 
 
 def _reversed(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
@@ -560,8 +589,11 @@ def _falls(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -
 
 
 def _like(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> TypeRef:
-    (x,) = exactly("like", args, kwargs, 1, span)
+    """like(x): the type of x; like(x, copies = n): of n of them with a new first axis."""
+    x, copies = exactly("like", args, kwargs, 1, span, copies=None)
     shape, dtype = spaces.shaped_like(x, span)
+    if copies is not None:
+        return TypeRef(Type(dtype, (*_ints([copies], span), *shape)), "tensor")
     if isinstance(x, TypeRef):
         return x
     return TypeRef(Type(dtype, shape), "tensor", ev.classes.get(x.id))
@@ -637,6 +669,7 @@ FUNCTIONS: dict[str, Any] = {
     **{name: pairwise(name) for name in ("min", "max", "mod")},
     **LAYERS,
     **LAWS,
+    **MATRICES,
     **{name: _space(name) for name in spaces.NAMES if name != "scalar"},
     "clip": _clip,
     "where": _where,
@@ -704,7 +737,7 @@ def environment() -> Env:
     names["pi"] = math.pi
     names |= {kind: of_parent(kind) for kind in ("frozen", "copy")}
     names["ema"] = Builtin("ema", ema)
-    names |= {clock: Dynamic(clock) for clock in ("step", "progress")}
+    names |= {name: Clock(name) for name in ("step", "progress")}
     names["scalar"] = TypeRef(spaces.space("scalar", [], Span.__new__(Span)).type, "scalar")
     names["batch"] = Namespace("batch", BATCH)
     return Env(names)

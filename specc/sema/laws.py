@@ -26,6 +26,7 @@ def primitive(op: Op, shape: tuple[Any, ...], frame: Frame, span: Span, per_batc
     if entry is None:
         raise Captures
     place, entry.place = entry.place, entry.place + 1
+    shape = shape or entry.each
     if entry.seed is None:
         axes = () if per_batch else (EXAMPLE,)
         return frame.builder.add(op, shape=shape, place=place, keyed=False, axes=axes, span=span)

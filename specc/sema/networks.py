@@ -9,7 +9,7 @@ from typing import Any
 from specc.diagnostics import SpecError
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value
-from specc.ir.types import FLOAT, DType, Type
+from specc.ir.types import EXAMPLE, FLOAT, DType, Type
 from specc.sema import spaces, views
 from specc.sema.arithmetic import add, describe, lift, shown
 from specc.sema.evaluate import Evaluator
@@ -32,6 +32,7 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
     if net.conditioned:
         for name, condition in conditions_for(definition, entry, len(args)):
             named.setdefault(name, _condition_value(ev, condition, frame, span))
+    args, named = _by_head(net, args, named, span)
     inputs, statics = _separate(ev, net.partial, args, named, frame, span, whole=True)
     batched = tuple(
         ev.spread(lift(v, frame, span, None if _is_int(v) else DType.FLOAT), frame, span) for v in inputs if v is not None
@@ -98,6 +99,16 @@ def _borrow(ev: Evaluator, path: str, origin: views.Borrowed, span: Span) -> Non
             labels=((at, "the first one"),),
             help="give this one another name",
         )
+
+
+def _by_head(net: Network, args: list[Any], named: dict[str, Any], span: Span) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments as the head of a network's section names them: to the inputs of these names, the others in order."""
+    if len(args) > len(net.inputs) > 0:
+        fail("E0206", span, f"`{net.bundle}` takes {len(net.inputs)} arguments, not {len(args)}")
+    known = {a.name for a in net.partial.definition.inputs}
+    by_name = {name: value for name, value in zip(net.inputs, args, strict=False) if name in known}
+    rest = [value for i, value in enumerate(args) if i >= len(net.inputs) or net.inputs[i] not in known]
+    return rest, named | by_name
 
 
 def _is_int(value: Any) -> bool:
@@ -223,6 +234,9 @@ def _scope(ev: Evaluator, definition: Definition, statics: Env, values: list[Any
         if isinstance(value, Value):
             what = f"`{a.name}` of `{definition.name}`"
             spaces.match(a.type, value, dims, what, span, statics.names, ev.classes.get(value.id))
+    for a in definition.inputs:
+        if a.name in dims:
+            fail("E0208", a.span, f"`{a.name}` is an input and a size", help="write another letter for the size: `vector(n)`")
     scope.names.update(dims)
     return scope
 
@@ -277,6 +291,7 @@ def _function(
             fail("E0209", definition.section.span, f"`{definition.name}` returns nothing", help="end it with `return`")
         results = tuple(lift(r, frame, span) for r in (result if isinstance(result, tuple) else (result,)))
         _check_result(definition, scope, results, span)
+        results = tuple(_varying(r, frame) for r in results)
     except Captures:
         fail(
             "E0309",
@@ -300,8 +315,16 @@ def _function(
     return made
 
 
+def _varying(value: Value, frame: Frame) -> Value:
+    """A result of a network, one for each example also where it is the same for all."""
+    like = frame.like
+    return value if like is None or EXAMPLE in value.type.axes else frame.builder.add(Op.SPREAD, value, like)
+
+
 def _show(value: Any) -> str:
     match value:
+        case TypeRef():
+            return f"{value.kind}{shown(value.type.shape)}" if value.type.shape else value.kind
         case Partial():
             return value.definition.name
         case Builtin():

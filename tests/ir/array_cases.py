@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from op_case import EXAMPLES, Case, Operand, between, bias, case, exactly, one, per, rows, weight, whole
 
 from specc.ir.ops import Op
@@ -11,6 +12,18 @@ from specc.ir.types import BATCH
 
 INTS = whole(-4, 5)
 SEEDS = whole(-(2**40), 2**62)
+
+
+def _regular(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return (rng.normal(size=shape) + 3 * np.eye(shape[-1])).astype(np.float32).astype(np.float64)
+
+
+def _definite(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    a = np.atleast_2d(rng.normal(size=shape))
+    return (a @ a.swapaxes(-1, -2) + np.eye(shape[-1])).astype(np.float32).astype(np.float64)
+
+
+REGULAR, DEFINITE = _regular, _definite
 
 
 def layer(op: Op, *shape: int, weight_shape: tuple[int, ...], out: int, **attrs: Any) -> list[Case]:
@@ -135,6 +148,10 @@ ARRAY_CASES: dict[Op, list[Case]] = {
         case(Op.SCATTER_ADD, per(2, 3, 4), at(5, 2, 4)[0], axis=2, n=5, batch=1),
         case(Op.SCATTER_ADD, rows(3), at(5, 3)[2], axis=2, n=5, batch=2),
     ],
+    Op.CHOLESKY: [case(Op.CHOLESKY, per(n, n, fill=DEFINITE)) for n in (1, 2, 4)]
+    + [case(Op.CHOLESKY, rows(3, 3, fill=DEFINITE)), case(Op.CHOLESKY, one(5, 2, 2, fill=DEFINITE))],
+    Op.INV: [case(Op.INV, per(n, n, fill=REGULAR)) for n in (1, 2, 4)]
+    + [case(Op.INV, rows(3, 3, fill=DEFINITE)), case(Op.INV, one(5, 2, 2, fill=REGULAR))],
     Op.MATMUL: [
         case(Op.MATMUL, per(2, 3), per(3, 4)),
         case(Op.MATMUL, per(2, 3), one(3, 1)),
