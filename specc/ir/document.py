@@ -248,6 +248,7 @@ class DatasetDoc(Part):
     space: SpaceDoc
     reader: SettingDoc
     steps: tuple[SettingDoc, ...] = ()
+    fields: tuple[SpaceDoc, ...] = ()
     doc: str = ""
 
 

@@ -83,8 +83,8 @@ class Function:
 class Input:
     """An input of an entry, in the order of its function's block parameters.
 
-    role: "data" (the example x), "condition", "seed" (int64 per example), "argument" (an `input(...)` with its default),
-    "step" (int, steps of training so far), "progress" (float, their share of all steps).
+    role: "data" (the example x, then its fields), "condition", "seed" (int64 per example), "argument" (an `input(...)` with
+    its default), "step" (int, steps of training so far), "progress" (float, their share of all steps).
     """
 
     name: str
@@ -151,6 +151,7 @@ class Dataset:
     space: Space
     reader: Setting
     steps: tuple[Setting, ...] = ()
+    fields: tuple[Space, ...] = ()  # what else the reader gives of each example, under these names
     doc: str = ""
 
 

@@ -26,7 +26,7 @@ from specc.ir.program import (
     walk,
 )
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import held, library, routine, sections
+from specc.sema import held, library, represent, routine, sections
 from specc.sema.arithmetic import add, binary, describe, lift, where
 from specc.sema.evaluation import Judged, evaluation
 from specc.sema.frame import Around, Condition, EntryState, Event, Frame, ObjectiveDone, Walk
@@ -77,11 +77,15 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     if data is not None:
         own = TypeRef(Type(DType(data.dtype), data.shape), data.kind, data.classes)
         entry.bindings["x"] = like if role != "sampler" else own
+    for space in m.data[0].fields if m.data else ():
+        _field(m, entry, space)
     for space, type_ref in m.conditions:
         t = Type(type_ref.type.dtype, type_ref.type.shape, example)
         value = builder.param(t, space.name)
         inputs.append(Input(name=space.name, role="condition", type=t, classes=space.classes))
         _condition(m, frame, entry, space, value)
+    if m.represented is not None:
+        represent.enter(m.ev, m.represented, entry, frame, entry.bindings["x"])
     for section in m.derived:
         _derived(m, frame, entry, section)
     for section in m.latents:
@@ -89,6 +93,18 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     entry.bindings["batch.index"] = builder.add(Op.BATCH_INDEX, like)
     entry.bindings["batch.size"] = builder.add(Op.BATCH_SIZE, like)
     return frame, entry
+
+
+def _field(m: Model, entry: EntryState, space: Space) -> None:
+    """`field kind: tokens(64, 2)`: what the data say of an example beside x; in a sampler, its type."""
+    type_ = Type(DType(space.dtype), space.shape, frozenset({EXAMPLE}))
+    if entry.role == "sampler":
+        entry.bindings[space.name] = TypeRef(Type(type_.dtype, type_.shape), space.kind, space.classes)
+        return
+    value = entry.bindings[space.name] = entry.builder.param(type_, space.name)
+    if space.classes is not None:
+        m.ev.classes[value.id] = space.classes
+    entry.inputs.append(Input(name=space.name, role="data", type=type_))
 
 
 def _derived(m: Model, frame: Frame, entry: EntryState, section: tree.Section) -> None:
@@ -245,7 +261,8 @@ def _free_label(m: Model, label: str) -> str:
 
 def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
     """The parameters that an objective is for: those it names, or all that it reaches."""
-    reached = _reached(block)
+    order = [*m.ev.networks, *m.ev.held_by]
+    reached = {root: function for root, function in _reached(block).items() if root in order}
     if not reached:
         help = "use one that is to be trained, such as `out(z, t)`, with no `stop` around it"
         fail("E0501", event.span, "the objective reaches no network", help=help)
@@ -263,7 +280,6 @@ def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
         if not any(chosen(path, (name,)) for path in paths):
             some = choices(list(paths)[:4])
             fail("E0505", event.span, f"no parameter of `{root}` has a path like {name!r}", help=f"there are {some}")
-    order = [*m.ev.networks, *m.ev.held_by]
     return event.over or tuple(sorted(reached, key=order.index))
 
 
@@ -330,6 +346,8 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
     instance = m.ev.instantiate(p, frame)
     value = m.ev.run(instance, frame, section.span)
     results = tuple(value) if isinstance(value, tuple) else (value,)
+    if role == "sampler" and m.represented is not None and isinstance(results[0], Value):
+        results = (represent.leave(m.ev, m.represented, results[0], frame), *results[1:])
     if not all(isinstance(v, Value) for v in results):
         gives = "returns nothing" if value is None else f"returns {describe(value)}"
         fail("E0209" if value is None else "E0304", mention(section), f"`{name}` {gives}", help="end it with `return`")
@@ -419,13 +437,10 @@ def program(m: Model, doc: str) -> Program:
         for node in walk(m.ev.functions[e.function].block):
             if node.op is Op.CALL and node["bundle"] is not None:
                 known = networks.setdefault(node["bundle"], node["function"])
-                if known != node["function"]:
-                    fail(
-                        "E0310",
-                        e.span or m.span,
-                        f"`{node['bundle']}` is used with inputs of different types",
-                        help="give the network one set of inputs",
-                    )
+                weights = [parameters(m.ev.functions, {"": f}) for f in (known, node["function"])]
+                if weights[0] != weights[1]:
+                    message = f"`{node['bundle']}` has other parameters for inputs of these types"
+                    fail("E0310", e.span or m.span, message, help="give the network inputs that its parameters fit")
     return Program(
         name=m.name,
         level="example",

@@ -9,12 +9,13 @@ from typing import Any, ParamSpec, TypeVar
 from specc.diagnostics import SpecError
 from specc.ir.program import Builder, Entry, Space, Step, Value
 from specc.ir.types import DType, Type
-from specc.sema import held, interfaces, library, memory, sections, statements
+from specc.sema import held, interfaces, library, memory, sections, spaces, statements
 from specc.sema.arithmetic import describe, settled, shown
 from specc.sema.evaluate import MOST_WORK, Evaluator
 from specc.sema.frame import Frame
 from specc.sema.members import EQUATIONS, members
 from specc.sema.report import choices, diagnostic, did_you_mean, fail, moved
+from specc.sema.represent import Represented, represented
 from specc.sema.shape import check_shape, overridden
 from specc.sema.values import (
     Captures,
@@ -42,6 +43,8 @@ SECTIONS = (
     *PARTS,
     "data",
     "condition",
+    "field",
+    "represent",
     "latent",
     "param",
     "state",
@@ -56,7 +59,6 @@ SECTIONS = (
     "evaluate",
 )
 LATER = (
-    "represent",
     "bijection",
     "decode",
     "plan",
@@ -71,8 +73,8 @@ LATER = (
     "search",
     "choice",
 )
-ONCE = (*PARTS, "data", "backbone", "train")
-NAMED = ("condition", "latent", "param", "state", "memory", "network", "quantize")  # any number, each with a name of its own
+ONCE = (*PARTS, "data", "represent", "backbone", "train")
+NAMED = ("condition", "field", "latent", "param", "state", "memory", "network", "quantize")  # any number, each named
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,7 @@ class Model:
     parts: dict[str, Instance] = field(default_factory=dict)
     defaults: list[Default] = field(default_factory=list)
     data: list[Any] = field(default_factory=list)
+    represented: Represented | None = None
     conditions: list[tuple[Any, TypeRef]] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
@@ -414,9 +417,11 @@ def show(value: Any) -> str:
 def build_world(m: Model) -> None:
     """Names that losses, samplers and guidance share: the interfaces' defaults, then what process and predict give."""
     world = m.ev.world
-    for kind in ("data", "condition"):
+    for kind in ("data", "field", "condition"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _data, m, section, kind)
+    for section in m.found.get("represent", []):
+        m.attempt(section.span, _represent, m, section)
     for kind in ("latent", "param", "state", "memory"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _holding, m, section)
@@ -492,11 +497,27 @@ def _direct(m: Model) -> None:
     definition = library.find("interface", "direct")
     assert definition is not None
     m.ev.world.names.update(members(definition, m.ev.world, ("interface", definition.name))[0])
-    m.ev.state = _example(m.data[0].space) if m.data else None
+    m.ev.state = _example(m) if m.data else None
 
 
-def _example(space: Space) -> TypeRef:
+def _example(m: Model) -> TypeRef:
+    """The type of x: of the data, or of what they are represented by."""
+    if m.represented is not None:
+        return m.represented.type
+    return _type_of(m.data[0].space)
+
+
+def _type_of(space: Space) -> TypeRef:
     return TypeRef(Type(DType(space.dtype), space.shape), space.kind, space.classes)
+
+
+def _represent(m: Model, section: tree.Section) -> None:
+    if not m.data:
+        fail("E0209", section.span, "there are no data to represent", help="add `data x: SPACE from READER`")
+    held = m.represented = represented(m.ev, section, m.env, m.top)
+    shape = tuple(int(d) for d in held.type.type.shape)
+    m.ev.world.names.update(spaces.dimensions(held.type.kind, shape, held.type.classes))
+    m.ev.world.names.update(encode=held.encode, decode=held.decode)
 
 
 def _state(m: Model) -> None:
@@ -507,7 +528,7 @@ def _state(m: Model) -> None:
     declared = m.ev.world.names.get(names[0] or "") if names and m.data else None
     if not isinstance(declared, Lazy):
         return
-    kind = m.ev.expr(declared.value, declared.env.child(x=_example(m.data[0].space)), m.top)
+    kind = m.ev.expr(declared.value, declared.env.child(x=_example(m)), m.top)
     if not isinstance(kind, TypeRef):
         fail("E0304", declared.value.span, f"{describe(kind)} is not a type", help="as in `state z: like(x)`")
     m.ev.world.names[names[0] or ""] = m.ev.state = kind
@@ -530,7 +551,10 @@ def _data(m: Model, section: tree.Section, kind: str) -> None:
         return
     space, type_ = sections.data_space(m.ev, section, m.env, m.top)
     _free(m, space.name, section)
-    m.conditions.append((space, type_))
+    if kind == "condition":
+        m.conditions.append((space, type_))
+    elif m.data:
+        m.data[0] = replace(m.data[0], fields=(*m.data[0].fields, space))
     m.ev.world.names[space.name] = Dynamic(space.name)
 
 
@@ -541,7 +565,7 @@ def _holding(m: Model, section: tree.Section) -> None:
         m.latents.append(section)
         m.ev.world.names[name_of(section)] = Dynamic(name_of(section))
         return
-    examples = {n: _example(d.space) for d in m.data for n in ("x", d.space.name)}
+    examples = {d.space.name: _type_of(d.space) for d in m.data} | ({"x": _example(m)} if m.data else {})
     scope = m.env.child(**examples, **{space.name: kind for space, kind in m.conditions})
     if section.kind == "memory":
         m.ev.world.names[name_of(section)] = memory.declare(m.ev, section, scope, m.top)

@@ -321,7 +321,7 @@ def _function(
 
 def _varying(value: Value, frame: Frame) -> Value:
     """A result of a network, one for each example also where it is the same for all."""
-    like = next(iter(frame.builder.params), None)
+    like = frame.like
     return value if like is None or EXAMPLE in value.type.axes else frame.builder.add(Op.SPREAD, value, like)
 
 
