@@ -69,7 +69,7 @@ class Library:
         if name not in self.plain:
             function = self.program.functions[name]
             printed = self.body(name, (False,) * len(function.block.params))
-            stem = legal(snake(name.split(".")[0]))
+            stem = legal(snake(".".join(p for p in name.split(".") if not p.isdigit()).replace(".", "_")))
             text = "\n".join([", ".join(printed.params), *(re.sub(r"  # \(.*\)$", "", line) for line in printed.lines)])
             if (stem, text) not in self.texts:
                 shown = stem
@@ -118,7 +118,8 @@ class Library:
         host = any(r.host for p in same for r in p.printed.results) or (bool(numbers) and len(plain.printed.results) == 1)
         count = len(plain.printed.results)
         single = "Tensor | float" if host else "Tensor"
-        result = single if count == 1 else f"tuple[{', '.join(['Tensor'] * count)}]"
+        each = ["int | float" if r.host else "Tensor" for r in plain.printed.results]
+        result = single if count == 1 else f"tuple[{', '.join(each)}]"
         head = exploded(f"def {plain.name}(", params, f") -> {result}:", 128)
         text = docstring(plain.function.doc, 4) if plain.function.doc else []
         return [*head, *text, *(f"    {line}" for line in plain.printed.lines)]
@@ -137,4 +138,5 @@ def parameter_free(program: Program) -> set[str]:
         return found[name]
 
     kinds = [n for n, f in program.functions.items() if f.kind == "network"]
-    return {n for n in kinds if bare(n) and n not in program.networks.values()}
+    methods = {s.function for s in program.starts}
+    return {n for n in kinds if bare(n) and n not in program.networks.values() and n not in methods}

@@ -44,6 +44,8 @@ def project(program: Program) -> dict[str, str]:
     if losses and data is not None:
         files["train.py"] = train_script(program, losses, samplers, data)
         files["loader.py"] = choose(part("loader_finite" if data.finite else "loader_endless"), ())
+        if program.starts:
+            files["first.py"] = choose(part("first"), ())
         if losses[0].prepared:
             files["ahead.py"] = choose(part("ahead"), ())
     files["checkpoint.py"] = choose(part("checkpoint"), ())

@@ -33,6 +33,7 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     features = {"several" if len(losses) > 1 else "one", "finite" if data.finite else "endless", decay}
     features |= {"schedule"} if warmup or decay != "constant" else set()
     features |= {"warmup"} if warmup else set()
+    features |= {"starts"} if program.starts else set()
     features |= {"ema"} if program.setting("ema") else set()
     features |= {"clip"} if program.setting("clip") else set()
     features |= {"prepared"} if losses[0].prepared else set()

@@ -30,6 +30,7 @@ from specc.ir.program import (
     QuantizeRule,
     Setting,
     Space,
+    Start,
     Value,
 )
 from specc.ir.types import BATCH, Dim, DType, Type
@@ -258,6 +259,13 @@ class QuantizationDoc(Part):
     span: SpanText | None = None
 
 
+class StartDoc(Part):
+    makes = Start
+    network: str
+    function: str
+    paths: tuple[str, ...]
+
+
 Scope = dict[int, Value]
 
 
@@ -331,6 +339,7 @@ class ProgramDoc(Part):
     functions: tuple[FunctionDoc, ...]
     networks: dict[str, str]
     entries: tuple[EntryDoc, ...]
+    starts: tuple[StartDoc, ...] = ()
     data: tuple[DatasetDoc, ...] = ()
     conditions: tuple[SpaceDoc, ...] = ()
     train: tuple[tuple[str, Plain], ...] = ()

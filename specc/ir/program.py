@@ -164,6 +164,16 @@ class Quantization:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Parameters of `network` that start from the first batch: `function`, over the same bundle and of the same inputs, gives
+    them."""
+
+    network: str
+    function: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """A whole model, at one level ("example" or "array")."""
 
@@ -174,6 +184,7 @@ class Program:
     functions: dict[str, Function]
     networks: dict[str, str]  # root bundle ("backbone") -> function name
     entries: dict[str, Entry]  # by name; objectives first, in text order
+    starts: tuple[Start, ...] = ()
     data: tuple[Dataset, ...] = ()
     conditions: tuple[Space, ...] = ()
     train: tuple[tuple[str, Any], ...] = ()  # resolved settings: optimizer, steps, batch, ema, ...

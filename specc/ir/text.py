@@ -72,6 +72,8 @@ def _program(p: Program) -> Iterator[str]:
         yield f"evaluate {plain(metric)}"
     for root, name in p.networks.items():
         yield f"network {root} = {name}"
+    for start in p.starts:
+        yield f"start {', '.join(start.paths)} of {start.network} = {start.function}"
     for entry in p.entries.values():
         yield _entry(entry)
     for function in p.functions.values():

@@ -43,7 +43,9 @@ def flatten(program: Program, entry: str) -> Function:
 def pruned(program: Program) -> Program:
     """Without the functions that no entry or network reaches."""
     kept = reachable(program.functions, [*program.networks.values(), *(e.function for e in program.entries.values())])
-    return replace(program, functions={name: f for name, f in program.functions.items() if name in kept})
+    starts = tuple(s for s in program.starts if s.network in kept)
+    kept |= reachable(program.functions, [s.function for s in starts])
+    return replace(program, functions={name: f for name, f in program.functions.items() if name in kept}, starts=starts)
 
 
 def reachable(functions: Mapping[str, Function], roots: Collection[str]) -> set[str]:

@@ -267,8 +267,9 @@ def program(m: Model, doc: str) -> Program:
     for e in m.entries.values():
         for node in walk(m.ev.functions[e.function].block):
             if node.op is Op.CALL and node["bundle"] is not None:
-                known = networks.setdefault(node["bundle"], node["function"])
-                if known != node["function"]:
+                primary = m.ev.family.get(node["function"], node["function"])
+                known = networks.setdefault(node["bundle"], primary)
+                if known != primary:
                     fail(
                         "E0310",
                         e.span or m.span,
@@ -285,6 +286,7 @@ def program(m: Model, doc: str) -> Program:
         networks=networks,
         entries=dict(m.entries),
         data=tuple(m.data),
+        starts=tuple(m.ev.starts),
         conditions=tuple(s for s, _ in m.conditions),
         train=tuple(m.train.items()),
         quantize=tuple(m.quantize),

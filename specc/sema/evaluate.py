@@ -16,7 +16,7 @@ from typing import Any, assert_never
 
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.ops import Op
-from specc.ir.program import Input, Value
+from specc.ir.program import Input, Start, Value
 from specc.ir.types import EXAMPLE
 from specc.sema import library
 from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, settled, where, whole
@@ -35,12 +35,14 @@ from specc.sema.values import (
     Dynamic,
     Env,
     Instance,
+    Law,
     Lazy,
     Marker,
     Namespace,
     Network,
     Partial,
     Symbol,
+    TypeRef,
     freeze,
     runtime,
 )
@@ -49,7 +51,7 @@ from specc.syntax import tree
 
 DEEPEST = 400  # expressions within expressions, through the bodies of what they call
 MOST_WORK = 250_000  # expressions evaluated for one model: about a second
-FUNCTION_KINDS = ("grid", "network", "function")  # definitions that an expression may call by their bare name
+FUNCTION_KINDS = ("grid", "network", "bijection", "law", "function")  # definitions that an expression may call by their bare name
 
 __all__ = ["Evaluator", "matmul"]
 
@@ -66,6 +68,9 @@ class Evaluator(Functions):
     networks: dict[str, Network] = field(default_factory=dict)
     classes: dict[int, int] = field(default_factory=dict)  # value number -> number of indices of a class, null included
     files: dict[str, str] = field(default_factory=dict)
+    types: dict[str, TypeRef] = field(default_factory=dict)  # what the model's bijections map, by bundle
+    family: dict[str, str] = field(default_factory=dict)  # functions over the parameters of another one, and that one
+    starts: list[Start] = field(default_factory=list)  # of parameters that the first batch decides
     used: set[int] = field(default_factory=set)  # ids of parameters (tree nodes) that some body read
     touched: set[str] = field(default_factory=set)  # names of the world that were asked for
     depth: int = 0
@@ -81,6 +86,18 @@ class Evaluator(Functions):
         self, net: Network, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object
     ) -> Any:
         """A call of one of the model's own networks."""
+
+    @abstractmethod
+    def law(self, part: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span) -> Law:
+        """A law that is defined in the language, with its numbers."""
+
+    @abstractmethod
+    def of_law(self, law: Law, name: str, frame: Frame, span: Span) -> Any:
+        """What a law says under a name: `q.mean`, `q.logp`."""
+
+    @abstractmethod
+    def towards(self, net: Network | Partial, way: str, span: Span) -> Any:
+        """A direction of a bijection as a function."""
 
     @abstractmethod
     def call_part(self, part: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object) -> Any:
@@ -296,6 +313,12 @@ class Evaluator(Functions):
                     hint = did_you_mean(node.name, value.members)
                     fail("E0201", node.span, f"`{value.name}` has no `{node.name}`", help=hint)
                 return self.settle(value.members[node.name], frame, node.name)
+            case Law():
+                return self.of_law(value, node.name, frame, node.span)
+            case Network(partial=Partial(definition=Definition(kind="bijection"))):
+                return self.towards(value, node.name, node.span)
+            case Partial(definition=Definition(kind="bijection")):
+                return self.towards(value, node.name, node.span)
             case Instance() | Partial():
                 instance = value if isinstance(value, Instance) else self.instantiate(value, frame)
                 if node.name not in instance.members:
@@ -368,8 +391,10 @@ class Evaluator(Functions):
                 return self.call_derivative(func, args, frame, span)
             case Network():
                 return self.call_network(func, args, kwargs, frame, span, node)
-            case Partial(definition=Definition(kind="network" | "backbone")):
+            case Partial(definition=Definition(kind="network" | "backbone" | "bijection")):
                 return self.call_part(func, args, kwargs, frame, span, node)
+            case Partial(definition=Definition(kind="law")):
+                return self.law(func, args, kwargs, frame, span)
             case Partial():
                 merged = replace(func, args=(*func.args, *args), kwargs=(*func.kwargs, *kwargs.items()), span=span)
                 if _incomplete(merged):
@@ -394,6 +419,7 @@ class Evaluator(Functions):
     ) -> Env:
         """An environment with a definition's or a function's parameters bound."""
         inner = env.child()
+        args = _collected(params, args)
         if len(args) > len(params):
             fail("E0206", span, f"`{name}` takes {len(params)} arguments, not {len(args)}")
         given = dict(zip((p.name for p in params), args, strict=False))
@@ -543,12 +569,22 @@ class Evaluator(Functions):
         """A value that varies by example."""
         if EXAMPLE in value.type.axes:
             return value
-        if frame.entry is None:
+        like = frame.entry.like if frame.entry is not None else frame.like
+        if like is None:
             raise Captures
-        out = frame.builder.add(Op.SPREAD, value, frame.entry.like, span=span)
+        out = frame.builder.add(Op.SPREAD, value, like, span=span)
         if value.id in self.classes:
             self.classes[out.id] = self.classes[value.id]
         return out
+
+
+def _collected(params: tuple[tree.Arg, ...], args: Sequence[Any]) -> Sequence[Any]:
+    """Arguments for parameters of which the last is a `list`: it takes all that are left, or one that is a list."""
+    last = len(params) - 1
+    takes = bool(params) and isinstance(params[-1].type, tree.Name) and params[-1].type.id == "list"
+    if not takes or len(args) <= last or (len(args) == last + 1 and isinstance(args[last], list)):
+        return args
+    return [*args[:last], list(args[last:])]
 
 
 def bind_pattern(env: Env, pattern: tuple[str, ...], value: Any, span: Span) -> Env:

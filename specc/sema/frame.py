@@ -58,6 +58,9 @@ class Frame:
     stems: dict[str, int] = field(default_factory=dict)
     tagged: dict[int, str] = field(default_factory=dict)
     span: Span | None = None
+    like: Value | None = None  # in a network: an input, to spread shared values over
+    starts: list[tuple[str, Value, Value]] | None = None  # where wanted: path, value and start of parameters that have one
+    per_batch: bool = False  # whether draws are one for the batch
 
     def inside(self, index: Value | None = None) -> Frame:
         """The same place, writing into a new block within this one."""

@@ -89,7 +89,7 @@ def define(section: tree.Section, *, library: bool = False, summary: str = "") -
     if not isinstance(head, tree.Name):
         fail("E0203", section.span, f"a definition of kind `{section.kind}` needs a name")
     params, inputs = [*groups, (), ()][:2]
-    if section.kind in ("network", "backbone") and len(groups) == 1 and any(a.type is not None for a in params):
+    if section.kind in ("network", "backbone", "bijection") and len(groups) == 1 and any(a.type is not None for a in params):
         params, inputs = (), params
     return Definition(
         kind=section.kind,
@@ -103,7 +103,7 @@ def define(section: tree.Section, *, library: bool = False, summary: str = "") -
     )
 
 
-CALLABLE = ("grid", "network", "function")  # kinds that an expression may call by their bare name
+CALLABLE = ("grid", "network", "bijection", "law", "function")  # kinds that an expression may call by their bare name
 COMES_WITH = {"predict": ("head", "velocity"), "process": ("gaussian", "vp")}  # a section's interface, and an example
 
 

@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from specc.diagnostics import SpecError
 from specc.ir.program import Builder, Entry
+from specc.ir.types import DType, Type
 from specc.sema import library, sections, statements
 from specc.sema.arithmetic import describe, settled
 from specc.sema.evaluate import MOST_WORK, Evaluator
@@ -31,6 +32,7 @@ SECTIONS = (
     "condition",
     "backbone",
     "network",
+    "bijection",
     "loss",
     "sampler",
     "query",
@@ -41,7 +43,6 @@ SECTIONS = (
 LATER = (
     "represent",
     "latent",
-    "bijection",
     "memory",
     "state",
     "decode",
@@ -60,7 +61,7 @@ LATER = (
     "choice",
 )
 ONCE = (*PARTS, "data", "backbone", "train")
-NAMED = ("condition", "network", "quantize")  # any number, each with a name of its own
+NAMED = ("condition", "network", "bijection", "quantize")  # any number, each with a name of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -469,13 +470,30 @@ def _free(m: Model, name: str, section: tree.Section) -> None:
 def _networks(m: Model) -> None:
     for section in m.found.get("backbone", []):
         m.attempt(mention(section), _network, m, section, "backbone")
-    for section in m.found.get("network", []):
-        m.attempt(mention(section), _network, m, section, None)
+    for kind in ("network", "bijection"):
+        for section in m.found.get(kind, []):
+            m.attempt(mention(section), _network, m, section, None)
+    if "bijection" in m.found:
+        m.attempt(mention(m.found["bijection"][0]), _bijections, m)
+
+
+def _bijections(m: Model) -> None:
+    """What the model's bijections map; the first one is what losses and samplers for a bijection mean by that name."""
+    for section in m.found["bijection"]:
+        given = section.head.args[0].type if isinstance(section.head, tree.Call) and section.head.args else None
+        kind = m.ev.expr(given, m.env, m.top) if given is not None else None
+        space = m.data[0].space if m.data else None
+        usual = TypeRef(Type(DType.FLOAT, space.shape), space.kind) if space is not None else None
+        known = kind if isinstance(kind, TypeRef) else usual
+        if known is not None:
+            m.ev.types[name_of(section)] = known
+    if (first := m.ev.world.names.get(name_of(m.found["bijection"][0]))) is not None:
+        m.ev.world.names["bijection"] = first
 
 
 def _network(m: Model, section: tree.Section, name: str | None) -> None:
     head = section.head.func if isinstance(section.head, tree.Call) else section.head
-    p = partial(m, section, ("backbone", "network"))
+    p = partial(m, section, ("bijection",) if section.kind == "bijection" else ("backbone", "network"))
     if name is None:
         if not isinstance(head, tree.Name):
             fail("E0203", section.span, "a network needs a name", help="write `network D(x) -> scalar = mlp(width = 64)`")

@@ -8,15 +8,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from specc.diagnostics import SpecError
+from specc.ir.liveness import live
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value
-from specc.ir.types import DType
-from specc.sema import spaces
+from specc.ir.types import EXAMPLE, DType, Type
+from specc.sema import bijections, spaces, starts
 from specc.sema.arithmetic import add, describe, known, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
-from specc.sema.report import did_you_mean, fail, foreign, moved
-from specc.sema.values import Builtin, Captures, Definition, Env, Law, Network, Partial, Symbol, TypeRef, freeze
+from specc.sema.report import choices, did_you_mean, fail, foreign, moved
+from specc.sema.values import Builtin, Captures, Closure, Definition, Env, Law, Network, Partial, Symbol, TypeRef, freeze
 from specc.source import Span
 from specc.syntax import tree
 
@@ -43,6 +44,51 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
     out = frame.builder.add_many(Op.CALL, *batched, function=function.name, bundle=net.bundle, lanes=1, types=types, span=span)
     ev.networks[net.bundle] = net
     return out[0] if len(out) == 1 else out
+
+
+def towards(net: Network | Partial, way: str, span: Span) -> Builtin:
+    """`f.forward` and `f.inverse` of a bijection f, as functions."""
+
+    def forward(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        return ev.call(net, args, kwargs, frame, span)
+
+    def inverse(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        if not isinstance(net, Network):
+            fail("E0309", span, "the parameters of this bijection are not known here", help="give it a name: `bijection f = ...`")
+        return _back(ev, net, args, kwargs, frame, span)
+
+    ways = {"forward": forward, "inverse": inverse}
+    if way not in ways:
+        fail("E0201", span, f"a bijection has no `{way}`", help=did_you_mean(way, ways) or f"it has {choices(ways)}")
+    return Builtin(way, ways[way])
+
+
+def _back(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span) -> Any:
+    """The inverse of one of the model's bijections at z, over the parameters of its forward direction."""
+    if frame.entry is None:
+        raise Captures
+    if not args:
+        fail("E0206", span, "the inverse needs z")
+    z, *others = args
+    x = ev.types.get(net.bundle)
+    if x is None:
+        fail("E0304", span, f"what `{net.bundle}` maps is not known", help="say so: `bijection f(x: vector(2)) = ...`")
+    probe = Builder(ev.ids).param(Type(x.type.dtype, x.type.shape, frozenset({EXAMPLE})), "x")
+    inputs, statics = _separate(ev, net.partial, [probe, *others], kwargs, frame, span, whole=True)
+    given = tuple(v is not None for v in inputs)
+    batched = tuple(ev.spread(lift(v, frame, span, None if _is_int(v) else DType.FLOAT), frame, span) for v in inputs if v is not None)
+    function = _function(ev, net.partial, statics, given, batched, span)
+    back = bijections.inverse_of(ev, function.name, span)
+    assert back is not None
+    wanted = function.block.results[0].type
+    start = ev.spread(lift(z, frame, span, DType.FLOAT), frame, span)
+    if start.type != wanted:
+        fail("E0301", span, f"z has shape {shown(start.type.shape)}, and `{net.bundle}` gives {shown(wanted.shape)}")
+    ev.networks[net.bundle] = net
+    values = (start, *(batched[k] for k in back.others))
+    types = tuple(r.type for r in back.function.block.results)
+    name = back.function.name
+    return frame.builder.add(Op.CALL, *values, function=name, bundle=net.bundle, lanes=1, types=types, span=span)
 
 
 def _is_int(value: Any) -> bool:
@@ -79,16 +125,16 @@ def call_part(
     ev: Evaluator, partial: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object
 ) -> Any:
     """A call of a network's definition: inside another network, with parameters of its own, or, without any, anywhere."""
-    inputs, statics = _separate(ev, partial, args, kwargs, frame, span)
     definition = partial.definition
-    if not any(isinstance(v, Value) for v in inputs) and definition.inputs:
+    if definition.inputs and not any(isinstance(v, Value) for v in (*args, *kwargs.values())):
         return dataclasses.replace(partial, args=(*partial.args, *args), kwargs=(*partial.kwargs, *kwargs.items()), span=span)
+    inputs, statics = _separate(ev, partial, args, kwargs, frame, span)
     if frame.kind != "network":
         return _inline(ev, partial, statics, inputs, frame, span)
     values = tuple(lift(v, frame, span) for v in inputs if v is not None)
     given = tuple(v is not None for v in inputs)
     function = _function(ev, partial, statics, given, values, span)
-    stem = frame.stem(definition.name, node)
+    stem = partial.stem or frame.stem(definition.name, node)
     types = tuple(r.type for r in function.block.results)
     out = frame.builder.add_many(Op.CALL, *values, function=function.name, bundle=stem, lanes=1, types=types, span=span)
     return out[0] if len(out) == 1 else out
@@ -147,7 +193,7 @@ def _inline(ev: Evaluator, partial: Partial, statics: Env, inputs: list[Any], fr
     scope = _scope(ev, partial.definition, statics, inputs, span)
     if partial.definition.body is None:
         fail("E0209", partial.definition.section.span, f"`{partial.definition.name}` has no body", help="define it: `{ ... }`")
-    return ev.body(partial.definition.body, scope, frame)
+    return _run(ev, partial.definition, inputs, scope, frame)
 
 
 def _function(
@@ -162,7 +208,7 @@ def _function(
         return ev.memo[key]  # type: ignore[no-any-return]
     if definition.body is None:
         fail("E0211", span, f"`{definition.name}` is declared and has no body that can be compiled")
-    frame = Frame(builder=Builder(ev.ids), kind="network", floor=max(ev.ids.last, 1), span=definition.section.span)
+    frame = Frame(builder=Builder(ev.ids), kind="network", floor=max(ev.ids.last, 1), span=definition.section.span, starts=[])
     inner: list[Any] = []
     rest = iter(zip(values, classes, strict=True))
     for a, present in zip(definition.inputs, given, strict=True):
@@ -175,13 +221,17 @@ def _function(
             ev.classes[param.id] = many
         inner.append(param)
     frame.stems[""] = 0
+    frame.like = frame.builder.params[0] if frame.builder.params else None
     try:
         scope = _scope(ev, definition, statics, inner, span)
-        result = ev.body(definition.body, scope, frame)
+        sizes = statics.child(**{n: _seen_back(v) for n, v in scope.names.items() if n not in statics.names})
+        result = _run(ev, definition, inner, scope, frame)
         if result is None or result == ():
             fail("E0209", definition.section.span, f"`{definition.name}` returns nothing", help="end it with `return`")
         results = tuple(lift(r, frame, span) for r in (result if isinstance(result, tuple) else (result,)))
         _check_result(definition, scope, results, span)
+        if definition.kind == "bijection":
+            bijections.check_forward(definition, results, span)
     except Captures:
         fail(
             "E0309",
@@ -193,16 +243,33 @@ def _function(
         raise moved(error, partial.span) from None
     name = ev.unique(definition.name)
     shown = ", ".join(f"{a.name} = {_show(statics.names[a.name])}" for a in definition.params if a.name)
+    block = frame.builder.block(*results)
     made = Function(
         name=name,
         kind="network",
-        block=frame.builder.block(*results),
+        block=live(block) if frame.starts else block,
         doc=f"{definition.kind} {definition.name}({shown})",
         span=span,
     )
     ev.functions[name] = made
     ev.memo[key] = made
+    if definition.kind == "bijection":
+        ev.memo["forward", name] = bijections.Origin(partial, statics, sizes, made)
+    starts.note(ev, made, block, frame)
     return made
+
+
+def _seen_back(value: Any) -> Any:
+    """What the way back knows of a name of the way there: of an input, its type alone."""
+    return TypeRef(Type(value.type.dtype, value.type.shape)) if isinstance(value, Value) else value
+
+
+def _run(ev: Evaluator, definition: Definition, inputs: list[Any], scope: Env, frame: Frame) -> Any:
+    """What a network gives; of a bijection, what its forward direction gives."""
+    if definition.kind == "bijection":
+        return bijections.direction(ev, definition, "forward", inputs, scope, frame)
+    assert definition.body is not None
+    return ev.body(definition.body, scope, frame)
 
 
 def _show(value: Any) -> str:
@@ -215,6 +282,12 @@ def _show(value: Any) -> str:
             return "none"
         case bool():
             return "true" if value else "false"
+        case Closure():
+            return value.span.text
+        case list():
+            return f"[{', '.join(map(_show, value))}]"
+        case Law():
+            return value.name
         case _:
             return str(value)
 
@@ -255,9 +328,25 @@ def parameter(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> None
     kind = ev.expr(item.type, env, frame)
     if not isinstance(kind, TypeRef):
         fail("E0304", item.type.span, f"{describe(kind)} is not a type")
-    init = ("zeros",) if not item.values else initial(ev.expr(item.values[0], env, frame, symbols=True), item.values[0].span)
     path = frame.stem(item.head.id)
-    env.names[item.head.id] = add(frame, item.span, Op.PARAM, path=path, shape=kind.type.shape, init=init)
+    first = starts.of_first_batch(item.values[0]) if item.values else None
+    init: tuple[Any, ...] = ("zeros",) if first is None else ("ones",)
+    if item.values and first is None:
+        init = initial(ev.expr(item.values[0], env, frame, symbols=True), item.values[0].span)
+    made = add(frame, item.span, Op.PARAM, path=path, shape=kind.type.shape, init=init)
+    env.names[item.head.id] = frame.builder.name(made, item.head.id)
+    if first is not None and frame.starts is not None:
+        start = starts.value(ev, first, kind.type, env, frame)
+        frame.starts.append((path, made, frame.builder.name(start, item.head.id)))
+
+
+def share(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> None:
+    """`network g = net`: a network inside this one under a name, the same parameters wherever it is used."""
+    assert isinstance(item.head, tree.Name)
+    part = ev.expr(item.values[0], env, frame, symbols=True)
+    if not isinstance(part, Partial):
+        fail("E0304", item.values[0].span, f"{describe(known(part))} is not a network")
+    env.names[item.head.id] = dataclasses.replace(part, stem=frame.stem(item.head.id))
 
 
 def initial(value: Any, span: Span) -> tuple[Any, ...]:
@@ -271,9 +360,8 @@ def initial(value: Any, span: Span) -> tuple[Any, ...]:
             pass
         case int() | float():
             return ("zeros",) if value == 0 else ("ones",) if value == 1 else ("constant", float(value))
-        case Law(name=name) if name.startswith(("normal ", "uniform ")):
-            kind, number = name.split(" ")
-            return (kind, float(number))
+        case Law(name="normal" | "uniform" as kind, numbers=numbers) if (size := _spread(kind, *numbers.values())) is not None:
+            return (kind, size)
         case _:
             pass
     return fail(
@@ -282,6 +370,15 @@ def initial(value: Any, span: Span) -> tuple[Any, ...]:
         f"{describe(value)} is not a start for parameters",
         help="say `zeros`, `ones`, a number or `normal(0.02)`",
     )
+
+
+def _spread(kind: str, first: Any, second: Any) -> float | None:
+    """The size of a law around zero as a start for parameters: `normal(0.02)`, `normal(0, 0.02)`, `uniform(-0.1, 0.1)`."""
+    if not all(isinstance(v, (int, float)) for v in (first, second)):
+        return None
+    if second == 1 and first > 0:  # one number is the size
+        return float(first)
+    return float(second) if first == (0 if kind == "normal" else -second) else None
 
 
 # Layers --------------------------------------------------------------------------------------------------------------

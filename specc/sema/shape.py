@@ -36,6 +36,8 @@ SHAPES: dict[str, Shape] = {
     "query": PART,
     "backbone": Shape(("for",), ("value", "result", "body")),
     "network": Shape(("for",), ("value", "result", "body")),
+    "bijection": Shape((), ("value", "body")),
+    "law": Shape(),
     "interface": Shape(("for",)),
     "reader": Shape((), ("value", "result")),
     "optimizer": Shape((), ("value",)),

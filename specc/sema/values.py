@@ -90,6 +90,7 @@ class Partial:
     kwargs: tuple[tuple[str, Any], ...] = ()
     span: Span | None = None
     env: Env | None = None  # names around a user's own definition
+    stem: str | None = None  # of a network inside another that has been given a name: where its parameters are
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -196,12 +197,14 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Law:
-    """A law: how to draw from it, and the logarithm of its density when it has one."""
+    """A law as a value: how to draw from it, its numbers by name, and the definition that gives its density."""
 
     name: str
     sample: Callable[[Any, Span, bool], Any]
-    logp: Callable[[Any], Any] | None = None
+    numbers: dict[str, Any] = field(default_factory=dict)
+    shape: tuple[Any, ...] = ()  # of one draw
     reparameterised: bool = True
+    density: Instance | None = None  # its equations, where they are not the library's of that name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -234,6 +237,8 @@ def freeze(value: Any) -> Any:
             return (id(value.definition), freeze(value.args), tuple((k, freeze(v)) for k, v in value.kwargs))
         case Instance() | Closure():
             return value.key
+        case Law():
+            return ("law", value.name, *(freeze(v) for v in value.numbers.values()), value.shape)
         case Symbol():
             return ("symbol", value.id)
         case TypeRef():

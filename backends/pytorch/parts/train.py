@@ -31,6 +31,11 @@ from ahead import Prepared, ahead
 
 # >>
 from data import examples
+
+# << starts
+from first import start_from
+
+# >>
 from loader import Batches
 from model import Model
 
@@ -210,6 +215,20 @@ class Run:
         return Batches(source, self.size, self.seed, **share, device=self.device).after(self.step)
         # >>
 
+    # << starts
+    def start(self, batch: tuple[Tensor, ...]) -> None:
+        """Parameters that the first batch decides."""
+        # << one
+        start_from(self.model, loss, batch)
+        # >>
+        # << several
+        start_from(self.model, OBJECTIVES[0][1], batch)
+        # >>
+        # << ema
+        torch._foreach_copy_(self.averages, self.weights)
+        # >>
+
+    # >>
     def train(self) -> dict[str, object]:
         """Steps up to the last one, or until a signal; the last line of the log."""
         args = self.args
@@ -221,6 +240,10 @@ class Run:
         bar = tqdm(desc=self.lock["name"], initial=self.step, total=args.steps, unit="step", disable=self.rank > 0)
         while self.step < last and not self.stop:
             batch = next(batches)
+            # << starts
+            if not self.step:
+                self.start(batch)
+            # >>
             # << schedule
             rate = LEARNING_RATE * schedule(self.step, args.steps)
             # >>
