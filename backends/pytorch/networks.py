@@ -13,7 +13,7 @@ from specc.backends.pytorch.families import Draft, Family, merge
 from specc.backends.pytorch.library import Library
 from specc.backends.pytorch.lines import exploded, fit
 from specc.backends.pytorch.modules import Layout, layout
-from specc.backends.pytorch.names import camel, docstring, legal, snake
+from specc.backends.pytorch.names import camel, docstring, legal, snake, strings
 from specc.backends.pytorch.printer import print_block
 
 from specc.ir.ops import Op
@@ -116,7 +116,7 @@ class Networks:
         out = ", ".join(show(v.type.shape) for v in function.block.results)
         head = exploded(f"def {name}(", params, f") -> {result}:", 124)
         doc = docstring(f"{', '.join(shapes)}. Returns {out}.", 4)
-        given = [] if start is None else [f"starts = ({''.join(f'{json.dumps(p)}, ' for p in start.paths).rstrip(' ' if len(start.paths) == 1 else ', ')})  # what the first batch decides", ""]
+        given = [] if start is None else [f"starts = {strings(start.paths)}  # what the first batch decides", ""]
         return [*given, *head, *doc, *(f"    {line}" for line in printed.lines)]
 
     def classes(self) -> list[list[str]]:

@@ -10,7 +10,7 @@ from specc.backends.pytorch.names import docstring
 
 WHOLE = {"checkpoint", "noise"}  # files that are imported as modules
 PACKAGES = {"numpy", "torch", "tqdm", "scipy", "safetensors", "PIL", "matplotlib"}
-PROJECT = {"ahead", "assign", "checkpoint", "data", "loader", "model", "noise", "objective", "pictures", "process", "sample"}
+PROJECT = {"ahead", "assign", "checkpoint", "data", "first", "loader", "model", "noise", "objective", "pictures", "process", "sample"}
 STANDARD = {"argparse", "inspect", "json", "math", "sys"}
 
 

@@ -31,8 +31,8 @@ class Elaborator(Evaluator):
     def of_law(self, law: Law, name: str, frame: Frame, span: Span) -> Any:
         return densities.member(self, law, name, frame, span)
 
-    def towards(self, net: Network | Partial, way: str, span: Span) -> Any:
-        return networks.towards(net, way, span)
+    def towards(self, net: Network | Partial, way: str, frame: Frame, span: Span) -> Any:
+        return networks.towards(self, net, way, frame, span)
 
     def call_part(self, part: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object) -> Any:
         return networks.call_part(self, part, args, kwargs, frame, span, node)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from specc.ir.ops import Op
-from specc.ir.program import Builder, Entry, Function, Input, Program, Setting, Value, walk
+from specc.ir.program import Builder, Entry, Function, Input, Program, Setting, Space, Value, walk
 from specc.ir.types import EXAMPLE, DType, Type
 from specc.sema import library, sections
 from specc.sema.arithmetic import add, binary, describe, lift, where
@@ -51,6 +51,8 @@ def _start(m: Model, role: str, name: str) -> tuple[Frame, EntryState]:
     frame = Frame(builder=builder, kind="entry", entry=entry)
     if data is not None:
         entry.bindings["x"] = like if role != "sampler" else TypeRef(Type(DType.FLOAT, data.shape), data.kind)
+        if role == "objective" and any(s.name == "dequantize" for s in m.data[0].steps):
+            entry.bindings["x"] = _dequantized(data, like, frame, m.span)
     for space, type_ref in m.conditions:
         t = Type(type_ref.type.dtype, type_ref.type.shape, example)
         value = builder.param(t, space.name)
@@ -61,6 +63,15 @@ def _start(m: Model, role: str, name: str) -> tuple[Frame, EntryState]:
     entry.bindings["batch.index"] = builder.add(Op.BATCH_INDEX, like)
     entry.bindings["batch.size"] = builder.add(Op.BATCH_SIZE, like)
     return frame, entry
+
+
+def _dequantized(space: Space, x: Value, frame: Frame, span: Span) -> Value:
+    """An example on a grid, moved within its cell by a fresh uniform draw: its levels tile the range of the space."""
+    assert space.low is not None and space.high is not None and space.levels is not None
+    reach, u = space.high - space.low, primitive(Op.UNIFORM, space.shape, frame, span, False)
+    level = binary("*", binary("-", x, space.low, frame, span), (space.levels - 1) / reach, frame, span)
+    moved = binary("*", binary("+", level, u, frame, span), reach / space.levels, frame, span)
+    return frame.builder.name(lift(binary("+", moved, space.low, frame, span), frame, span), space.name)
 
 
 def _derived(m: Model, frame: Frame, entry: EntryState, section: tree.Section) -> None:
@@ -121,6 +132,8 @@ def _objective(m: Model, section: tree.Section) -> None:
     p = partial(m, section, ("loss",))
     fits(m, p, section)
     name = p.definition.name if not section.values else name_of(section)
+    if name in {name_of(s) for kind in ("sampler", "query") for s in m.found.get(kind, [])}:
+        name = f"{name}_loss"
     _loss(m, p, name, line_of(section.span), section.span)
 
 

@@ -69,6 +69,7 @@ class Evaluator(Functions):
     classes: dict[int, int] = field(default_factory=dict)  # value number -> number of indices of a class, null included
     files: dict[str, str] = field(default_factory=dict)
     types: dict[str, TypeRef] = field(default_factory=dict)  # what the model's bijections map, by bundle
+    interfaces: tuple[str, ...] = ()  # what definitions of the library may be for in this model
     family: dict[str, str] = field(default_factory=dict)  # functions over the parameters of another one, and that one
     starts: list[Start] = field(default_factory=list)  # of parameters that the first batch decides
     used: set[int] = field(default_factory=set)  # ids of parameters (tree nodes) that some body read
@@ -96,8 +97,8 @@ class Evaluator(Functions):
         """What a law says under a name: `q.mean`, `q.logp`."""
 
     @abstractmethod
-    def towards(self, net: Network | Partial, way: str, span: Span) -> Any:
-        """A direction of a bijection as a function."""
+    def towards(self, net: Network | Partial, way: str, frame: Frame, span: Span) -> Any:
+        """A direction of a bijection as a function, or the space that it leads to."""
 
     @abstractmethod
     def call_part(self, part: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object) -> Any:
@@ -158,7 +159,7 @@ class Evaluator(Functions):
         """A definition of the user's file, or of the library."""
         if (kind, name) in self.user:
             return self.user[kind, name]
-        found = library.find(kind, name)
+        found = library.find(kind, name, self.interfaces)
         return (found, self.world) if found else None
 
     # Expressions -------------------------------------------------------------------------------------------------
@@ -316,9 +317,9 @@ class Evaluator(Functions):
             case Law():
                 return self.of_law(value, node.name, frame, node.span)
             case Network(partial=Partial(definition=Definition(kind="bijection"))):
-                return self.towards(value, node.name, node.span)
+                return self.towards(value, node.name, frame, node.span)
             case Partial(definition=Definition(kind="bijection")):
-                return self.towards(value, node.name, node.span)
+                return self.towards(value, node.name, frame, node.span)
             case Instance() | Partial():
                 instance = value if isinstance(value, Instance) else self.instantiate(value, frame)
                 if node.name not in instance.members:

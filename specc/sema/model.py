@@ -369,12 +369,14 @@ def show(value: Any) -> str:
 def build_world(m: Model) -> None:
     """Names that losses, samplers and guidance share: the interfaces' defaults, then what process and predict give."""
     world = m.ev.world
+    m.ev.interfaces = ("bijection",) if "bijection" in m.found else ()
     for kind in ("data", "condition"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _data, m, section, kind)
     for kind in ("source", "process"):
         m.attempt(place_of(m, kind), _part, m, kind)
     if "process" in m.parts:
+        m.ev.interfaces += (m.parts["process"].definition.interface or "",)
         m.attempt(place_of(m, "process"), _times_of, m, m.parts["process"])
         for name in ("gaussian", "head"):
             _defaults(m, name)
@@ -519,12 +521,17 @@ def name_of(section: tree.Section) -> str:
 
 
 def fits(m: Model, p: Partial, section: tree.Section) -> None:
-    """A definition `for gaussian` needs a Gaussian process."""
+    """A definition `for gaussian` needs a Gaussian process, and one `for bijection` a bijection."""
     wanted = p.definition.interface
     if wanted is None:
         return
     process = m.parts.get("process")
     at = mention(section)
+    if wanted == "bijection":
+        if "bijection" not in m.found:
+            help = "add one, such as `bijection f = chain(...)`"
+            fail("E0307", at, f"`{p.definition.name}` is for a model with a bijection, and this one has none", help=help)
+        return
     if process is None:
         fail(
             "E0307",

@@ -35,9 +35,7 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
         for name, condition in conditions_for(definition, entry, len(args)):
             named.setdefault(name, _condition_value(ev, condition, frame, span))
     inputs, statics = _separate(ev, net.partial, args, named, frame, span, whole=True)
-    batched = tuple(
-        ev.spread(lift(v, frame, span, None if _is_int(v) else DType.FLOAT), frame, span) for v in inputs if v is not None
-    )
+    batched = _spread_over(ev, inputs, frame, span)
     given = tuple(v is not None for v in inputs)
     function = _function(ev, net.partial, statics, given, batched, span)
     types = tuple(r.type for r in function.block.results)
@@ -46,49 +44,69 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
     return out[0] if len(out) == 1 else out
 
 
-def towards(net: Network | Partial, way: str, span: Span) -> Builtin:
-    """`f.forward` and `f.inverse` of a bijection f, as functions."""
+def towards(ev: Evaluator, net: Network | Partial, way: str, frame: Frame, span: Span) -> Any:
+    """`f.forward` and `f.inverse` of a bijection f, as functions, and `f.space`, the type of z."""
 
     def forward(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dict[str, Any]) -> Any:
         return ev.call(net, args, kwargs, frame, span)
 
     def inverse(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        if not isinstance(net, Network):
-            fail("E0309", span, "the parameters of this bijection are not known here", help="give it a name: `bijection f = ...`")
-        return _back(ev, net, args, kwargs, frame, span)
+        return _back(ev, _named(net, span), args, kwargs, frame, span)
 
+    if way == "space":
+        z = _there(ev, _named(net, span), [], {}, frame, span)[0].block.results[0].type
+        return TypeRef(Type(z.dtype, z.shape))
     ways = {"forward": forward, "inverse": inverse}
     if way not in ways:
-        fail("E0201", span, f"a bijection has no `{way}`", help=did_you_mean(way, ways) or f"it has {choices(ways)}")
+        known = (*ways, "space")
+        fail("E0201", span, f"a bijection has no `{way}`", help=did_you_mean(way, known) or f"it has {choices(known)}")
     return Builtin(way, ways[way])
 
 
-def _back(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span) -> Any:
-    """The inverse of one of the model's bijections at z, over the parameters of its forward direction."""
+def _named(net: Network | Partial, span: Span) -> Network:
+    if not isinstance(net, Network):
+        fail("E0309", span, "the parameters of this bijection are not known here", help="give it a name: `bijection f = ...`")
+    return net
+
+
+def _there(
+    ev: Evaluator, net: Network, others: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span
+) -> tuple[Function, tuple[Value, ...]]:
+    """The forward function of one of the model's bijections, and what it is given beside x, from the second one on."""
     if frame.entry is None:
         raise Captures
-    if not args:
-        fail("E0206", span, "the inverse needs z")
-    z, *others = args
     x = ev.types.get(net.bundle)
     if x is None:
         fail("E0304", span, f"what `{net.bundle}` maps is not known", help="say so: `bijection f(x: vector(2)) = ...`")
     probe = Builder(ev.ids).param(Type(x.type.dtype, x.type.shape, frozenset({EXAMPLE})), "x")
     inputs, statics = _separate(ev, net.partial, [probe, *others], kwargs, frame, span, whole=True)
     given = tuple(v is not None for v in inputs)
-    batched = tuple(ev.spread(lift(v, frame, span, None if _is_int(v) else DType.FLOAT), frame, span) for v in inputs if v is not None)
-    function = _function(ev, net.partial, statics, given, batched, span)
+    spread = _spread_over(ev, inputs, frame, span)
+    return _function(ev, net.partial, statics, given, spread, span), spread
+
+
+def _back(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span) -> Any:
+    """The inverse of one of the model's bijections at z, over the parameters of its forward direction."""
+    if not args:
+        fail("E0206", span, "the inverse needs z")
+    function, given = _there(ev, net, args[1:], kwargs, frame, span)
     back = bijections.inverse_of(ev, function.name, span)
     assert back is not None
     wanted = function.block.results[0].type
-    start = ev.spread(lift(z, frame, span, DType.FLOAT), frame, span)
+    start = ev.spread(lift(args[0], frame, span, DType.FLOAT), frame, span)
     if start.type != wanted:
         fail("E0301", span, f"z has shape {shown(start.type.shape)}, and `{net.bundle}` gives {shown(wanted.shape)}")
     ev.networks[net.bundle] = net
-    values = (start, *(batched[k] for k in back.others))
+    values = (start, *(given[k] for k in back.others))
     types = tuple(r.type for r in back.function.block.results)
     name = back.function.name
     return frame.builder.add(Op.CALL, *values, function=name, bundle=net.bundle, lanes=1, types=types, span=span)
+
+
+def _spread_over(ev: Evaluator, inputs: list[Any], frame: Frame, span: Span) -> tuple[Value, ...]:
+    """A network's inputs as values that vary by example; those that are left out stay out."""
+    kinds = [(v, None if _is_int(v) else DType.FLOAT) for v in inputs if v is not None]
+    return tuple(ev.spread(lift(v, frame, span, kind), frame, span) for v, kind in kinds)
 
 
 def _is_int(value: Any) -> bool:

@@ -274,7 +274,11 @@ def dataset(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, doc: s
                 f"`{reader.name}` gives {wanted}, not {section.type.span.text}",
                 labels=((node.span, "the reader"),),
             )
-    return Dataset(space=space, reader=reader, steps=tuple(_step(ev, s, env, frame) for s in steps), doc=doc)
+    done = tuple(_step(ev, s, env, frame) for s in steps)
+    if any(s.name == "dequantize" for s in done) and (space.levels is None or space.low is None):
+        help = "as in `data x: image(1, 8, 8) levels 17 in [-1, 1] from digits |> dequantize(uniform)`"
+        fail("E0601", section.span, "`dequantize` fills the cells of a grid, and this space has none", help=help)
+    return Dataset(space=space, reader=reader, steps=done, doc=doc)
 
 
 def _step(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame) -> Setting:
