@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import builtins
-import keyword
 import json
+import keyword
 import re
 import textwrap
 from collections.abc import Iterator, Sequence

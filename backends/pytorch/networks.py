@@ -5,6 +5,7 @@ Networks that differ only in sizes (the residual blocks of a U-Net) become one c
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -135,11 +136,18 @@ class Networks:
 
     def model(self) -> list[str]:
         """The class that holds the networks under their names."""
-        roots = list(self.program.networks.items())
-        what = "The network" if len(roots) == 1 else "The networks"
+        what = "The network" if len(self.program.networks) == 1 else "The networks"
         lines = ["class Model(nn.Module):", *docstring(f"{what} of {self.program.name}, by name.", 4), ""]
         lines += ["    def __init__(self) -> None:", "        super().__init__()"]
-        return [*lines, *(f"        self.{root} = {self.made[name]}" for root, name in roots)]
+        held: dict[str, dict[str, str]] = defaultdict(dict)  # by the first name of a path: "teacher" of teacher.backbone
+        for root, name in self.program.networks.items():
+            first, _, rest = root.partition(".")
+            held[first][rest] = self.made[name]
+        for first, inside in held.items():
+            whole = [r for r in self.program.networks if r.partition(".")[0] == first]
+            still = ".requires_grad_(False)" if all(map(self.program.untrained, whole)) else ""
+            lines += [f"        {line}" for line in fit(f"self.{first} = {_nested(inside)}{still}", 120)]
+        return lines
 
     def reach(self, bundle: str, function: str) -> str:
         """A network as an objective or sampler calls it."""
@@ -197,6 +205,17 @@ def _method_name(function: str, taken: set[str]) -> str:
     while name in taken:
         name += "_too"
     return name
+
+
+def _nested(inside: dict[str, str]) -> str:
+    """Networks by what is left of their paths: one, or a dictionary of them."""
+    if "" in inside:
+        return inside[""]
+    below: dict[str, dict[str, str]] = defaultdict(dict)
+    for path, made in inside.items():
+        first, _, rest = path.partition(".")
+        below[first][rest] = made
+    return f"nn.ModuleDict({{{', '.join(f'{json.dumps(k)}: {_nested(v)}' for k, v in below.items())}}})"
 
 
 def _item(bundle: str) -> str:

@@ -11,6 +11,7 @@ from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal, snake
 from specc.backends.pytorch.networks import Networks, show
 from specc.backends.pytorch.printer import print_block
+from specc.backends.pytorch.related import clocks
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Entry, Function, Node, Program, Value, walk
@@ -52,9 +53,13 @@ def _loss(name: str, entry: Entry, block: Block, library: Library, networks: Net
     def finish(pieces: list[Piece]) -> str:
         return f"{pieces[0].atom}.mean()" if mean else pieces[0].text
 
-    printed = print_block(block, manner, finish=finish)
-    params = ["model: Model", *(f"{p}: Tensor" for p in printed.params)]
-    shapes = ", ".join(f"{p}: {show(v.type.shape)}" for p, v in zip(printed.params, block.params, strict=True))
+    roles = {i.name: i.role for i in entry.inputs}
+    numbers = {"step": "int", "progress": "float"}
+    kinds = clocks([roles.get(v.name or "", "") for v in block.params])
+    printed = print_block(block, manner, kinds, finish=finish)
+    named = list(zip(printed.params, block.params, kinds, strict=True))
+    params = ["model: Model", *(f"{p}: {numbers[v.name or ''] if k.host else 'Tensor'}" for p, v, k in named)]
+    shapes = ", ".join(f"{p}: {show(v.type.shape)}" for p, v, k in named if not k.host)
     doc = entry.doc or f"The objective {entry.name}."
     text = docstring(doc, 4, f"{shapes}. Returns the mean over the batch." if shapes else "")
     return [*exploded(f"def {name}(", params, ") -> Tensor:", 128), *text, *(f"    {line}" for line in printed.lines)]

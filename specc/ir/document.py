@@ -19,16 +19,19 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, Val
 
 from specc.ir.ops import Op
 from specc.ir.program import (
+    Average,
     Block,
     Dataset,
     Entry,
     Function,
     Input,
     Node,
+    Parent,
     Program,
     Quantization,
     QuantizeRule,
     Setting,
+    Share,
     Space,
     Start,
     Value,
@@ -234,6 +237,7 @@ class SpaceDoc(Part):
     levels: int | None = None
     classes: int | None = None
     drop: Number = 0.0
+    derived: bool = False
     span: SpanText | None = None
 
 
@@ -264,6 +268,28 @@ class StartDoc(Part):
     network: str
     function: str
     paths: tuple[str, ...]
+
+
+class ShareDoc(Part):
+    makes = Share
+    path: str
+    of: str
+    frozen: bool = False
+
+
+class ParentDoc(Part):
+    makes = Parent
+    name: str
+    digest: str
+    averaged: bool = False
+    shares: tuple[ShareDoc, ...] = ()
+
+
+class AverageDoc(Part):
+    makes = Average
+    path: str
+    of: str
+    decay: Number | str
 
 
 Scope = dict[int, Value]
@@ -345,6 +371,8 @@ class ProgramDoc(Part):
     train: tuple[tuple[str, Plain], ...] = ()
     quantize: tuple[QuantizationDoc, ...] = ()
     evaluate: tuple[Plain, ...] = ()
+    parents: tuple[ParentDoc, ...] = ()
+    averages: tuple[AverageDoc, ...] = ()
     doc: str = ""
 
     def build(self) -> Program:

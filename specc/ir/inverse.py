@@ -159,14 +159,14 @@ class _Search:
 
 
 def inverse(function: Function, functions: Mapping[str, Function], ids: Ids, opposite: Opposite) -> Inverse:
-    """The inverse of a function in its first argument, over the same bundle. Raises NoInverse where the nodes do not show it."""
+    """The inverse of a function in its first argument, over the same bundle; NoInverse where the nodes do not show it."""
     plain = Splicer(functions, ids, inside=lambda n: n.op is Op.CALL and n["bundle"] is None)
     block = plain.rewritten(function.block)
-    (x, *others), y = block.params, block.results[0]
+    (x, *rest), y = block.params, block.results[0]
     builder = Builder(ids)
     search = _Search(builder, opposite)
     search.known[y.id] = builder.param(y.type, "z")
-    search.known.update((v.id, builder.param(v.type, v.name)) for v in others)
+    search.known.update((v.id, builder.param(v.type, v.name)) for v in rest)
     pieces: dict[int, list[Node]] = {}
     for node in block.nodes:
         if node.op is Op.SLICE:

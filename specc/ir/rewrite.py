@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
+from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Ids, Node, Program, Value, walk
 
 Subst = dict[int, Value]
@@ -26,11 +27,14 @@ def defined(block: Block) -> Iterator[Value]:
 
 def captured(node: Node) -> tuple[Value, ...]:
     """The outer values that a node's regions use, each once."""
-    inside = {v.id for region in node.regions for v in defined(region)}
-    used = [v for region in node.regions for n in walk(region) for v in n.inputs]
-    used += [v for region in node.regions for v in region.results]
-    used += [v for region in node.regions for n in walk(region) for r in n.regions for v in r.results]
-    return tuple({v.id: v for v in used if v.id not in inside}.values())
+    return tuple({v.id: v for region in node.regions for v in captured_by(region)}.values())
+
+
+def captured_by(block: Block) -> tuple[Value, ...]:
+    """The values from around a block that it uses, each once."""
+    inside = {v.id for v in defined(block)}
+    used = [v for n in walk(block) for v in (*n.inputs, *(r for region in n.regions for r in region.results))]
+    return tuple({v.id: v for v in (*used, *block.results) if v.id not in inside}.values())
 
 
 def reads(node: Node) -> tuple[Value, ...]:
@@ -81,3 +85,14 @@ def _fresh(value: Value, subst: Subst, ids: Ids) -> Value:
 def canonical(block: Block) -> Block:
     """The block with every use of a value as it is where it is defined, its name included."""
     return substitute(block, {v.id: v for v in defined(block)})
+
+
+def reachable(functions: Mapping[str, Function], roots: Collection[str]) -> set[str]:
+    """The functions that these call, and they themselves."""
+    waiting, found = list(roots), set()
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += [n["function"] for n in walk(functions[name].block) if n.op in (Op.CALL, Op.REPEAT)]
+    return found

@@ -18,7 +18,7 @@ from specc.ir.types import DType
 
 LONGEST = 8  # numbers of an array constant that are printed
 INDENT = "  "
-REGIONS = {Op.FOR: ("body",), Op.WHILE: ("test", "body"), Op.IF: ("then", "else")}
+REGIONS = {Op.FOR: ("body",), Op.WHILE: ("test", "body"), Op.IF: ("then", "else"), Op.PARTS: ("first", "rest")}
 QUIET = {"types", "function", "bundle"}  # attributes that are printed another way
 
 
@@ -74,6 +74,12 @@ def _program(p: Program) -> Iterator[str]:
         yield f"network {root} = {name}"
     for start in p.starts:
         yield f"start {', '.join(start.paths)} of {start.network} = {start.function}"
+    for parent in p.parents:
+        yield f"parent {parent.name}: digest {parent.digest[:12]}{', averaged' if parent.averaged else ''}"
+        for share in parent.shares:
+            yield f"  {share.path} {'is' if share.frozen else 'starts from'} {share.of}"
+    for average in p.averages:
+        yield f"average {average.path} of {average.of}, decay {average.decay}"
     for entry in p.entries.values():
         yield _entry(entry)
     for function in p.functions.values():
@@ -87,7 +93,7 @@ def _space(s: Space) -> str:
         text += f" in [{plain(s.low)}, {plain(s.high)}]"
     for word, value in (("levels", s.levels), ("classes", s.classes), ("drop", s.drop or None)):
         text += "" if value is None else f" {word} {plain(value)}"
-    return text
+    return text + (" derived" if s.derived else "")
 
 
 def _dataset(d: Dataset) -> str:

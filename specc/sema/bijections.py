@@ -79,8 +79,8 @@ def inverse_of(ev: Evaluator, name: str, span: Span) -> Inverse | None:
         own = "inverse" in directions(origin.partial.definition)
         ev.memo[key] = made = _written(ev, origin) if own else _derived(ev, origin, span)
         ev.family[made.function.name] = ev.family.get(name, name)
-    made = ev.memo[key]
-    return made
+    found: Inverse = ev.memo[key]
+    return found
 
 
 def _derived(ev: Evaluator, origin: Origin, span: Span) -> Inverse:

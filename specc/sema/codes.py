@@ -159,6 +159,13 @@ CODES: dict[str, Page] = {
         "a = D(x)\nb = D(concat([x, x]))\n",
         "a = D(x)\nb = D(x + 1)\n",
     ),
+    "E0311": Page(
+        "weights that a parent does not have",
+        "A stage goes on from its parent's weights, or reads them. Each of its weights that comes from there exists there "
+        "under the same path and in the same shape.",
+        "stage more from base {\n  condition y: class(10)   # the backbone of base was trained without it\n}\n",
+        "stage more from base {\n  condition y: class(10)\n  backbone mlp(width = 64)   # said anew: it starts afresh\n}\n",
+    ),
     "E0401": Page(
         "time runs backwards",
         "t runs from data (smallest) to noise (largest) in every spec, whatever the paper's convention, so that samplers and "
@@ -231,8 +238,8 @@ CODES: dict[str, Page] = {
     ),
     "E0423": Page(
         "no inverse can be derived",
-        "An inverse is derived by reading the steps of `forward` backwards: what is known must lead back to x. A step that mixes "
-        "unknown values, such as a matrix or a loop, ends the way.",
+        "An inverse is derived by reading the steps of `forward` backwards: what is known must lead back to x. A step that "
+        "mixes unknown values, such as a matrix or a loop, ends the way.",
         "forward(x) = (x + net(x), 0)\n",
         "forward(x) {\n  a, b = split(x, 2)\n  return concat([a + net(b), b]), 0\n}\n",
     ),
@@ -258,8 +265,8 @@ CODES: dict[str, Page] = {
     ),
     "E0521": Page(
         "a law that does not say this of itself",
-        "A law says what its definition gives: `logp(v)`, `mean`, `std`, `entropy`, `kl(p)`, and `draw(like)`. Not every law has "
-        "each of them in closed form.",
+        "A law says what its definition gives: `logp(v)`, `mean`, `std`, `entropy`, `kl(p)`, and `draw(like)`. Not every law "
+        "has each of them in closed form.",
         "q = logit_normal(m, s)\nminimize q.mean\n",
         "q = logit_normal(m, s)\nv ~ q\nminimize v\n",
     ),

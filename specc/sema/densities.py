@@ -1,8 +1,8 @@
 """What a law says besides its draws: its density, moments, entropy and divergence.
 
-The equations are definitions of kind `law`, in specs/std/law.spec and wherever an author writes one: `logp(v)` number by number,
-`mean`, `std`, `entropy`, `kl(p)`, and `draw(like)` of laws that the language does not draw from itself. Here they are
-found, and summed over the axes of one example.
+The equations are definitions of kind `law`, in specs/std/law.spec and wherever an author writes one: `logp(v)` number by
+number, `mean`, `std`, `entropy`, `kl(p)`, and `draw(like)` of laws that the language does not draw from itself. Here they
+are found, and summed over the axes of one example.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def law(ev: Evaluator, part: Partial, args: list[Any], kwargs: dict[str, Any], f
 
     def sample(frame: Frame, span: Span, per_batch: bool) -> Any:
         if "draw" not in instance.members:
-            fail("E0521", span, f"`{part.definition.name}` does not say how to draw from it", help="give it `draw(like) { ... }`")
+            fail(
+                "E0521", span, f"`{part.definition.name}` does not say how to draw from it", help="give it `draw(like) { ... }`"
+            )
         before, frame.per_batch = frame.per_batch, per_batch or frame.per_batch
         try:
             return ev.call(instance.members["draw"], [TypeRef(Type(DType.FLOAT, shape))], {}, frame, span)
@@ -55,9 +57,14 @@ def equations(ev: Evaluator, law: Law, frame: Frame, span: Span) -> Instance:
         return law.density
     found = ev.definition("law", law.name)
     if found is None:
-        fail("E0521", span, f"`{law.name}` has no density here", help="a law with equations is written `law NAME { logp(v) = ... }`")
+        fail(
+            "E0521",
+            span,
+            f"`{law.name}` has no density here",
+            help="a law with equations is written `law NAME { logp(v) = ... }`",
+        )
     given = tuple((p.name, law.numbers[p.name]) for p in found[0].params if p.name in law.numbers)
-    return ev.instantiate(Partial(found[0], (), given, span, found[1]), frame)  # type: ignore[arg-type]
+    return ev.instantiate(Partial(found[0], (), given, span, found[1]), frame)
 
 
 def member(ev: Evaluator, law: Law, name: str, frame: Frame, span: Span) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from specc.sema import densities, networks, statements
+from specc.sema import densities, networks, statements, ways
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
 from specc.sema.values import Env, Law, Network, Partial
@@ -32,7 +32,7 @@ class Elaborator(Evaluator):
         return densities.member(self, law, name, frame, span)
 
     def towards(self, net: Network | Partial, way: str, frame: Frame, span: Span) -> Any:
-        return networks.towards(self, net, way, frame, span)
+        return ways.towards(self, net, way, frame, span)
 
     def call_part(self, part: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object) -> Any:
         return networks.call_part(self, part, args, kwargs, frame, span, node)

@@ -42,6 +42,7 @@ class EntryState:
     place: int = 0
     guided: bool = True
     inside_guidance: bool = False
+    passing: tuple[Any, ...] = ()  # arguments that the guided function takes beyond those of the guidance
     null: bool = False
     used: set[str] = field(default_factory=set)
 

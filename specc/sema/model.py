@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
 from specc.diagnostics import SpecError
-from specc.ir.program import Builder, Entry
+from specc.ir.program import Builder, Entry, Space
 from specc.ir.types import DType, Type
 from specc.sema import library, sections, statements
 from specc.sema.arithmetic import describe, settled
@@ -47,7 +47,6 @@ LATER = (
     "state",
     "decode",
     "plan",
-    "stage",
     "param",
     "fit",
     "patch",
@@ -93,6 +92,8 @@ class Model:
     quantize: list[Any] = field(default_factory=list)
     evaluate: list[Any] = field(default_factory=list)
     derived: list[tree.Section] = field(default_factory=list)  # conditions computed from each example
+    text: str = ""  # what its program's hash covers, beside its name
+    computed: list[Space] = field(default_factory=list)  # their spaces
     used: set[str] = field(default_factory=set)  # conditions that some entry reads
     top: Frame = field(init=False)
 
@@ -337,7 +338,7 @@ def _agrees(instance: Instance, item: tree.Statement) -> None:
         case _:
             wanted, said = None, library.declares(item) or ""
     given = instance.members.get(library.declares(item) or "")
-    have = len(given.params) if isinstance(given, Closure) else None
+    have = sum(p.value is None for p in given.params) if isinstance(given, Closure) else None  # more may have defaults
     if given is not None and have != wanted:
         span = given.span if isinstance(given, Closure) else instance.definition.section.span
         if isinstance(given, Lazy):
@@ -501,8 +502,20 @@ def _network(m: Model, section: tree.Section, name: str | None) -> None:
             fail("E0203", section.span, "a network needs a name", help="write `network D(x) -> scalar = mlp(width = 64)`")
         name = head.id
         _free(m, name, section)
-    m.ev.world.names[name] = Network(p, name, root=True, conditioned=name == "backbone")
+    promise = section.result if section.values else None  # of a network given in place, its own header says it
+    asks = name == "backbone" or _asks(m, section)
+    m.ev.world.names[name] = Network(p, name, root=True, conditioned=asks, promise=promise, env=m.env)
     m.env.names[name] = m.ev.world.names[name]
+
+
+def _asks(m: Model, section: tree.Section) -> bool:
+    """Whether the head of a network names a condition: `network f(z, t, s, y) -> like(z) = mlp(width = 64)`."""
+    said = {a.name or (a.value.id if isinstance(a.value, tree.Name) else "") for a in _inputs(section)}
+    return not said.isdisjoint({*(space.name for space, _ in m.conditions), *(name_of(s) for s in m.derived)})
+
+
+def _inputs(section: tree.Section) -> tuple[tree.Arg, ...]:
+    return section.head.args if isinstance(section.head, tree.Call) else ()
 
 
 def line_of(span: Span) -> str:

@@ -11,12 +11,12 @@ from specc.diagnostics import SpecError
 from specc.ir.liveness import live
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value
-from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import bijections, spaces, starts
+from specc.ir.types import FLOAT, DType, Type
+from specc.sema import bijections, spaces, starts, views
 from specc.sema.arithmetic import add, describe, known, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
-from specc.sema.report import choices, did_you_mean, fail, foreign, moved
+from specc.sema.report import did_you_mean, fail, foreign, moved
 from specc.sema.values import Builtin, Captures, Closure, Definition, Env, Law, Network, Partial, Symbol, TypeRef, freeze
 from specc.source import Span
 from specc.syntax import tree
@@ -34,79 +34,73 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
     if net.conditioned:
         for name, condition in conditions_for(definition, entry, len(args)):
             named.setdefault(name, _condition_value(ev, condition, frame, span))
-    inputs, statics = _separate(ev, net.partial, args, named, frame, span, whole=True)
-    batched = _spread_over(ev, inputs, frame, span)
+    inputs, statics = separate(ev, net.partial, args, named, frame, span, whole=True)
+    batched = spread_over(ev, inputs, frame, span)
     given = tuple(v is not None for v in inputs)
-    function = _function(ev, net.partial, statics, given, batched, span)
-    types = tuple(r.type for r in function.block.results)
-    out = frame.builder.add_many(Op.CALL, *batched, function=function.name, bundle=net.bundle, lanes=1, types=types, span=span)
-    ev.networks[net.bundle] = net
+    function = function_for(ev, net.partial, statics, given, batched, span, promise=_promised(ev, net, frame))
+    out = call_over(ev, net, function, batched, frame, span)
     return out[0] if len(out) == 1 else out
 
 
-def towards(ev: Evaluator, net: Network | Partial, way: str, frame: Frame, span: Span) -> Any:
-    """`f.forward` and `f.inverse` of a bijection f, as functions, and `f.space`, the type of z."""
-
-    def forward(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        return ev.call(net, args, kwargs, frame, span)
-
-    def inverse(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        return _back(ev, _named(net, span), args, kwargs, frame, span)
-
-    if way == "space":
-        z = _there(ev, _named(net, span), [], {}, frame, span)[0].block.results[0].type
-        return TypeRef(Type(z.dtype, z.shape))
-    ways = {"forward": forward, "inverse": inverse}
-    if way not in ways:
-        known = (*ways, "space")
-        fail("E0201", span, f"a bijection has no `{way}`", help=did_you_mean(way, known) or f"it has {choices(known)}")
-    return Builtin(way, ways[way])
+def call_over(
+    ev: Evaluator, net: Network, function: Function, values: tuple[Value, ...], frame: Frame, span: Span
+) -> tuple[Value, ...]:
+    """A call of a function over the parameters of one of the model's networks, or of those that stand in their place."""
+    types = tuple(r.type for r in function.block.results)
+    bundle, origin = views.place(ev.through, net.bundle)
+    out = frame.builder.add_many(Op.CALL, *values, function=function.name, bundle=bundle, lanes=1, types=types, span=span)
+    if origin is not None:
+        _borrow(ev, bundle, origin, span)
+    if origin is None or origin.bundles.kind == "copy":
+        ev.networks[bundle] = net
+    return out
 
 
-def _named(net: Network | Partial, span: Span) -> Network:
-    if not isinstance(net, Network):
-        fail("E0309", span, "the parameters of this bijection are not known here", help="give it a name: `bijection f = ...`")
-    return net
-
-
-def _there(
-    ev: Evaluator, net: Network, others: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span
-) -> tuple[Function, tuple[Value, ...]]:
-    """The forward function of one of the model's bijections, and what it is given beside x, from the second one on."""
-    if frame.entry is None:
-        raise Captures
-    x = ev.types.get(net.bundle)
-    if x is None:
-        fail("E0304", span, f"what `{net.bundle}` maps is not known", help="say so: `bijection f(x: vector(2)) = ...`")
-    probe = Builder(ev.ids).param(Type(x.type.dtype, x.type.shape, frozenset({EXAMPLE})), "x")
-    inputs, statics = _separate(ev, net.partial, [probe, *others], kwargs, frame, span, whole=True)
-    given = tuple(v is not None for v in inputs)
-    spread = _spread_over(ev, inputs, frame, span)
-    return _function(ev, net.partial, statics, given, spread, span), spread
-
-
-def _back(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span) -> Any:
-    """The inverse of one of the model's bijections at z, over the parameters of its forward direction."""
-    if not args:
-        fail("E0206", span, "the inverse needs z")
-    function, given = _there(ev, net, args[1:], kwargs, frame, span)
-    back = bijections.inverse_of(ev, function.name, span)
-    assert back is not None
-    wanted = function.block.results[0].type
-    start = ev.spread(lift(args[0], frame, span, DType.FLOAT), frame, span)
-    if start.type != wanted:
-        fail("E0301", span, f"z has shape {shown(start.type.shape)}, and `{net.bundle}` gives {shown(wanted.shape)}")
-    ev.networks[net.bundle] = net
-    values = (start, *(given[k] for k in back.others))
-    types = tuple(r.type for r in back.function.block.results)
-    name = back.function.name
-    return frame.builder.add(Op.CALL, *values, function=name, bundle=net.bundle, lanes=1, types=types, span=span)
-
-
-def _spread_over(ev: Evaluator, inputs: list[Any], frame: Frame, span: Span) -> tuple[Value, ...]:
+def spread_over(ev: Evaluator, inputs: list[Any], frame: Frame, span: Span) -> tuple[Value, ...]:
     """A network's inputs as values that vary by example; those that are left out stay out."""
     kinds = [(v, None if _is_int(v) else DType.FLOAT) for v in inputs if v is not None]
     return tuple(ev.spread(lift(v, frame, span, kind), frame, span) for v, kind in kinds)
+
+
+def _promised(ev: Evaluator, net: Network, frame: Frame) -> TypeRef | None:
+    """What a section says that its network gives: `network G(z) -> like(x) = ...`; a backbone of indices gives logits of x."""
+    if net.promise is not None:
+        kind = ev.expr(net.promise, net.env or ev.world, frame)
+        return kind if isinstance(kind, TypeRef) else fail("E0304", net.promise.span, f"{describe(kind)} is not a type")
+    assert frame.entry is not None
+    x = frame.entry.bindings.get("x")
+    return _logits(ev, x) if net.conditioned else None
+
+
+def _logits(ev: Evaluator, x: Any) -> TypeRef | None:
+    """The type of one number for each value that each index of x may have."""
+    count = index_count(ev, x)
+    return None if count is None else TypeRef(FLOAT.shaped((*x.type.shape, count)))
+
+
+def index_count(ev: Evaluator, value: Any) -> int | None:
+    """How many indices a value of integers may hold, the null one included, where that is known."""
+    match value:
+        case TypeRef(classes=count):
+            return count
+        case Value():
+            return ev.classes.get(value.id)
+        case _:
+            return None
+
+
+def _borrow(ev: Evaluator, path: str, origin: views.Borrowed, span: Span) -> None:
+    """Note whose weights these are; one name stands for one network."""
+    before = ev.borrowed.setdefault(path, origin)
+    if (before.of, before.bundles.of, before.bundles.span) != (origin.of, origin.bundles.of, origin.bundles.span):
+        at = before.bundles.span or span
+        fail(
+            "E0208",
+            origin.bundles.span or span,
+            f"`{path}` is two networks",
+            labels=((at, "the first one"),),
+            help="give this one another name",
+        )
 
 
 def _is_int(value: Any) -> bool:
@@ -146,19 +140,19 @@ def call_part(
     definition = partial.definition
     if definition.inputs and not any(isinstance(v, Value) for v in (*args, *kwargs.values())):
         return dataclasses.replace(partial, args=(*partial.args, *args), kwargs=(*partial.kwargs, *kwargs.items()), span=span)
-    inputs, statics = _separate(ev, partial, args, kwargs, frame, span)
+    inputs, statics = separate(ev, partial, args, kwargs, frame, span)
     if frame.kind != "network":
         return _inline(ev, partial, statics, inputs, frame, span)
     values = tuple(lift(v, frame, span) for v in inputs if v is not None)
     given = tuple(v is not None for v in inputs)
-    function = _function(ev, partial, statics, given, values, span)
+    function = function_for(ev, partial, statics, given, values, span)
     stem = partial.stem or frame.stem(definition.name, node)
     types = tuple(r.type for r in function.block.results)
     out = frame.builder.add_many(Op.CALL, *values, function=function.name, bundle=stem, lanes=1, types=types, span=span)
     return out[0] if len(out) == 1 else out
 
 
-def _separate(
+def separate(
     ev: Evaluator, partial: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, *, whole: bool = False
 ) -> tuple[list[Any], Env]:
     """The inputs of a network in order, and its knobs bound: run-time values fill inputs first, what is left fills knobs.
@@ -214,14 +208,23 @@ def _inline(ev: Evaluator, partial: Partial, statics: Env, inputs: list[Any], fr
     return _run(ev, partial.definition, inputs, scope, frame)
 
 
-def _function(
-    ev: Evaluator, partial: Partial, statics: Env, given: tuple[bool, ...], values: tuple[Value, ...], span: Span
+def function_for(
+    ev: Evaluator,
+    partial: Partial,
+    statics: Env,
+    given: tuple[bool, ...],
+    values: tuple[Value, ...],
+    span: Span,
+    promise: TypeRef | None = None,
 ) -> Function:
-    """The IR function of a network for these knobs and types, written on first use."""
+    """The IR function of a network for these knobs and types, written on first use.
+
+    In its body `result` is the type that the section promises; the first input's, or logits of it, where none does.
+    """
     definition = partial.definition
     knobs = freeze([statics.names[a.name] for a in definition.params if a.name])
     classes = tuple(ev.classes.get(v.id) for v in values)
-    key = ("network", id(definition), knobs, given, tuple(v.type for v in values), classes)
+    key = ("network", id(definition), knobs, given, tuple(v.type for v in values), classes, freeze(promise))
     if key in ev.memo:
         return ev.memo[key]  # type: ignore[no-any-return]
     if definition.body is None:
@@ -242,6 +245,7 @@ def _function(
     frame.like = frame.builder.params[0] if frame.builder.params else None
     try:
         scope = _scope(ev, definition, statics, inner, span)
+        scope.names["result"] = promise or _usual_result(ev, inner)
         sizes = statics.child(**{n: _seen_back(v) for n, v in scope.names.items() if n not in statics.names})
         result = _run(ev, definition, inner, scope, frame)
         if result is None or result == ():
@@ -250,6 +254,7 @@ def _function(
         _check_result(definition, scope, results, span)
         if definition.kind == "bijection":
             bijections.check_forward(definition, results, span)
+        _keep_promise(definition, promise, results, span)
     except Captures:
         fail(
             "E0309",
@@ -319,6 +324,19 @@ def _check_result(definition: Definition, scope: Env, results: tuple[Value, ...]
             fail("E0301", span, message, labels=((wanted.span, "promised here"),))
     elif wanted is not None and len(results) == 1 and not (isinstance(wanted, tree.Name) and wanted.id == "tensor"):
         spaces.match(wanted, results[0], {}, f"the result of `{definition.name}`", span, scope.names)
+
+
+def _usual_result(ev: Evaluator, inputs: list[Any]) -> TypeRef | None:
+    first = next((v for v in inputs if isinstance(v, Value)), None)
+    if first is None or first.type.dtype is DType.FLOAT:
+        return TypeRef(FLOAT.shaped(first.type.shape)) if first is not None else None
+    return _logits(ev, first)
+
+
+def _keep_promise(definition: Definition, promise: TypeRef | None, results: tuple[Value, ...], span: Span) -> None:
+    if promise is not None and results[0].type.shape != promise.type.shape:
+        message = f"`{definition.name}` gives shape {shown(results[0].type.shape)}, and {shown(promise.type.shape)} is needed"
+        fail("E0301", span, message)
 
 
 # Repetition and bare parameters --------------------------------------------------------------------------------------

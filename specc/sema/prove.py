@@ -7,6 +7,7 @@ precision.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,14 +16,13 @@ import numpy as np
 
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Entry, Function, Input, Program, walk
-from specc.ir.rewrite import ids_after
+from specc.ir.rewrite import ids_after, reachable
 from specc.ir.splice import join, turns
 from specc.ir.types import DType
-from specc.passes.inline import reachable
 from specc.reference.interpret import run
 from specc.sema import bijections
 from specc.sema.bijections import Origin
-from specc.sema.model import Model, mention
+from specc.sema.model import Model, mention, name_of
 from specc.sema.report import diagnostic, foreign
 from specc.source import Span
 
@@ -35,7 +35,7 @@ ROOT = "f"  # the bundle of what is tried out
 def check_bijections(m: Model, program: Program) -> None:
     """Every bijection of the model has an inverse; those that the author wrote are tried out."""
     for section in m.found.get("bijection", []):
-        name = section.head.func.id if hasattr(section.head, "func") else getattr(section.head, "id", "")
+        name = name_of(section)
         if name in program.networks:
             m.attempt(mention(section), bijections.inverse_of, m.ev, program.networks[name], mention(section))
     reached = reachable(program.functions, list(program.networks.values()))
@@ -52,7 +52,7 @@ def _try_out(m: Model, program: Program, origin: Origin) -> None:
     x = forward.block.params[0].type
     if back is None or any(v.type.dtype is not DType.FLOAT for v in forward.block.params) or _draws(m.ev.functions, forward):
         return
-    size = int(np.prod(x.shape, dtype=int))
+    size = math.prod(map(int, x.shape))
     rng = np.random.default_rng(0)
     whole = replace(program, functions=dict(m.ev.functions), entries={}, networks={ROOT: forward.name}, starts=())
     weights = dict(_weights(whole.functions, forward.name, ROOT, rng))
@@ -63,7 +63,8 @@ def _try_out(m: Model, program: Program, origin: Origin) -> None:
     (again,) = _run(whole, back.function, [z, *(inputs[k] for k in back.others)], weights)
     gap = float(np.abs(again - inputs[0]).max())
     if not gap <= CLOSE * (1 + np.abs(inputs[0]).max()):
-        _report(m, "E0421", known.get("inverse", known["forward"]).span, definition.name, f"by {gap:.2g}", "inverse(forward(x)) is not x")
+        at = known.get("inverse", known["forward"]).span
+        _report(m, "E0421", at, definition.name, f"by {gap:.2g}", "inverse(forward(x)) is not x")
     if size <= LARGEST:
         found = float(np.linalg.slogdet(_jacobian(whole, forward, inputs, weights, size))[1])
         gap = abs(float(logdet[0]) - found)
@@ -81,7 +82,9 @@ def _draws(functions: Mapping[str, Function], forward: Function) -> bool:
     return any(n.op in (Op.NORMAL, Op.UNIFORM) for name in names for n in walk(functions[name].block))
 
 
-def _run(program: Program, function: Function, inputs: list[np.ndarray], weights: dict[str, np.ndarray]) -> tuple[np.ndarray, ...]:
+def _run(
+    program: Program, function: Function, inputs: list[np.ndarray], weights: dict[str, np.ndarray]
+) -> tuple[np.ndarray, ...]:
     """A network over the bundle ROOT on stacked inputs."""
     b = Builder(ids_after(program))
     given = tuple(b.param(v.type, f"x{i}") for i, v in enumerate(function.block.params))
@@ -98,13 +101,15 @@ def _run(program: Program, function: Function, inputs: list[np.ndarray], weights
     return tuple(np.broadcast_to(r, (len(inputs[0]), *map(int, t.shape))) for r, t in zip(results, types, strict=True))
 
 
-def _jacobian(program: Program, forward: Function, inputs: list[np.ndarray], weights: dict[str, np.ndarray], size: int) -> np.ndarray:
+def _jacobian(
+    program: Program, forward: Function, inputs: list[np.ndarray], weights: dict[str, np.ndarray], size: int
+) -> np.ndarray:
     """That of forward at the first example, by central differences."""
     first = [a[:1] for a in inputs]
     steps = STEP * np.concatenate([np.eye(size), -np.eye(size)]).reshape(2 * size, *first[0].shape[1:])
     others = [np.repeat(a, 2 * size, axis=0) for a in first[1:]]
     z = _run(program, forward, [first[0] + steps, *others], weights)[0].reshape(2 * size, -1)
-    return (z[:size] - z[size:]).T / (2 * STEP)
+    return np.asarray((z[:size] - z[size:]).T / (2 * STEP))
 
 
 def _weights(functions: Mapping[str, Function], name: str, bundle: str, rng: np.random.Generator) -> Iterator[tuple[str, Any]]:

@@ -6,8 +6,6 @@ its own over the same bundle; training calls it once, for each network just befo
 
 from __future__ import annotations
 
-from typing import Any
-
 from specc.ir.liveness import live
 from specc.ir.program import Block, Function, Start, Value
 from specc.ir.rewrite import Subst, copy_block, substitute
@@ -33,7 +31,12 @@ def value(ev: Evaluator, node: tree.Expr, type: Type, env: Env, frame: Frame) ->
     """The start of a parameter of this type."""
     found = lift(ev.expr(node, env, frame), frame, node.span)
     if EXAMPLE in found.type.axes:
-        fail("E0305", node.span, "a parameter is one for all examples, and this is another for each", help="say `batch.mean(...)`")
+        fail(
+            "E0305",
+            node.span,
+            "a parameter is one for all examples, and this is another for each",
+            help="say `batch.mean(...)`",
+        )
     if found.type.shape != type.shape:
         fail("E0301", node.span, f"this start has shape {shown(found.type.shape)}, and the parameter {shown(type.shape)}")
     return found
