@@ -121,8 +121,7 @@ class Library:
         host = any(r.host for p in same for r in p.printed.results) or (bool(numbers) and len(plain.printed.results) == 1)
         count = len(plain.printed.results)
         single = "Tensor | float" if host else "Tensor"
-        each = ["int | float" if r.host else "Tensor" for r in plain.printed.results]
-        result = single if count == 1 else f"tuple[{', '.join(each)}]"
+        result = single if count == 1 else f"tuple[{', '.join(['Tensor'] * count)}]"
         head = exploded(f"def {plain.name}(", params, f") -> {result}:", 128)
         text = docstring(plain.function.doc, 4) if plain.function.doc else []
         return [*head, *text, *(f"    {line}" for line in plain.printed.lines)]

@@ -51,6 +51,7 @@ class Row:
 class Evidence:
     """What metrics are computed from."""
 
+    run: Run
     program: Program
     entry: str
     samples: dict[str, np.ndarray]  # x and the conditions that it was drawn for
@@ -103,7 +104,7 @@ def evidence(run: Run, program: Program, entry: str, count: int | None, seed: in
         samples = {key: value[finite] for key, value in samples.items()}
     label = next((c.name for c in program.conditions if c.classes), None)
     train, real = ({"x": fields[name], **fields} for fields in (train, real))
-    return Evidence(program, entry, samples, train, real, label, run.folder / "features")
+    return Evidence(run, program, entry, samples, train, real, label, run.folder / "features")
 
 
 def settings(found: Evidence) -> list[Setting]:
@@ -125,7 +126,7 @@ def measure(wanted: Setting, found: Evidence) -> list[Row]:
     if wanted.name == "probe_accuracy":
         real = {wanted.name: features(found).held_out_accuracy}
     compare, bound = wanted.get("compare", ""), wanted.get("bound")
-    if wanted.name not in (*COSTS, "probe_accuracy"):
+    if wanted.name not in (*COSTS, "bits_per_dim", "probe_accuracy"):
         real = two_sets(wanted.name, halves(found.real["x"]), options, found)
     rows = []
     for name, value in values.items():
@@ -152,13 +153,38 @@ def values_of(wanted: Setting, options: dict[str, Any], found: Evidence) -> dict
         case "macs":
             roots = {root: count.macs(program, function) for root, function in program.networks.items()}
             return {f"macs({root})" if len(roots) > 1 else "macs": value for root, value in roots.items()}
+        case "bits_per_dim":
+            return {"bits_per_dim": bits_per_dim(arguments[0] if arguments else "nll", found)}
         case "probe_accuracy":
             return {"probe_accuracy": features(found).accuracy(found.samples["x"], labels(found, found.samples))}
         case name if name in METRICS and METRICS[name].takes != "trajectory":
             return dict(two_sets(name, (found.real["x"], found.samples["x"]), options, found))
         case name:
-            known = ", ".join((*COSTS, *(n for n, m in METRICS.items() if m.takes != "trajectory")))
+            known = ", ".join((*COSTS, "bits_per_dim", *(n for n, m in METRICS.items() if m.takes != "trajectory")))
             raise Failure(f"`{name}` cannot be measured on samples", f"what can: {known}")
+
+
+def bits_per_dim(query: str, found: Evidence) -> float:
+    """The mean of a query of held-out examples that gives -log p, in bits a number of the grid that the space has."""
+    import numpy as np
+
+    space, dataset = found.program.data[0].space, found.program.data[0]
+    if query not in found.program.entries or found.program.entries[query].role != "query":
+        raise Failure(f"`bits_per_dim({query})`: there is no query `{query}`")
+    if space.levels is None or space.low is None or space.high is None:
+        raise Failure("bits per dimension need the levels of the data", "as in `levels 17 in [-1, 1]`")
+    x, reach = found.real["x"], space.high - space.low
+    if any(step.name == "dequantize" for step in dataset.steps):
+        u = np.random.default_rng(0).random(x.shape)
+        x = ((x - space.low) * ((space.levels - 1) / reach) + u) * (reach / space.levels) + space.low
+    with tempfile.TemporaryDirectory() as folder:
+        asked, said = Path(folder) / "asked.npz", Path(folder) / "said.npz"
+        np.savez(asked, **{space.name: x.astype(np.float32)})
+        arguments = ["--query", query, "--data", str(asked), "--out", str(said)]
+        python(found.run.project / "query.py", str(found.run.folder), *arguments)
+        with np.load(said, allow_pickle=False) as saved:
+            nll = float(saved[query].mean())
+    return nll / (x[0].size * np.log(2)) + float(np.log2(space.levels / reach))
 
 
 def two_sets(name: str, sets: tuple[np.ndarray, np.ndarray], options: dict[str, Any], found: Evidence) -> dict[str, float]:

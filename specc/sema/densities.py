@@ -84,7 +84,7 @@ def _own(ev: Evaluator, law: Law, name: str, frame: Frame, span: Span) -> Any:
         return law.numbers[name]
     found = equations(ev, law, frame, span)
     if name not in found.members:
-        known = {*found.members, *law.numbers, "logp"} - {"draw"}
+        known = {*found.members, *(n for n in law.numbers if n not in MOMENTS), "logp"} - {"draw"}
         help = did_you_mean(name, known) or f"it has {choices(known)}"
         fail("E0521", span, f"`{law.name}` has no `{name}` in closed form", help=help)
     return ev.settle(found.members[name], frame, name)

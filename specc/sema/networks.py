@@ -250,10 +250,12 @@ def function_for(
         result = _run(ev, definition, inner, scope, frame)
         if result is None or result == ():
             fail("E0209", definition.section.span, f"`{definition.name}` returns nothing", help="end it with `return`")
-        results = tuple(lift(r, frame, span) for r in (result if isinstance(result, tuple) else (result,)))
+        kind = DType.FLOAT if definition.kind == "bijection" else None
+        results = tuple(lift(r, frame, span, kind) for r in (result if isinstance(result, tuple) else (result,)))
         _check_result(definition, scope, results, span)
         if definition.kind == "bijection":
             bijections.check_forward(definition, results, span)
+            results = tuple(ev.spread(r, frame, span) for r in results)
         _keep_promise(definition, promise, results, span)
     except Captures:
         fail(

@@ -38,6 +38,8 @@ def check_bijections(m: Model, program: Program) -> None:
         name = name_of(section)
         if name in program.networks:
             m.attempt(mention(section), bijections.inverse_of, m.ev, program.networks[name], mention(section))
+    if any(d.code == "E0423" for d in m.ev.diagnostics):
+        return
     reached = reachable(program.functions, list(program.networks.values()))
     for name in sorted(reached):
         origin = m.ev.memo.get(("forward", name))
