@@ -10,9 +10,10 @@ from specc.backends.pytorch.lines import fit
 from specc.backends.pytorch.names import docstring
 from specc.backends.pytorch.source import tidy
 
-from specc.ir.program import Dataset, Program, Space
+from specc.ir.program import Dataset, Program, Setting, Space
 from specc.runtime.readers import READERS, Reader
 
+INTO = ("tokens", "counts", "bits")  # steps that make integers of numbers
 UNIT = {"digits", "image_folder"}  # readers of images, which come in [0, 1]
 
 
@@ -50,7 +51,8 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
     """The function that reads or draws, in the spec's space and under the spec's names."""
     space, where = dataset.space, _range(dataset.space)
     shape = ", ".join(map(str, space.shape))
-    fields = [f"{space.name} (n, {shape}){where}" if shape else f"{space.name} (n,){where}"]
+    kind = " int64" if space.dtype == "int" else ""
+    fields = [f"{space.name} (n, {shape}){kind}{where}" if shape else f"{space.name} (n,){kind}{where}"]
     fields += [
         f"{c.name} (n,) int64" if c.kind == "class" else f"{c.name} (n, {', '.join(map(str, c.shape))})" for c in conditions
     ]
@@ -65,6 +67,7 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
     ]
     lines += ['    x = data["x"]']
     lines += [f"    {line}" for line in _scaled(dataset)]
+    lines += [f"    {line}" for line in _whole(space)]
     lines += [f"    if x.shape[1:] != {_tuple(space.shape)}:"]
     problem = "examples have shape {x.shape[1:]}, and " + f"{space.name} has {_tuple(space.shape)}".replace("{", "{{").replace(
         "}", "}}"
@@ -94,16 +97,35 @@ def _scaled(dataset: Dataset) -> list[str]:
     low, high = space.low, space.high
     unit = dataset.reader.name in UNIT
     steps = {s.name: s for s in dataset.steps}
-    unknown = sorted(steps.keys() - {"dequantize", "flip", "standardize"})
+    unknown = sorted(steps.keys() - {"dequantize", "flip", "standardize", *INTO})
     if unknown:
         raise ValueError(f"there is no preprocessing step {unknown[0]}")
     if "standardize" in steps:
         lines.append("x = (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6)")
-    if unit and low is not None and high is not None and (low, high) != (0, 1):
+    if unit and space.dtype != "int" and low is not None and high is not None and (low, high) != (0, 1):
         shift = f" - {literal(-low)}" if low < 0 else f" + {literal(low)}" if low > 0 else ""
         factor = "" if high - low == 1 else f"{literal(high - low)} * "
         lines.append(f"x = {factor}x{shift}")
+    if space.dtype == "int":
+        return [*lines, *(_levels(dataset, s) for s in dataset.steps if s.name in INTO)]
     return [*lines, "x = x.astype(np.float32)"] if dataset.steps else lines
+
+
+def _levels(dataset: Dataset, step: Setting) -> str:
+    """Numbers of the reader's range as integers on a grid, in the shape of the space."""
+    levels = step.get("levels", (step.get("args") or (None,))[0])
+    if not isinstance(levels, int) or levels < 2 or levels > (dataset.space.classes or 0):
+        raise ValueError(f"`{step.name}(levels = {levels})`: {dataset.space.name} has {dataset.space.classes} values")
+    made = f"np.rint(x * {levels - 1}).astype(np.int64)"
+    return f"x = {made}.reshape(len(x), {', '.join(map(str, dataset.space.shape))})"
+
+
+def _whole(space: Space) -> list[str]:
+    """Integers are those of the space."""
+    if space.dtype != "int" or not space.classes:
+        return []
+    problem = f"{space.name} has values 0 to {space.classes - 1}, and the data {{x.min()}} to {{x.max()}}"
+    return [f"if x.min() < 0 or x.max() >= {space.classes}:", f'    raise ValueError(f"{_inside(problem)}")']
 
 
 def _range(space: Space) -> str:

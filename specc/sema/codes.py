@@ -263,6 +263,20 @@ CODES: dict[str, Page] = {
         "sampler mine {\n  w ~ normal(like = x) per batch\n  return w\n}\n",
         "sampler mine {\n  w ~ normal(like = x)\n  return w\n}\n",
     ),
+    "E0504": Page(
+        "training outside of a loss",
+        "`minimize` and `update` are what a step of training does, and stand in a loss. An `update` gives a state a value, or "
+        "takes each parameter of a set through a function of numbers that are known while compiling.",
+        "sampler mine {\n  update a = 0\n  return G(z)\n}\n",
+        "loss mine {\n  minimize mean((G(z) - x)^2)\n  update a = step\n}\n",
+    ),
+    "E0505": Page(
+        "a set without parameters",
+        "A pattern of paths after `over` matches no parameter of the network, so that nothing would be trained. "
+        "`specc dump --stage example` shows the paths.",
+        'minimize mean((G(z) - x)^2) over G["*.biass"]\n',
+        'minimize mean((G(z) - x)^2) over G["*.bias"]\n',
+    ),
     "E0521": Page(
         "a law that does not say this of itself",
         "A law says what its definition gives: `logp(v)`, `mean`, `std`, `entropy`, `kl(p)`, and `draw(like)`. Not every law "
@@ -313,10 +327,10 @@ CODES: dict[str, Page] = {
     ),
     "W0406": Page(
         "an ill-conditioned conversion",
-        "At t_max, where every sampler begins, a small error of the network becomes a large one of x, because the conversion "
-        "divides by a very small number.",
-        "process vp_cosine\npredict eps\n",
-        "process vp_cosine\npredict v\n",
+        "At one of the times that a sampler visits, a small error of the network becomes a large one of the state, because the "
+        "conversion of its prediction divides by a very small number. Each step is tried out, at the scale of its state.",
+        "process vp_cosine\npredict eps\nsampler ddim(steps = 4)\n",
+        "process vp_cosine\npredict v\nsampler ddim(steps = 4)\n",
     ),
     "W0701": Page(
         "something that nothing reads",

@@ -66,7 +66,12 @@ def sample(
         # << not named
         made = SAMPLERS[sampler](model, *(v.to(device) for v in inputs))
         # >>
+        # << whole
+        parts.append(made.cpu().numpy())
+        # >>
+        # << not whole
         parts.append(made.float().cpu().numpy())
+        # >>
     return np.concatenate(parts)
 
 
