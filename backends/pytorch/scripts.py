@@ -37,6 +37,7 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     features = {"one" if turn is None else "routine", "finite" if data.finite else "endless", decay}
     features |= {"schedule"} if warmup or decay != "constant" else set()
     features |= {"warmup"} if warmup else set()
+    features |= {"starts"} if program.starts else set()
     features |= {"ema"} if program.setting("ema") else set()
     features |= {"clip"} if program.setting("clip") else set()
     features |= {"text"} if data.text_symbols else set()

@@ -34,6 +34,7 @@ from specc.ir.program import (
     Setting,
     Share,
     Space,
+    Start,
     Step,
     Value,
 )
@@ -266,6 +267,13 @@ class QuantizationDoc(Part):
     span: SpanText | None = None
 
 
+class StartDoc(Part):
+    makes = Start
+    network: str
+    function: str
+    paths: tuple[str, ...]
+
+
 class ShareDoc(Part):
     makes = Share
     path: str
@@ -383,6 +391,7 @@ class ProgramDoc(Part):
     functions: tuple[FunctionDoc, ...]
     networks: dict[str, str]
     entries: tuple[EntryDoc, ...]
+    starts: tuple[StartDoc, ...] = ()
     bare: tuple[BareDoc, ...] = ()
     routine: tuple[StepDoc, ...] = ()
     data: tuple[DatasetDoc, ...] = ()

@@ -172,6 +172,16 @@ class Quantization:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Parameters of `network` that start from the first batch: `function`, over the same bundle and of the same inputs, gives
+    them."""
+
+    network: str
+    function: str
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
     """Weights that come from a parent: those below `path` here start as those below `of` there, or stay equal to them."""
 
@@ -244,6 +254,7 @@ class Program:
     functions: dict[str, Function]
     networks: dict[str, str]  # root bundle ("backbone") -> function name
     entries: dict[str, Entry]  # by name; objectives first, in text order
+    starts: tuple[Start, ...] = ()
     bare: tuple[Bare, ...] = ()
     routine: tuple[Step, ...] = ()  # a step of training; () is each objective in turn
     data: tuple[Dataset, ...] = ()

@@ -77,6 +77,8 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     if data is not None:
         own = TypeRef(Type(DType(data.dtype), data.shape), data.kind, data.classes)
         entry.bindings["x"] = like if role != "sampler" else own
+        if role == "objective" and any(s.name == "dequantize" for s in m.data[0].steps):
+            entry.bindings["x"] = _dequantized(data, like, frame, m.span)
     for space in m.data[0].fields if m.data else ():
         _field(m, entry, space)
     for space, type_ref in m.conditions:
@@ -105,6 +107,15 @@ def _field(m: Model, entry: EntryState, space: Space) -> None:
     if space.classes is not None:
         m.ev.classes[value.id] = space.classes
     entry.inputs.append(Input(name=space.name, role="data", type=type_))
+
+
+def _dequantized(space: Space, x: Value, frame: Frame, span: Span) -> Value:
+    """An example on a grid, moved within its cell by a fresh uniform draw: its levels tile the range of the space."""
+    assert space.low is not None and space.high is not None and space.levels is not None
+    reach, u = space.high - space.low, primitive(Op.UNIFORM, space.shape, frame, span, False)
+    level = binary("*", binary("-", x, space.low, frame, span), (space.levels - 1) / reach, frame, span)
+    moved = binary("*", binary("+", level, u, frame, span), reach / space.levels, frame, span)
+    return frame.builder.name(lift(binary("+", moved, space.low, frame, span), frame, span), space.name)
 
 
 def _derived(m: Model, frame: Frame, entry: EntryState, section: tree.Section) -> None:
@@ -193,6 +204,8 @@ def _objective(m: Model, section: tree.Section) -> None:
     p = partial(m, section, ("loss",))
     fits(m, p, section)
     name = p.definition.name if not section.values else name_of(section)
+    if name in {name_of(s) for kind in ("sampler", "query") for s in m.found.get(kind, [])}:
+        name = f"{name}_loss"
     _loss(m, p, name, line_of(section.span), section.span)
 
 
@@ -397,7 +410,7 @@ def settings(m: Model) -> None:
 
 def _evaluation(m: Model, section: tree.Section) -> list[Setting]:
     samplers, queries = ([name_of(s) for s in m.found.get(kind, [])] for kind in ("sampler", "query"))
-    judged = Judged(samplers, queries, any(s.classes for s, _ in m.conditions))
+    judged = Judged(samplers, queries, labelled=any(s.classes for s, _ in m.conditions))
     return evaluation(m.ev, section, m.env, m.top, judged)
 
 
@@ -436,8 +449,9 @@ def program(m: Model, doc: str) -> Program:
     for e in m.entries.values():
         for node in walk(m.ev.functions[e.function].block):
             if node.op is Op.CALL and node["bundle"] is not None:
-                known = networks.setdefault(node["bundle"], node["function"])
-                weights = [parameters(m.ev.functions, {"": f}) for f in (known, node["function"])]
+                primary = m.ev.family.get(node["function"], node["function"])
+                known = networks.setdefault(node["bundle"], primary)
+                weights = [parameters(m.ev.functions, {"": f}) for f in (known, primary)]
                 if weights[0] != weights[1]:
                     message = f"`{node['bundle']}` has other parameters for inputs of these types"
                     fail("E0310", e.span or m.span, message, help="give the network inputs that its parameters fit")
@@ -452,6 +466,7 @@ def program(m: Model, doc: str) -> Program:
         bare=_bare(m),
         routine=_routine(m),
         data=tuple(m.data),
+        starts=tuple(m.ev.starts),
         conditions=(*(s for s, _ in m.conditions), *m.computed),
         train=tuple(m.train.items()),
         quantize=tuple(m.quantize),

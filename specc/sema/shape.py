@@ -44,6 +44,8 @@ SHAPES: dict[str, Shape] = {
     "query": PART,
     "backbone": Shape(("for",), ("value", "result", "body")),
     "network": Shape(("for",), ("value", "result", "body")),
+    "bijection": Shape((), ("value", "body")),
+    "law": Shape(),
     "interface": Shape(("for", "from")),
     "function": Shape(),
     "reader": Shape((), ("value", "result")),
