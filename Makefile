@@ -45,6 +45,7 @@ format: $(DEV_ENV)
 
 docs: $(DEV_ENV)
 	$(SPECC) explain --all > docs/diagnostics.md
+	$(PY) tests/systems/table.py > docs/systems.md
 
 clean:
 	rm -rf out build .pytest_cache .ruff_cache .mypy_cache .hypothesis

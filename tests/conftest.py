@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,8 +15,25 @@ settings.load_profile("same")
 Golden = Callable[[Path, str], None]
 
 
+RECORD = Path(__file__).parents[1] / "docs" / "measured.json"
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="Rewrite the files that tests compare with.")
+    parser.addoption("--record", action="store_true", help="Keep what the claims of the systems measured, for docs/systems.md.")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """With --record, add the claims that ran to docs/measured.json: whether they hold, their seconds, what they measured."""
+    if not config.getoption("--record"):
+        return
+    found = json.loads(RECORD.read_text()) if RECORD.exists() else {}
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if report.when == "call" and report.nodeid.startswith("tests/systems/"):
+                row = {"holds": outcome == "passed", "seconds": round(report.duration, 1), "slow": "slow" in report.keywords}
+                found[report.nodeid] = row | {"measured": {k: str(v) for k, v in report.user_properties}}
+    RECORD.write_text(json.dumps(dict(sorted(found.items())), indent=1) + "\n")
 
 
 @pytest.fixture

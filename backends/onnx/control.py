@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from onnx import TensorProto
 from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Scope, Tap, UnsupportedError, info
 
 from specc.ir.ops import Op
@@ -128,6 +129,23 @@ def if_(e: Emitter, node: Node) -> tuple[str, ...]:
     return tuple(outputs[: len(node.outputs)])
 
 
+def parts(e: Emitter, node: Node) -> tuple[str, ...]:
+    """PARTS: slices of the batch in turn, in the same graph, and their results one after another."""
+    batch = e.batch
+    share = e.op("Mul", e.op("Cast", batch, to=TensorProto.DOUBLE), e.const(np.float64(node["share"])))
+    nearest = e.op("Floor", e.op("Add", share, e.const(np.float64(0.5))))
+    cut = e.op("Cast", nearest, to=TensorProto.INT64, hint="cut")
+    ends = []
+    for region, start, stop in zip(node.regions, (e.ints(0), cut), (cut, batch), strict=True):
+        for param, value in zip(region.params, node.inputs, strict=True):
+            e.env[param.id] = e.op("Slice", e.name(value), start, stop, e.ints(0), hint=param.name or "part")
+        e.batch = e.op("Sub", stop, start, hint="batch")
+        e.block(region)
+        ends.append([e.name(v) for v in region.results])
+    e.batch = batch
+    return tuple(e.op("Concat", *pair, axis=0, hint="together") for pair in zip(*ends, strict=True))
+
+
 def _append(e: Emitter, scope: Scope, write) -> None:
     outer, e.scope = e.scope, scope
     write()
@@ -152,7 +170,7 @@ def call(e: Emitter, node: Node) -> tuple[str, ...]:
         results = _apply(e, node, block, bundle, args)
     else:
         width = len(args) // lanes
-        named = [a if isinstance(a, str) else e.weight(a) for a in args]
+        named = [e.named(a) for a in args]
         stacked = [e.op("Concat", *named[i::width], axis=0, hint="lanes") for i in range(width)]
         batch, e.batch = e.batch, e.op("Mul", e.batch, e.ints(lanes), hint="batch")
         both = _apply(e, node, block, bundle, list(stacked))
@@ -169,7 +187,7 @@ def repeat(e: Emitter, node: Node) -> tuple[str, ...]:
     block = e.program.functions[node["function"]].block
     for i in range(node["count"]):
         args[:carried] = _apply(e, node, block, f"{node['bundle']}.{i}", args)
-    return tuple(a if isinstance(a, str) else e.weight(a) for a in args[:carried])
+    return tuple(e.named(a) for a in args[:carried])
 
 
 def _apply(e: Emitter, node: Node, block: Block, bundle: str | None, args: list[Bound]) -> tuple[str, ...]:
@@ -186,5 +204,5 @@ def _apply(e: Emitter, node: Node, block: Block, bundle: str | None, args: list[
         if e.calls is not None:
             e.calls = e.op("Add", e.calls, e.const(np.int64(1)), hint="nfe")
         if e.trace is not None:
-            e.trace(e, node, [a if isinstance(a, str) else e.weight(a) for a in args], results)
+            e.trace(e, node, [e.named(a) for a in args], results)
     return results

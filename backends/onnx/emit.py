@@ -31,6 +31,14 @@ BROADCASTING = {
 }
 
 
+# Ops on shared numbers that run in double precision, where ONNX Runtime has the kernels.
+WIDE = {
+    *(Op.CONST, Op.CAST, Op.NEG, Op.ABS, Op.EXP, Op.EXPM1, Op.LOG, Op.LOG1P, Op.SQRT, Op.SIN, Op.COS, Op.TANH, Op.SIGMOID),
+    *(Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.FLOORDIV, Op.MOD, Op.POW, Op.MIN, Op.MAX, Op.WHERE, Op.FLOOR, Op.CEIL, Op.ROUND),
+    *(Op.EQ, Op.NE, Op.LT, Op.LE, Op.LGAMMA, Op.ERFINV),
+}
+
+
 class UnsupportedError(Exception):
     """Something that cannot be written as ONNX, with the reason."""
 
@@ -43,8 +51,20 @@ class Weight:
     shape: tuple[int, ...]
 
 
-Bound = str | Weight
-Spell = Callable[["Emitter", Node], "str | Weight | tuple[str, ...]"]
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A shared number in double precision: the name of its tensor, or the constant that it is.
+
+    Schedules are arithmetic on a few shared numbers, which costs nothing in double and in float32 loses what samplers
+    divide by. An op on tensors takes it as float32.
+    """
+
+    double: str = ""
+    value: float = 0.0
+
+
+Bound = str | Weight | Number
+Spell = Callable[["Emitter", Node], "Bound | tuple[str, ...]"]
 
 
 Observe = Callable[["Emitter", Node, str, str, str], None]  # node, path of its weight, names of operand and result
@@ -66,6 +86,7 @@ class Scope:
     parent: Scope | None
     made: set[str] = field(default_factory=set)
     constants: dict[Any, str] = field(default_factory=dict)
+    singles: dict[str, str] = field(default_factory=dict)  # numbers in double precision -> the same as float32
     taps: list[Tap] = field(default_factory=list)
 
 
@@ -119,6 +140,7 @@ class Emitter:
         self.skipped: set[int] = set()
         self.turned: dict[int, str] = {}  # see `arrays.transpose`
         self.domains: set[str] = set()  # of operators beside the standard ones
+        self.wide = False  # whether the node at hand is arithmetic in double precision
         self._hint = ""
         self._counts: dict[str, int] = {}
 
@@ -161,12 +183,40 @@ class Emitter:
 
     def name(self, value: Value) -> str:
         """The name of a value, which for a parameter is that of its initializer."""
+        return self.named(self.env[value.id])
+
+    def named(self, bound: Bound) -> str:
+        match bound:
+            case Weight():
+                return self.weight(bound)
+            case Number():
+                return self._single(bound)
+            case _:
+                return bound
+
+    def _single(self, number: Number) -> str:
+        if not number.double:
+            return self.const(np.float32(number.value))
+        if number.double not in self.scope.singles:
+            self.scope.singles[number.double] = self.op("Cast", number.double, to=TensorProto.FLOAT)
+        return self.scope.singles[number.double]
+
+    def double(self, value: Value) -> str:
+        """The name of a value in double precision."""
         bound = self.env[value.id]
-        return bound if isinstance(bound, str) else self.weight(bound)
+        if isinstance(bound, Number):
+            return bound.double or self.const(np.float64(bound.value))
+        return self.op("Cast", self.named(bound), to=TensorProto.DOUBLE)
 
     def names(self, node: Node, dtype: DType | None = None) -> list[str]:
         """The names of a node's operands, as numbers of one kind."""
-        return [self.cast(self.name(v), v.type.dtype, dtype or v.type.dtype) for v in node.inputs]
+        return [self.number(v, dtype or v.type.dtype) for v in node.inputs]
+
+    def number(self, value: Value, dtype: DType) -> str:
+        """The name of an operand as a number of a kind, as wide as the node at hand wants it."""
+        if self.wide and dtype is DType.FLOAT:
+            return self.double(value)
+        return self.cast(self.name(value), value.type.dtype, dtype)
 
     def cast(self, name: str, have: DType, want: DType) -> str:
         return name if have is want else self.op("Cast", name, to=ELEMENT[want])
@@ -243,8 +293,12 @@ class Emitter:
         if row is None:
             what = f"{node.op.value} {node.get('name', '')}".strip()
             raise UnsupportedError(f"{what} has no ONNX form: {self.reasons[node.op]}")
+        self.wide = wide = in_double(node)
         result = row(self, node)
+        if wide and isinstance(result, str) and node.out.type.dtype is DType.FLOAT:
+            result = Number(double=result)
         results = result if isinstance(result, tuple) else (result,)
+        self.wide = False
         self.env.update({v.id: r for v, r in zip(node.outputs, results, strict=True)})
         self._hint = ""
 
@@ -283,6 +337,11 @@ class Emitter:
 
     def tap(self, key: str, name: str, type: Type) -> None:
         self.scope.taps.append(Tap(key, name, type))
+
+
+def in_double(node: Node) -> bool:
+    """Whether a node is arithmetic on shared numbers."""
+    return node.op in WIDE and not node.out.type.shape and not any(v.type.shape for v in node.inputs)
 
 
 def tensor(name: str, array: np.ndarray) -> Tensor:

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 from onnx import TensorProto
-from specc.backends.onnx.emit import NUMPY, Emitter
+from specc.backends.onnx.emit import NUMPY, Emitter, Number
 
 from specc.ir.program import Node
 from specc.ir.types import BATCH, DType
@@ -30,8 +30,10 @@ LANCZOS = (
 )
 
 
-def const(e: Emitter, node: Node) -> str:
+def const(e: Emitter, node: Node) -> str | Number:
     """One number fills the shape; a tuple lists the elements."""
+    if e.wide and node.out.type.dtype is DType.FLOAT and np.ndim(node["value"]) == 0:
+        return Number(value=float(node["value"]))
     value, shape = np.asarray(node["value"], NUMPY[node.out.type.dtype]), node.out.type.shape
     if value.ndim or BATCH not in shape:
         static = [int(d) for d in shape]
@@ -46,7 +48,7 @@ def iota(e: Emitter, node: Node) -> str:
 
 
 def cast(e: Emitter, node: Node) -> str:
-    return e.cast(e.name(node.inputs[0]), node.inputs[0].type.dtype, node.out.type.dtype)
+    return e.number(node.inputs[0], node.out.type.dtype)
 
 
 def silu(e: Emitter, node: Node) -> str:
@@ -59,7 +61,7 @@ def where(e: Emitter, node: Node) -> str:
     """Where; truth values have no kernel and are chosen by logic."""
     dtype = node.out.type.dtype
     test = e.name(node.inputs[0])
-    a, b = (e.cast(e.name(v), v.type.dtype, dtype) for v in node.inputs[1:])
+    a, b = (e.number(v, dtype) for v in node.inputs[1:])
     if dtype is DType.BOOL:
         return e.op("Or", e.op("And", test, a), e.op("And", e.op("Not", test), b))
     return e.op("Where", test, a, b)
@@ -122,11 +124,11 @@ def _horner(e: Emitter, coefficients: tuple[float, ...], x: str) -> str:
 
 
 def _double(e: Emitter, node: Node) -> str:
-    return e.op("Cast", e.name(node.inputs[0]), to=TensorProto.DOUBLE)
+    return e.double(node.inputs[0])
 
 
 def _single(e: Emitter, x: str) -> str:
-    return e.op("Cast", x, to=TensorProto.FLOAT)
+    return x if e.wide else e.op("Cast", x, to=TensorProto.FLOAT)
 
 
 def _f64(e: Emitter, value: float) -> str:

@@ -128,6 +128,7 @@ ONNX: dict[Op, Spell] = {
     Op.FOR: control.for_,
     Op.WHILE: control.while_,
     Op.IF: control.if_,
+    Op.PARTS: control.parts,
     Op.CALL: control.call,
     Op.REPEAT: control.repeat,
     Op.SPREAD: arrays.spread,

@@ -31,15 +31,19 @@ def data_file(program: Program, dataset: Dataset, file: str = "data") -> Data:
         raise ValueError(f"there is no reader {dataset.reader.name}")
     name = dataset.space.name
     first = dataset.space is program.data[0].space
-    conditions = list(program.conditions) if first else []
+    conditions = [c for c in program.conditions if not c.derived] if first else []
     doc = dataset.doc or f"data {name} from {dataset.reader.name}"
     given = ast.parse(reader.text)
     head = given.body[0]
     body = "\n".join(reader.text.splitlines()[head.end_lineno :]).strip("\n")
-    finite = reader.kind == "finite"
-    lines = _examples(reader, dataset, conditions, finite)
+    lines = _examples(reader, dataset, conditions, finite(dataset))
     text = "\n".join([*docstring(doc, 0, ast.get_docstring(given) or ""), "", body, "", "", *lines])
-    return Data(file, tidy(text), finite)
+    return Data(file, tidy(text), finite(dataset))
+
+
+def finite(dataset: Dataset) -> bool:
+    """Whether a reader gives so many examples, or as many as one asks for."""
+    return READERS[dataset.reader.name].kind == "finite"
 
 
 def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite: bool) -> list[str]:

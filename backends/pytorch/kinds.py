@@ -130,6 +130,11 @@ class Kinds:
                 return [Kind(True, whole=True)]
             case Op.FOR | Op.WHILE | Op.IF:
                 return self.control(node)
+            case Op.PARTS:
+                for region in node.regions:
+                    self.nodes(region)
+                    self.want_tensors(list(region.results))
+                return [TENSOR] * len(node.outputs)
             case Op.CALL if self.is_plain(node):
                 found = self.call_kind(node, kinds)
                 if found is None:

@@ -13,7 +13,10 @@ from specc.backends.pytorch.printer import Manner, Printed, extern_name, print_b
 from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Node, Program, walk
 
-OURS = {"arguments", "examples", "loss", "load", "main", "picture", "prepare", "sample", "usual"}  # names in a project
+OURS = {  # names in a project
+    "arguments", "array", "conditions", "examples", "held_out", "load", "loss", "main", "picture", "prepare", "sample",
+    "usual",
+}  # fmt: skip
 HOST = Kind(True, None, True)
 
 

@@ -5,6 +5,7 @@ Networks that differ only in sizes (the residual blocks of a U-Net) become one c
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -122,12 +123,18 @@ class Networks:
 
     def model(self) -> list[str]:
         """The class that holds the networks under their names."""
-        roots = list(self.program.networks.items())
-        what = "The network" if len(roots) == 1 and not self.program.bare else "The networks"
+        what = "The network" if len(self.program.networks) == 1 and not self.program.bare else "The networks"
         lines = ["class Model(nn.Module):", *docstring(f"{what} of {self.program.name}, by name.", 4), ""]
         lines += ["    def __init__(self) -> None:", "        super().__init__()"]
-        made = [f"self.{root} = {self.made[name]}" for root, name in roots] + [registered(b) for b in self.program.bare]
-        return [*lines, *(f"        {line}" for line in made)]
+        held: dict[str, dict[str, str]] = defaultdict(dict)  # by the first name of a path: "teacher" of teacher.backbone
+        for root, name in self.program.networks.items():
+            first, _, rest = root.partition(".")
+            held[first][rest] = self.made[name]
+        for first, inside in held.items():
+            whole = [r for r in self.program.networks if r.partition(".")[0] == first]
+            still = ".requires_grad_(False)" if all(map(self.program.untrained, whole)) else ""
+            lines += [f"        {line}" for line in fit(f"self.{first} = {_nested(inside)}{still}", 120)]
+        return [*lines, *(f"        {registered(b)}" for b in self.program.bare)]
 
     def param(self, node: Node) -> str:
         """A bare parameter or a state as an objective or sampler reads it."""
@@ -179,6 +186,17 @@ def _levels(library: Library, groups: list[list[str]]) -> list[list[list[str]]]:
     for i, group in enumerate(groups):
         levels[height(i)].append(group)
     return [levels[h] for h in sorted(levels)]
+
+
+def _nested(inside: dict[str, str]) -> str:
+    """Networks by what is left of their paths: one, or a dictionary of them."""
+    if "" in inside:
+        return inside[""]
+    below: dict[str, dict[str, str]] = defaultdict(dict)
+    for path, made in inside.items():
+        first, _, rest = path.partition(".")
+        below[first][rest] = made
+    return f"nn.ModuleDict({{{', '.join(f'{json.dumps(k)}: {_nested(v)}' for k, v in below.items())}}})"
 
 
 def _item(bundle: str) -> str:

@@ -17,14 +17,15 @@ from specc.ir.ops import OPS, Op
 from specc.ir.program import Block, Node, Value, walk
 from specc.ir.types import BATCH
 
-CONTROL = {Op.FOR, Op.WHILE, Op.IF, Op.REPEAT}
+CONTROL = {Op.FOR, Op.WHILE, Op.IF, Op.PARTS, Op.REPEAT}
 ALIASES = {Op.BATCH_GATHER, Op.BATCH_SCATTER, Op.BATCH_SIZE, Op.PARAM}
 FEW = 4  # numbers that an expression may list
 
 
 @dataclass(slots=True, eq=False)
 class Statement:
-    """kind: let, chunk (slices of one value), grad (a gradient and what it differentiates), for, while, if, repeat."""
+    """kind: let, chunk (slices of one value), grad (a gradient and what it differentiates), for, while, if, parts,
+    repeat."""
 
     kind: str
     node: Node
@@ -33,6 +34,7 @@ class Statement:
     at: int = 0
     end: int = 0
     carried: list[str] = field(default_factory=list)  # names of a loop's variables
+    starts: list[int] = field(default_factory=list)  # where each part of a batch begins
     in_place: list[bool] = field(default_factory=list)  # whether the body already leaves the new value in the variable
 
 
@@ -177,10 +179,14 @@ class Plan:
                     self._reads(s.node, s.end, path)
                     for value in s.node.inputs[1:]:
                         self._read(value, s.at, path)
-                case "for" | "while" | "if":
+                case "for" | "while" | "if" | "parts":
                     self._reads(s.node, s.at, path)
-                    inner = path if s.kind == "if" else (*path, s)
+                    inner = path if s.kind in ("if", "parts") else (*path, s)
                     for region, statements in zip(s.node.regions, s.bodies, strict=True):
+                        if s.kind == "parts":
+                            self._clock += 1
+                            s.starts.append(self._clock)
+                            self._reads(s.node, self._clock, path)
                         for value in region.params:
                             self._path[value.id] = inner
                         self._place(statements, inner)
@@ -189,6 +195,8 @@ class Plan:
                             self._read(value, self._clock, inner)
                     self._clock += 1
                     s.end = self._clock
+                    for value in [v for r in s.node.regions for v in r.results] if s.kind == "parts" else ():
+                        self._read(value, s.end, inner)
                 case "repeat":
                     self._reads(s.node, s.at, path)
                     self._clock += 1
@@ -271,6 +279,16 @@ class Plan:
                     for inner in s.bodies:
                         self._name(inner)
                     self._name_outputs(s, s.at)
+                case "parts":
+                    s.carried.append(self._choose(["cut"], s.at, s.end))
+                    self._busy[s.carried[0]].append((s.at, s.end))
+                    for region, start, inner in zip(s.node.regions, s.starts, s.bodies, strict=True):
+                        for param in region.params:
+                            end = self._until(param) or start + 1
+                            self.names[param.id] = self._choose([param.name or "v"], start, end)
+                            self._busy[self.names[param.id]].append((start, end))
+                        self._name(inner)
+                    self._name_outputs(s, s.end)
                 case "grad":
                     self._name(s.bodies[0])
                     self._name_outputs(s, s.end)

@@ -391,6 +391,22 @@ class _Printer:
 
             self.inside(body)
 
+    def _parts(self, s: Statement) -> None:
+        """Each part of the batch in turn, and what comes of them together again."""
+        whole, (cut,) = [self.tensor(v).text for v in s.node.inputs], s.carried
+        self.line(f"{cut} = int({s.node['share']!r} * len({whole[0]}) + 0.5)")
+        for where, region, body in zip((f":{cut}", f"{cut}:"), s.node.regions, s.bodies, strict=True):
+            read = {v.id for n in walk(region) for v in n.inputs} | {v.id for v in region.results}
+            pairs = [
+                (self.plan.names[p.id], f"{w}[{where}]") for p, w in zip(region.params, whole, strict=True) if p.id in read
+            ]
+            self.line(f"{', '.join(n for n, _ in pairs)} = {', '.join(t for _, t in pairs)}")
+            self.statements(body)
+        self.begin()
+        for k, value in enumerate(s.outputs):
+            ends = ", ".join(self.tensor(region.results[k]).text for region in s.node.regions)
+            self.line(f"{self.plan.names[value.id]} = torch.cat([{ends}])")
+
     def _repeat(self, s: Statement) -> None:
         node = s.node
         names = [self.plan.names[v.id] for v in s.outputs]

@@ -12,6 +12,7 @@ from specc.backends.pytorch.data import Data, data_file
 from specc.backends.pytorch.library import Library
 from specc.backends.pytorch.networks import Networks
 from specc.backends.pytorch.objective import Objective, objectives
+from specc.backends.pytorch.related import averages_file, lenders, parents_file
 from specc.backends.pytorch.routine import Turn, in_routine, names_of
 from specc.backends.pytorch.samplers import ways
 from specc.backends.pytorch.scripts import query_script, sample_script, train_script
@@ -28,7 +29,7 @@ def project(program: Program) -> dict[str, str]:
     networks = Networks(program, library).build()
     losses = objectives(program, library, networks)
     turn = Turn(program, library, names_of(program, library, losses)).written() if in_routine(program) else None
-    samplers, queries = ways(program, "sampler", library, networks), ways(program, "query", library, networks)
+    samplers, queries, derived = (ways(program, role, library, networks) for role in ("sampler", "query", "condition"))
     local = _local(library)
     files = {"model.py": _model(program, networks, local)}
     definitions = library.definitions()
@@ -41,12 +42,16 @@ def project(program: Program) -> dict[str, str]:
             data = data_file(program, program.data[0])
             files["data.py"] = data.text
     if samplers:
-        files["sample.py"] = sample_script(program, samplers, local)
+        files["sample.py"] = sample_script(program, samplers, derived, local)
     if queries:
         files["query.py"] = query_script(program, queries, local)
     if losses and data is not None:
         files["train.py"] = train_script(program, losses, samplers, data, turn)
         files["loader.py"] = choose(part("loader_finite" if data.finite else "loader_endless"), ())
+        if lenders(program):
+            files["parents.py"] = parents_file(program)
+        if program.averages:
+            files["averages.py"] = averages_file(program, library, local)
         if losses[0].prepared:
             files["ahead.py"] = choose(part("ahead"), ())
     files["checkpoint.py"] = choose(part("checkpoint"), ())

@@ -168,8 +168,8 @@ def player_name(over: tuple[str, ...]) -> str:
 def parameters_of(program: Program, over: tuple[str, ...], model: str = "model") -> str:
     """The parameters of a set, as an expression."""
     bare = {b.path: b for b in program.bare}
-    if any("." in p for p in over):
-        test = " or ".join(f'fnmatch(name, "{p if "." in p or p in bare else p + ".*"}")' for p in over)
+    if any(patterned(program, p) for p in over):
+        test = " or ".join(f'fnmatch(name, "{p if patterned(program, p) or p in bare else p + ".*"}")' for p in over)
         return f"[p for name, p in {model}.named_parameters() if {test}]"
     if len(over) == 1 and over[0] not in bare:
         return f"{model}.{over[0]}.parameters()"
@@ -177,11 +177,15 @@ def parameters_of(program: Program, over: tuple[str, ...], model: str = "model")
     return f"[{', '.join(parts)}]"
 
 
+def patterned(program: Program, name: str) -> bool:
+    """Whether a set is told by a pattern of paths, and is no network or parameter of its own."""
+    return name not in program.networks and all(b.path != name for b in program.bare)
+
+
 def in_routine(program: Program) -> bool:
     """Whether training is more than the steps of one optimizer on one objective."""
     found = program.by_role("objective")
-    plain = len(found) == 1 and not program.routine and not found[0].writes
-    return not plain or any(i.role in CLOCK for i in found[0].inputs)
+    return len(found) > 1 or bool(program.routine) or any(e.writes for e in found)
 
 
 def names_of(program: Program, library: Library, printed: Iterable[Printed]) -> dict[str, str]:

@@ -7,19 +7,22 @@ import re
 from typing import Any
 
 from specc.backends.pytorch.choose import choose, part
+from specc.backends.pytorch.conditions import conditions
 from specc.backends.pytorch.data import Data
 from specc.backends.pytorch.expressions import literal
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal
 from specc.backends.pytorch.objective import Objective
-from specc.backends.pytorch.routine import Turn, batches_of, parameters_of, players, steps_of
+from specc.backends.pytorch.related import lenders
+from specc.backends.pytorch.routine import Turn, batches_of, parameters_of, patterned, players, steps_of
 from specc.backends.pytorch.samplers import Way, arguments
 from specc.backends.pytorch.source import grouped, import_lines, table, tidy, used_names
 
-from specc.ir.program import Program, Space
+from specc.ir.program import Program
 
 OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop", "adagrad": "Adagrad"}
 DECAYS = ("cosine", "linear", "constant")
+CLOCK = {"step": "self.step", "progress": "self.step / args.steps"}
 KNOBS = {"lr": "LEARNING_RATE", "eps": "EPSILON"}
 
 
@@ -38,18 +41,26 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     features |= {"ema"} if program.setting("ema") else set()
     features |= {"clip"} if program.setting("clip") else set()
     features |= {"prepared"} if losses[0].prepared else set()
-    features |= {"pictures", *_pictured(program)} if samplers and _pictured(program) else set()
+    asked = conditions(program, samplers, [])
+    if samplers and _pictured(program) and not asked.needed() & set(asked.of[samplers[0].entry.name]):
+        features |= {"pictures", *_pictured(program)}
     over = losses[0].entry.over
-    if turn is None and over and set(over) != set(program.networks):
+    trained = {root for root in program.networks if not program.untrained(root)}
+    if turn is None and over and set(over) != trained:
         features.add("over")
     features |= {"states"} if any(not b.trainable for b in program.bare) else set()
     features |= {"updates"} if program.by_role("update") else set()
     features |= {"rounds"} if batches_of(steps_of(program)) > 1 else set()
-    features |= {"fnmatch"} if any("." in p for o in losses for p in o.entry.over) else set()
+    features |= {"fnmatch"} if any(patterned(program, p) for o in losses for p in o.entry.over) else set()
+    features |= {"frozen"} if len(trained) < len(program.networks) else set()
+    features |= {"parents"} if lenders(program) else set()
+    features |= {"averages"} if program.averages else set()
+    clocks = ", ".join(f"{i.name}={CLOCK[i.name]}" for i in losses[0].entry.inputs if i.role in CLOCK)
     knobs = _knobs(program, losses, features, warmup)
     default = f"runs/{_folder(program.name)}"
+    starts = " --parent" + "".join(f" runs/{_folder(p.name)}" for p in lenders(program)) if "parents" in features else ""
     usage = [
-        f"    python train.py                         # {int(program.setting('steps', 1000)):,} steps into {default}",
+        f"    python train.py{starts}{' ' * (24 - len(starts))} # {int(program.setting('steps', 1000)):,} steps into {default}",
         "    python train.py --resume                # go on from the last checkpoint",
         "    torchrun --nproc-per-node 2 train.py    # data parallel: each process takes its share of a batch",
     ]
@@ -63,6 +74,7 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "iterators": f"from collections.abc import {'Callable, Iterator' if turn is not None else 'Iterator'}",
         "turn": "\n".join(f"        {line}" for line in turn.lines) if turn is not None else "",
         "picture_every": every,
+        "call": f"{' ' * 16}value = loss(self.model, *batch{', ' if clocks else ''}{clocks})",
     }
     text = grouped(choose(part("train"), features, replaced))
     return tidy("\n".join([docstring(f"Train {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""', "", text]))
@@ -203,32 +215,35 @@ def _limits(program: Program) -> tuple[str, str]:
 # sample.py -----------------------------------------------------------------------------------------------------------
 
 
-def sample_script(program: Program, samplers: list[Way], local: dict[str, str]) -> str:
+def sample_script(program: Program, samplers: list[Way], derived: list[Way], local: dict[str, str]) -> str:
     named = arguments([w.entry for w in samplers])
-    conditions = [c for c in program.conditions if any(i.name == c.name for w in samplers for i in w.entry.inputs)]
+    asked = conditions(program, samplers, derived)
     features = set(_pictured(program)) & {"images"}
     features |= {"ema"} if program.setting("ema") else set()
-    features |= {"conditions"} if conditions else set()
+    features |= asked.features()
     features |= {"named"} if named else set()
     tables = table("SAMPLERS", {w.entry.name: w.name for w in samplers})
-    if conditions:
-        tables.append(f"CONDITIONS = {_strings([c.name for c in conditions])}")
+    if asked.inputs:
+        tables += table("CONDITIONS", {sampler: _strings(list(names)) for sampler, names in asked.of.items()})
+    if "together" in features:
+        tables.append(f"DERIVED = {_strings(asked.computed())}  # from one example")
     if named:
         tables.append(f"ARGUMENTS = {_strings([legal(n) for n in named])}  # inputs of samplers")
     if "images" in features:
         low, high = _limits(program)
         tables.append(f"LOW, HIGH = {low}, {high}  # of x")
     options = [line for n, i in named.items() for line in _option(n, "int" if i.type.dtype.value == "int" else "float")]
-    options += [line for c in conditions for line in _condition_option(c)]
     replaced = {
         "table": "\n".join(tables),
         "images table": "",
-        "arguments": "\n".join(options),
-        "usual": "\n".join(_usual(conditions)),
-        "given": "\n".join(line for c in conditions for line in _given(c)),
+        "arguments": "\n".join([*options, *asked.options()]),
+        "usual": "\n".join(asked.usual()),
+        "given": "\n".join(asked.given()),
     }
     text = choose(part("sample"), features, replaced)
-    return _with_functions(program, text, samplers, local, "Draw from a trained", _sample_usage(program, samplers))
+    own = local | ({"examples": "data"} if derived else {})
+    ways = [*samplers, *derived]
+    return _with_functions(program, text, ways, own, "Draw from a trained", _sample_usage(program, samplers))
 
 
 def _sample_usage(program: Program, samplers: list[Way]) -> list[str]:
@@ -260,35 +275,6 @@ def _imports(names: set[str], local: dict[str, str]) -> list[str]:
 def _option(name: str, kind: str) -> list[str]:
     flag = legal(name)
     return [f'    parser.add_argument("--{flag}", type={kind}, help="of the sampler")']
-
-
-def _condition_option(c: Space) -> list[str]:
-    flag = legal(c.name)
-    if c.kind == "class":
-        help = f"class, 0 to {(c.classes or 1) - 1}; every class in turn if not given"
-        return [f'    parser.add_argument("--{flag}", type=int, help="{help}")']
-    return [f'    parser.add_argument("--{flag}", type=float, nargs="+", help="one number for each dimension")']
-
-
-def _usual(conditions: list[Space]) -> list[str]:
-    entries = {}
-    for c in conditions:
-        if c.kind == "class":
-            entries[c.name] = f"torch.arange(n) % {c.classes}"
-        else:
-            entries[c.name] = f"torch.zeros(n, {', '.join(map(str, c.shape))})"
-    return [f"    {line}" for line in exploded("return {", [f"{json.dumps(k)}: {v}" for k, v in entries.items()], "}", 124)]
-
-
-def _given(c: Space) -> list[str]:
-    flag = legal(c.name)
-    lines = [f"    if args.{flag} is not None:"]
-    if c.kind == "class":
-        lines += [f"        if not 0 <= args.{flag} < {c.classes}:"]
-        lines += [f'            print(f"error: {c.name} is 0 to {(c.classes or 1) - 1}, not {{args.{flag}}}", file=sys.stderr)']
-        lines += ["            return 2"]
-        return [*lines, f"        given[{json.dumps(c.name)}] = torch.full((args.n,), args.{flag})"]
-    return [*lines, f"        given[{json.dumps(c.name)}] = torch.tensor(args.{flag}).expand(args.n, -1)"]
 
 
 # query.py ------------------------------------------------------------------------------------------------------------

@@ -10,8 +10,22 @@ from specc.backends.pytorch.names import docstring
 
 WHOLE = {"checkpoint", "noise"}  # files that are imported as modules
 PACKAGES = {"numpy", "torch", "tqdm", "scipy", "safetensors", "PIL", "matplotlib"}
-PROJECT = {"ahead", "assign", "checkpoint", "data", "loader", "model", "noise", "objective", "pictures", "process", "sample"}
-STANDARD = {"argparse", "inspect", "json", "math", "sys"}
+PROJECT = {
+    "ahead",
+    "assign",
+    "averages",
+    "checkpoint",
+    "data",
+    "loader",
+    "model",
+    "noise",
+    "objective",
+    "parents",
+    "pictures",
+    "process",
+    "sample",
+}
+STANDARD = {"argparse", "functools", "inspect", "json", "math", "sys"}
 
 
 def module(

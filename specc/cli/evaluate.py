@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import operator
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, is_dataclass
@@ -15,6 +13,7 @@ import click
 
 from specc import driver
 from specc.cli.common import Failure, as_json, say
+from specc.cli.examples import examples
 from specc.cli.export import entry_of
 from specc.cli.runs import Run, python
 
@@ -90,15 +89,8 @@ def evidence(run: Run, program: Program, entry: str, count: int | None, seed: in
     """Held-out data by the project's own data.py, so in the spec's space, and samples by its sample.py."""
     import numpy as np
 
-    examples = examples_of(run)
     name, rng = program.data[0].space.name, np.random.default_rng(seed)
-    try:
-        if "split" in examples.__code__.co_varnames[: examples.__code__.co_argcount]:
-            train, real = examples("train"), examples("test")
-        else:
-            train, real = examples(count or ENDLESS, rng), examples(count or ENDLESS, rng)
-    except (OSError, ValueError) as error:
-        raise Failure(f"the data cannot be read: {error}") from None
+    train, real = (examples(run, split, count or ENDLESS, rng) for split in ("train", "test"))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "samples.npz"
         arguments = ["--sampler", entry, "-n", str(count or len(real[name])), "--seed", str(seed), "--out", str(file)]
@@ -112,21 +104,6 @@ def evidence(run: Run, program: Program, entry: str, count: int | None, seed: in
     label = next((c.name for c in program.conditions if c.classes), None)
     train, real = ({"x": fields[name], **fields} for fields in (train, real))
     return Evidence(program, entry, samples, train, real, label, run.folder / "features")
-
-
-def examples_of(run: Run) -> Callable[..., dict[str, np.ndarray]]:
-    """The function `examples` of the project's data.py."""
-    spec = importlib.util.spec_from_file_location("project_data", run.project / "data.py")
-    if spec is None or spec.loader is None or not (run.project / "data.py").exists():
-        raise Failure(f"{run.project} has no data.py", "train again into another folder")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    try:
-        spec.loader.exec_module(module)
-    except ImportError as error:
-        raise Failure(f"the data need another package: {error}", "pip install 'specc[train]'") from None
-    found: Callable[..., dict[str, np.ndarray]] = module.examples
-    return found
 
 
 def settings(found: Evidence) -> list[Setting]:

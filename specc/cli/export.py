@@ -12,13 +12,16 @@ import click
 
 from specc import driver
 from specc.cli.common import Failure, as_json, say
+from specc.cli.examples import conditions
 from specc.cli.runs import Run, python
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from specc.backends.onnx.calibrate import Calibration
     from specc.ir.program import Program, Quantization
 
+CALIBRATED = 64  # held-out examples that ranges of activations are chosen on
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -37,6 +40,7 @@ def command(run: Path, sampler: str | None, out: Path, quantize: str | None, exa
     from specc.backends.onnx.emit import UnsupportedError
     from specc.backends.onnx.export import export
     from specc.runtime.certificate import certify
+    from specc.runtime.ort import example_seeds
 
     here = Run(run)
     program = here.program()
@@ -44,8 +48,9 @@ def command(run: Path, sampler: str | None, out: Path, quantize: str | None, exa
     formats = quantization_of(program, quantize)
     weights = here.weights(program)
     array = driver.prepare(program)
+    given = conditions(here, program, entry, example_seeds(0, max(examples, CALIBRATED)), weights)
     try:
-        written = export(array, entry, weights, out, quantization=formats)
+        written = export(array, entry, weights, out, quantization=formats, calibration=calibration(formats, given))
     except (UnsupportedError, ValueError, KeyError) as error:
         raise Failure(f"{entry} cannot be exported: {error}") from None
     except OSError as error:
@@ -54,7 +59,8 @@ def command(run: Path, sampler: str | None, out: Path, quantize: str | None, exa
     if written.quantization is not None:
         say(str(written.quantization))
     eager = in_project(here, program, entry, examples) if program.entries[entry].role == "sampler" else None
-    certificate = certify(program, array, entry, weights, out, torch=eager, examples=examples)
+    shown = {name: value[:examples] for name, value in given.items()}
+    certificate = certify(program, array, entry, weights, out, torch=eager, examples=examples, conditions=shown)
     certificate.save(out.with_suffix(".certificate.json"))
     if machine:
         as_json(certificate.as_dict())
@@ -62,6 +68,15 @@ def command(run: Path, sampler: str | None, out: Path, quantize: str | None, exa
         click.echo(certificate.text())
     if not certificate.passes:
         raise Failure(f"{out} is not close enough to the reference", "please report it with the spec and the certificate")
+
+
+def calibration(quantization: Quantization | None, conditions: dict[str, np.ndarray]) -> Calibration | None:
+    """What to calibrate on where the sampler is conditioned on examples; the usual where it is not."""
+    if quantization is None or not conditions:
+        return None
+    from specc.backends.onnx.calibrate import Calibration
+
+    return Calibration(examples=len(next(iter(conditions.values()))), conditions=conditions)
 
 
 def entry_of(program: Program, wanted: str | None) -> str:
@@ -98,8 +113,12 @@ def in_project(run: Run, program: Program, entry: str, examples: int) -> Callabl
         from specc.runtime.ort import STRIDE
 
         arguments = ["--sampler", entry, "--seed", str(int(feeds["seed"][0]) // STRIDE), "-n", str(examples)]
+        given = {i.name: feeds[i.name] for i in program.entries[entry].inputs if i.role == "condition"}
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder) / "samples.npz"
+            np.savez(Path(folder) / "conditions.npz", allow_pickle=False, **given)
+            for name in given:
+                arguments += [f"--{name}", str(Path(folder) / "conditions.npz")]
             python(run.project / "sample.py", str(run.folder), *arguments, "--out", str(file))
             with np.load(file, allow_pickle=False) as found:
                 return np.asarray(found["x"])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from specc.runtime.ort import Model
 
 FORMATS = (".npz", ".png")
+ARRAYS = (".npy", ".npz")
 STRIDE = 1_000_003  # between the seeds of two values of --seed, as in a project's sample.py
 BATCH = 256  # samples at once; they do not depend on it
 
@@ -25,7 +26,7 @@ BATCH = 256  # samples at once; they do not depend on it
 @click.option("--sampler", help="One of the spec's samplers; an ONNX file has one.")
 @click.option("-n", "count", type=click.IntRange(min=1), default=64, show_default=True, help="How many samples.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same samples.")
-@click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A condition or an input: --set y=3 --set scale=2.")
+@click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A condition or an input: y=3, low=FILE.npz")
 @click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.npz (x) or FILE.png")
 def command(what: Path, sampler: str | None, count: int, seed: int, given: tuple[str, ...], out: Path) -> None:
     """Draw samples and write them, in data space."""
@@ -63,7 +64,8 @@ def from_model(model: Model, count: int, seed: int, settings: dict[str, Any]) ->
     """Samples of an ONNX file with the conditions they were drawn for. The seeds are those of a project's sample.py."""
     import numpy as np
 
-    whole = model.feeds(seed * STRIDE + np.arange(count, dtype=np.int64), settings)
+    given = {name: from_file(name, value, count) if isinstance(value, str) else value for name, value in settings.items()}
+    whole = model.feeds(seed * STRIDE + np.arange(count, dtype=np.int64), given)
     roles = {i["name"]: i["role"] for i in model.inputs}
     varying = {i["name"] for i in model.inputs if i["shape"][:1] == ["B"]}
     parts = []
@@ -71,6 +73,20 @@ def from_model(model: Model, count: int, seed: int, settings: dict[str, Any]) ->
         rows = slice(start, start + BATCH)
         parts.append(model.run({k: v[rows] if k in varying else v for k, v in whole.items()}, ["x"])["x"])
     return {"x": np.concatenate(parts), **{k: v for k, v in whole.items() if roles[k] == "condition"}}
+
+
+def from_file(name: str, file: str, count: int) -> np.ndarray:
+    """The numbers of a file, a row for each sample: a .npy, or a .npz under this name. ValueError says what is wrong."""
+    import numpy as np
+
+    try:
+        found = np.load(file, allow_pickle=False)
+        array = found if isinstance(found, np.ndarray) else found[name]
+    except (OSError, KeyError) as error:
+        raise ValueError(f"{file} cannot be read: {error}") from None
+    if len(array) < count:
+        raise ValueError(f"{file} has {len(array)} rows, and {count} samples are wanted")
+    return np.asarray(array[:count])
 
 
 def from_run(run: Run, sampler: str | None, count: int, seed: int, settings: dict[str, Any], out: Path) -> None:
@@ -84,7 +100,7 @@ def from_run(run: Run, sampler: str | None, count: int, seed: int, settings: dic
     if sampler is not None:
         arguments += ["--sampler", sampler]
     for name, value in settings.items():
-        arguments += [f"--{name.replace('_', '-')}", str(value)]
+        arguments += [f"--{name}", str(value)]
     python(run.project / "sample.py", *arguments)
 
 
@@ -92,6 +108,8 @@ def assignment(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name.isidentifier():
         raise click.UsageError(f"--set takes NAME=VALUE, not `{text}`")
+    if value.endswith(ARRAYS):
+        return name, value
     try:
         return name, int(value)
     except ValueError:
@@ -99,7 +117,7 @@ def assignment(text: str) -> tuple[str, Any]:
     try:
         return name, float(value)
     except ValueError:
-        raise click.UsageError(f"`{value}` is not a number") from None
+        raise click.UsageError(f"`{value}` is neither a number nor a file of numbers, {' or '.join(ARRAYS)}") from None
 
 
 def value_range(metadata: dict[str, Any]) -> tuple[float, float]:

@@ -1,14 +1,24 @@
-"""`specc train`: a spec compiled into a run and trained there, with progress on stderr and a last line of JSON on stdout."""
+"""`specc train`: a spec compiled into a run and trained there, with progress on stderr and a last line of JSON on stdout.
+
+A file with stages is a chain of runs: OUT/NAME for each of its models, parents first.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from specc import driver
 from specc.cli.common import SPEC, Failure, checked, one, say
 from specc.cli.runs import Run, python
+
+if TYPE_CHECKING:
+    from specc.ir.program import Program
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
 @click.command("train")
@@ -17,33 +27,85 @@ from specc.cli.runs import Run, python
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps, instead of the spec's.")
 @click.option("--seed", type=int, help="0 if not given, or that of the checkpoint.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of the run.")
-@click.option("--model", help="One of several models in SPEC.")
+@click.option("--model", help="One of several models or stages in SPEC.")
+@click.option("--parent", "parents", type=FOLDER, multiple=True, help="The run of a stage's parent; beside OUT if not given.")
 @click.argument("more", nargs=-1, type=click.UNPROCESSED)
 def command(
-    spec: Path, out: Path, steps: int | None, seed: int | None, resume: bool, model: str | None, more: tuple[str, ...]
+    spec: Path,
+    out: Path,
+    steps: int | None,
+    seed: int | None,
+    resume: bool,
+    model: str | None,
+    parents: tuple[Path, ...],
+    more: tuple[str, ...],
 ) -> None:
-    """Compile SPEC into a run and train it. What follows `--` goes to train.py as it stands: -- --device cuda --compile."""
+    """Compile SPEC into a run and train it. What follows `--` goes to train.py as it stands: -- --device cuda --compile.
+
+    A SPEC with stages is trained from its first model to its last stage, each in a folder of OUT; --model names one of them.
+    """
     found = checked(spec, model)
-    program = one(found, spec)
-    run = Run(out)
-    lock = run.locked()
+    assert found.source is not None
+    text = found.source.text
+    arguments = ["--seed", str(seed)] if seed is not None else []
+    arguments += ["--steps", str(steps)] if steps is not None else []
+    programs = chain(found.programs)
+    if not programs:
+        train(one(found, spec), spec, text, Run(out), parents, resume, [*arguments, *more])
+        return
+    if parents:
+        raise click.UsageError("--parent is for one stage; name it with --model")
+    for program in programs:
+        run = Run(out / program.name)
+        train(program, spec, text, run, (), resume and run.newest("state.json").exists(), [*arguments, *more])
+
+
+def chain(programs: dict[str, Program]) -> list[Program]:
+    """The stages among several models, and the models that they start from, parents first; nothing where there are none."""
+    if len(programs) == 1:
+        return []
+    digests = {parent.digest for program in programs.values() for parent in program.parents}
+    return [p for p in programs.values() if p.parents or p.digest in digests]
+
+
+def train(
+    program: Program, spec: Path, text: str, run: Run, parents: Sequence[Path], resume: bool, arguments: list[str]
+) -> None:
+    """One model into one run."""
+    out, lock = run.folder, run.locked()
     if resume and lock is not None and lock["digest"] != program.digest:
         raise Failure(
             f"{out} was trained with another spec: its hash is {lock['digest'][:12]}, that of {spec} {program.digest[:12]}",
             "resume with the spec of the run, or train into another folder",
         )
+    lenders = [] if resume else lent(program, run, parents)
     try:
         driver.emit(program, "pytorch", run.project)
-        assert found.source is not None
-        run.keep(program, found.source.text)
+        run.keep(program, text)
     except OSError as error:
         raise Failure(f"{out} could not be written: {error.strerror or error}") from None
     say(f"{program.name}: {spec} -> {run.project}")
-    arguments = ["--out", str(out)]
-    if seed is not None:
-        arguments += ["--seed", str(seed)]
-    if steps is not None:
-        arguments += ["--steps", str(steps)]
-    if resume:
-        arguments.append("--resume")
-    python(run.project / "train.py", *arguments, *more)
+    begin = ["--resume"] if resume else ["--parent", *map(str, lenders)] if lenders else []
+    python(run.project / "train.py", "--out", str(out), *begin, *arguments)
+
+
+def lent(program: Program, run: Run, given: Sequence[Path]) -> list[Path]:
+    """The runs of the parents whose weights are needed: those given, or the ones of their names beside this run."""
+    if given and not program.parents:
+        raise click.UsageError(f"{program.name} is no stage: it has no parents")
+    digests = {folder: (Run(folder).locked() or {}).get("digest") for folder in given}
+    out = []
+    for parent in program.parents:
+        if not parent.shares:
+            continue
+        beside = run.folder.absolute().parent / parent.name
+        folders = digests or {beside: (Run(beside).locked() or {}).get("digest")}
+        found = next((folder for folder, digest in folders.items() if digest == parent.digest), None)
+        if found is None:
+            seen = ", ".join(
+                f"that of {folder} is {digest[:12] if digest else 'missing'}" for folder, digest in folders.items()
+            )
+            message = f"{program.name} starts from {parent.name}, whose hash is {parent.digest[:12]}; {seen}"
+            raise Failure(message, "train the parent with this spec, and name its run with --parent")
+        out.append(found)
+    return out

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, Val
 
 from specc.ir.ops import Op
 from specc.ir.program import (
+    Average,
     Bare,
     Block,
     Dataset,
@@ -26,10 +27,12 @@ from specc.ir.program import (
     Function,
     Input,
     Node,
+    Parent,
     Program,
     Quantization,
     QuantizeRule,
     Setting,
+    Share,
     Space,
     Step,
     Value,
@@ -236,6 +239,7 @@ class SpaceDoc(Part):
     levels: int | None = None
     classes: int | None = None
     drop: Number = 0.0
+    derived: bool = False
     span: SpanText | None = None
 
 
@@ -281,6 +285,28 @@ class StepDoc(Part):
     every: int = 1
     when: str | None = None
     doc: str = ""
+
+
+class ShareDoc(Part):
+    makes = Share
+    path: str
+    of: str
+    frozen: bool = False
+
+
+class ParentDoc(Part):
+    makes = Parent
+    name: str
+    digest: str
+    averaged: bool = False
+    shares: tuple[ShareDoc, ...] = ()
+
+
+class AverageDoc(Part):
+    makes = Average
+    path: str
+    of: str
+    decay: Number | str
 
 
 Scope = dict[int, Value]
@@ -363,6 +389,8 @@ class ProgramDoc(Part):
     train: tuple[tuple[str, Plain], ...] = ()
     quantize: tuple[QuantizationDoc, ...] = ()
     evaluate: tuple[Plain, ...] = ()
+    parents: tuple[ParentDoc, ...] = ()
+    averages: tuple[AverageDoc, ...] = ()
     doc: str = ""
 
     def build(self) -> Program:

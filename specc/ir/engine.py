@@ -30,6 +30,7 @@ REFUSED = {
     Op.SORT: "the order of a sort is not among the values of the IR",
     Op.WHILE: "the number of rounds of a `while` is not known before it runs",
     Op.EXTERN: "a function of the host's has no equations",
+    Op.PARTS: "the parts of a batch are differentiated by the host",
     Op.GRAD: "an inner gradient must be written out first (`expand_grad`)",
 }
 CONTROL = {Op.FOR, Op.IF, Op.CALL, Op.REPEAT}  # rules of their own, below

@@ -27,13 +27,22 @@ def _slim(node: Node, used: set[int]) -> Node:
             return _loop(node, used, first=1)
         case Op.WHILE:
             return _loop(node, used, first=0)
-        case Op.IF:
+        case Op.IF | Op.PARTS:
             picked = [i for i, v in enumerate(node.outputs) if v.id in used]
             regions = tuple(live(replace(r, results=tuple(r.results[i] for i in picked))) for r in node.regions)
             attrs = tuple((k, tuple(v[i] for i in picked) if k == "types" else v) for k, v in node.attrs)
-            return replace(node, outputs=tuple(node.outputs[i] for i in picked), attrs=attrs, regions=regions)
+            slim = replace(node, outputs=tuple(node.outputs[i] for i in picked), attrs=attrs, regions=regions)
+            return _needed(slim) if node.op is Op.PARTS else slim
         case _:
             return node
+
+
+def _needed(node: Node) -> Node:
+    """Without operands that no part reads, but for the first, which says how many examples there are."""
+    wanted = {0}.union(*(_wanted(region, region.params) for region in node.regions))
+    order = sorted(wanted)
+    regions = tuple(replace(r, params=tuple(r.params[i] for i in order)) for r in node.regions)
+    return replace(node, inputs=tuple(node.inputs[i] for i in order), regions=regions)
 
 
 def _loop(node: Node, used: set[int], first: int) -> Node:

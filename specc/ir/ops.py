@@ -112,6 +112,7 @@ class Op(Enum):
     FOR = "for"
     WHILE = "while"
     IF = "if"
+    PARTS = "parts"
     CALL = "call"
     REPEAT = "repeat"
     # Batch
@@ -306,6 +307,13 @@ OPS: dict[Op, Row] = {
     ),
     Op.IF: Row(
         "if(test)", rules.branch, Lift.SPECIAL, "Two regions without parameters; the shared test picks one.", pure=False
+    ),
+    Op.PARTS: Row(
+        "parts(args..., share)",
+        rules.branch,
+        Lift.SPECIAL,
+        "Regions (args...) -> results for the first `share` of the examples and for the others; results come together again.",
+        pure=False,
     ),
     Op.CALL: Row(
         "call(args..., function, bundle, lanes)",

@@ -96,7 +96,8 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A way into the program. role: "objective", "update", "sampler" or "query".
+    """A way into the program. role: "objective", "update", "sampler", "query", or "condition": what computes the derived
+    conditions of an example, in the order of `Program.conditions`.
 
     For an objective the function returns one value per example (or a shared scalar), `over` lists what it trains: names of
     networks and bare parameters, and patterns of paths (`G.*.bias`). `writes` are the paths of states whose new values the
@@ -128,6 +129,7 @@ class Space:
     levels: int | None = None
     classes: int | None = None
     drop: float = 0.0
+    derived: bool = False  # a condition computed from each example, by the entry of the role "condition"
     span: Span | None = None
 
 
@@ -200,6 +202,37 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """Weights that come from a parent: those below `path` here start as those below `of` there, or stay equal to them."""
+
+    path: str
+    of: str
+    frozen: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parent:
+    """A model that was trained before: its program's hash, whether it has averaged weights, and what is taken from it."""
+
+    name: str
+    digest: str
+    averaged: bool = False
+    shares: tuple[Share, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Average:
+    """A network that follows another: after each step its weights below `path` move towards those below `of`.
+
+    decay: the share that stays, or the plain function of (step, progress) that says it.
+    """
+
+    path: str
+    of: str
+    decay: float | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """A whole model, at one level ("example" or "array")."""
 
@@ -217,7 +250,15 @@ class Program:
     train: tuple[tuple[str, Any], ...] = ()  # resolved settings: optimizer, steps, batch, ema, ...
     quantize: tuple[Quantization, ...] = ()
     evaluate: tuple[Any, ...] = ()
+    parents: tuple[Parent, ...] = ()
+    averages: tuple[Average, ...] = ()
     doc: str = ""  # the comment over the model
+
+    def untrained(self, root: str) -> bool:
+        """Whether no objective may change the network: it is a parent's, or an average."""
+        return any(s.path == root and s.frozen for p in self.parents for s in p.shares) or any(
+            a.path == root for a in self.averages
+        )
 
     def by_role(self, role: str) -> list[Entry]:
         return [e for e in self.entries.values() if e.role == role]

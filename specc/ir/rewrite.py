@@ -26,11 +26,14 @@ def defined(block: Block) -> Iterator[Value]:
 
 def captured(node: Node) -> tuple[Value, ...]:
     """The outer values that a node's regions use, each once."""
-    inside = {v.id for region in node.regions for v in defined(region)}
-    used = [v for region in node.regions for n in walk(region) for v in n.inputs]
-    used += [v for region in node.regions for v in region.results]
-    used += [v for region in node.regions for n in walk(region) for r in n.regions for v in r.results]
-    return tuple({v.id: v for v in used if v.id not in inside}.values())
+    return tuple({v.id: v for region in node.regions for v in captured_by(region)}.values())
+
+
+def captured_by(block: Block) -> tuple[Value, ...]:
+    """The values from around a block that it uses, each once."""
+    inside = {v.id for v in defined(block)}
+    used = [v for n in walk(block) for v in (*n.inputs, *(r for region in n.regions for r in region.results))]
+    return tuple({v.id: v for v in (*used, *block.results) if v.id not in inside}.values())
 
 
 def reads(node: Node) -> tuple[Value, ...]:

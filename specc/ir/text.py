@@ -18,7 +18,7 @@ from specc.ir.types import DType
 
 LONGEST = 8  # numbers of an array constant that are printed
 INDENT = "  "
-REGIONS = {Op.FOR: ("body",), Op.WHILE: ("test", "body"), Op.IF: ("then", "else")}
+REGIONS = {Op.FOR: ("body",), Op.WHILE: ("test", "body"), Op.IF: ("then", "else"), Op.PARTS: ("first", "rest")}
 QUIET = {"types", "function", "bundle"}  # attributes that are printed another way
 
 
@@ -75,6 +75,12 @@ def _program(p: Program) -> Iterator[str]:
     for bare in p.bare:
         kind = "param" if bare.trainable else "state"
         yield f"{kind} {bare.path}: {bare.dtype}{plain(bare.shape) if bare.shape else ''} = {plain(bare.init)}"
+    for parent in p.parents:
+        yield f"parent {parent.name}: digest {parent.digest[:12]}{', averaged' if parent.averaged else ''}"
+        for share in parent.shares:
+            yield f"  {share.path} {'is' if share.frozen else 'starts from'} {share.of}"
+    for average in p.averages:
+        yield f"average {average.path} of {average.of}, decay {average.decay}"
     for entry in p.entries.values():
         yield _entry(entry)
     yield from _routine(p.routine, 0)
@@ -100,7 +106,7 @@ def _space(s: Space) -> str:
         text += f" in [{plain(s.low)}, {plain(s.high)}]"
     for word, value in (("levels", s.levels), ("classes", s.classes), ("drop", s.drop or None)):
         text += "" if value is None else f" {word} {plain(value)}"
-    return text
+    return text + (" derived" if s.derived else "")
 
 
 def _dataset(d: Dataset) -> str:

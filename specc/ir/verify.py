@@ -10,10 +10,11 @@ from typing import Any
 
 from specc.ir.ops import OPS, Op
 from specc.ir.program import Block, Entry, Function, Node, Program, Value, all_steps
+from specc.ir.rewrite import captured_by
 from specc.ir.types import BATCH, BOOL, INT, DType, Type
 
-LISTED = {Op.CALL, Op.IF, Op.EXTERN}  # their types follow from no operand: the attribute `types` may list them
-REGIONS = {Op.FOR: 1, Op.WHILE: 2, Op.IF: 2}
+LISTED = {Op.CALL, Op.IF, Op.PARTS, Op.EXTERN}  # their types follow from no operand: the attribute `types` may list them
+REGIONS = {Op.FOR: 1, Op.WHILE: 2, Op.IF: 2, Op.PARTS: 2}
 
 
 class IRError(Exception):
@@ -134,6 +135,8 @@ class _Checker:
             case Op.IF:
                 for region in node.regions:
                     self.carried(region, (), have, where)
+            case Op.PARTS:
+                self.parts(node, have, where)
             case Op.CALL:
                 self.call(node, where, node.get("lanes", 1))
             case Op.REPEAT:
@@ -146,6 +149,16 @@ class _Checker:
         _check(have == params, f"{where}: a region takes {_show(have)} and is given {_show(params)}")
         have = tuple(v.type for v in region.results)
         _check(have == results, f"{where}: a region gives {_show(have)} and {_show(results)} is needed")
+
+    def parts(self, node: Node, have: tuple[Type, ...], where: str) -> None:
+        """What varies by example comes in by parameters, each region's own part of it, and goes out whole."""
+        level = self.program.level
+        for value in (*node.inputs, *node.outputs):
+            _check(varies(value.type, level), f"{where}: {value!r} is shared")
+        for region in node.regions:
+            self.carried(region, tuple(v.type for v in node.inputs), have, where)
+            for value in captured_by(region):
+                _check(not varies(value.type, level), f"{where}: {value!r} comes in for the whole batch")
 
     def call(self, node: Node, where: str, lanes: int) -> None:
         callee = self.program.functions.get(node["function"])

@@ -148,7 +148,7 @@ class _Lifter:
                 self.emit(node, self.joined(node.inputs) if any_vary(node) else inputs, attrs)
             case Op.NORMAL | Op.UNIFORM:
                 self.draw(node, inputs, attrs)
-            case Op.FOR | Op.WHILE | Op.IF:
+            case Op.FOR | Op.WHILE | Op.IF | Op.PARTS:
                 self.control(node, inputs, attrs)
             case Op.CALL | Op.REPEAT:
                 callee = self.program.functions[node["function"]].block.params
@@ -220,6 +220,8 @@ class _Lifter:
             case Op.WHILE:
                 inputs = self.carried(node.inputs, node.regions[1].params)
                 self.emit(node, inputs, attrs, self.rounds(node, types))
+            case Op.PARTS:
+                self.emit(node, inputs, attrs | {"types": tuple(map(lift, types))}, self.parts(node, types))
             case _:
                 if _varies(node.inputs[0]):
                     raise IRError(f"{self.source.name}: a branch on {node.inputs[0]!r}, which varies by example")
@@ -227,6 +229,15 @@ class _Lifter:
                 if "types" in attrs:
                     attrs["types"] = tuple(lift(t) for t in types)
                 self.emit(node, inputs, attrs, regions)
+
+    def parts(self, node: Node, types: tuple[Type, ...]) -> tuple[Block, ...]:
+        """Regions in which the batch is a part of it: nothing from around says how large that is."""
+        outer, regions = self.like, []
+        for region in node.regions:
+            self.like = None
+            regions.append(self.block(region, self.builder.child(), types))
+        self.like = outer
+        return tuple(regions)
 
     def carried(self, values: tuple[Value, ...], params: tuple[Value, ...]) -> tuple[Value, ...]:
         return tuple(self.fit(v, p.type) for v, p in zip(values, params, strict=True))

@@ -103,6 +103,9 @@ class _Counter:
             case Op.IF:
                 parts = [self.block(r, builder) for r in node.regions]
                 return parts[0] if parts[0] == parts[1] else None
+            case Op.PARTS:
+                runs = [self.block(r, builder) for r in node.regions]
+                return None if None in runs else sum(n for n in runs if n)
             case _:
                 return self.weight(node) if self.inside else 0
 

@@ -42,9 +42,10 @@ def flatten(program: Program, entry: str) -> Function:
 
 def pruned(program: Program) -> Program:
     """Without the functions that no entry, network or step of training reaches."""
+    decays = [a.decay for a in program.averages if isinstance(a.decay, str)]
     own = [f for s in all_steps(program.routine) for f in (s.maps, s.when) if f is not None]
-    roots = [*program.networks.values(), *(e.function for e in program.entries.values()), *own]
-    kept = reachable(program.functions, roots)
+    begun = [*program.networks.values(), *(e.function for e in program.entries.values()), *decays, *own]
+    kept = reachable(program.functions, begun)
     return replace(program, functions={name: f for name, f in program.functions.items() if name in kept})
 
 

@@ -8,7 +8,7 @@ vary is found out while running, and held against what the types say: a value th
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -268,6 +268,20 @@ class Machine:
         both = [self.block(function, region, bundle, env, ()) for region in (yes, no)]
         return [self.where(test, a, b) for a, b in zip(*both, strict=True)]
 
+    def parts(self, function: Function, node: Node, bundle: str, env: Env) -> Sequence[Cell]:
+        """Each region on its part of the batch, one part after another."""
+        whole = [env[v.id] for v in node.inputs]
+        arrays = [self.stacked(c) if self.level == "example" else c.array for c in whole]
+        cut = first_part(node["share"], len(arrays[0]))
+        ends = []
+        for region, where in zip(node.regions, (slice(cut), slice(cut, None)), strict=True):
+            mine = [a[where] for a in arrays]
+            inside = replace(self, batch=len(mine[0]))
+            cells = [Cell(a, self.level == "example") for a in mine]
+            made = inside.block(function, region, bundle, env, cells)
+            ends.append([inside.stacked(c) if self.level == "example" else c.array for c in made])
+        return [Cell(np.concatenate(pair), self.level == "example") for pair in zip(*ends, strict=True)]
+
     def call(self, function: Function, node: Node, bundle: str, env: Env) -> Sequence[Cell]:
         callee, lanes = self.functions[node["function"]], node.get("lanes", 1)
         inside = _join(bundle, node["bundle"]) if node.get("bundle") else ""
@@ -281,6 +295,11 @@ class Machine:
         for i in range(node["count"]):
             args[:carried] = self.apply(callee, _join(bundle, f"{node['bundle']}.{i}"), args)
         return args[:carried]
+
+
+def first_part(share: float, examples: int) -> int:
+    """How many of the examples a share is: the nearest number, halves up."""
+    return int(share * examples + 0.5)
 
 
 def _join(bundle: str, path: str) -> str:
@@ -306,6 +325,7 @@ CONTROL: dict[Op, Handler] = {
     Op.FOR: Machine.for_loop,
     Op.WHILE: Machine.while_loop,
     Op.IF: Machine.branch,
+    Op.PARTS: Machine.parts,
     Op.CALL: Machine.call,
     Op.REPEAT: Machine.repeat,
     Op.EXTERN: Machine.extern,

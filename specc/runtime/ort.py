@@ -68,7 +68,7 @@ class Model:
             elif name in given:
                 value = np.asarray(given[name], KINDS[i["dtype"]])
                 whole = [n if d == "B" else d for d in shape]
-                out[name] = np.ascontiguousarray(np.broadcast_to(value, whole))
+                out[name] = np.broadcast_to(value, whole).copy()
             elif i["role"] == "condition" and i["classes"]:
                 out[name] = np.arange(n, dtype=np.int64) % i["classes"]
             elif i["default"] is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from specc.diagnostics import Diagnostic, SpecError
@@ -13,9 +13,10 @@ from specc.sema import builtins, library
 from specc.sema.checks import check_mathematics, check_model
 from specc.sema.elaborator import Elaborator
 from specc.sema.entries import elaborate_model
-from specc.sema.model import ONCE, Default, Model
+from specc.sema.model import Default, Model
 from specc.sema.report import diagnostic, did_you_mean, fail
 from specc.sema.shape import check_shape
+from specc.sema.stages import Unit, Units, covered, inherited, introduce, stages, unit
 from specc.sema.values import Definition, Env
 from specc.source import Source
 from specc.syntax import tree
@@ -53,8 +54,8 @@ def elaborate(file: tree.File, source: Source, model: str | None = None) -> Elab
 def _elaborate(file: tree.File, source: Source, model: str | None) -> Elaborated:
     found: list[Diagnostic] = []
     definitions: dict[tuple[str, str], Definition] = {}
-    models: list[tree.Section] = []
-    named: dict[str, tree.Section] = {}
+    models: list[Unit] = []
+    named: Units = {}
     for item in file.items:
         try:
             _top(item, file, (source,), definitions, models, named)
@@ -64,58 +65,44 @@ def _elaborate(file: tree.File, source: Source, model: str | None) -> Elaborated
         found.append(diagnostic("E0209", file.span, "there is no model here", help="write `model NAME { ... }`"))
     programs: dict[str, Program] = {}
     defaults: list[Default] = []
-    for section in models:
-        name = section.head.id if isinstance(section.head, tree.Name) else "model"
-        if model is not None and name != model:
+    for one in models:
+        if model is not None and one.name != model:
             continue
-        world = Env({}, builtins.environment(), outer=True)
-        ev = Elaborator(builtins=world.parent or world, world=world)
-        env = Env({}, world, outer=True)
-        ev.user = {key: (d, world) for key, d in definitions.items()}
-        m = Model(name, section.body or tree.Block(span=section.span, items=()), section.span, ev, env)
-        made = elaborate_model(m, _comment(source, section))
-        check_mathematics(m)
-        if made is not None:
-            check_model(m, made)
-            if not any(d.severity == "error" for d in ev.diagnostics):
-                programs[name] = made
-        found.extend(ev.diagnostics)
-        defaults.extend(m.defaults)
+        found.extend(_made(one, definitions, [*models, *named.values()]))
+        assert one.model is not None
+        defaults.extend(one.model.defaults)
+        if one.program is not None:
+            programs[one.name] = one.program
     outline = "\n".join(f"{d.section:24} {d.knob:16} {d.value:24} {d.origin}" for d in defaults)
     return Elaborated(programs=programs, diagnostics=tuple(found), defaults=tuple(defaults), outline=outline)
 
 
-def inherit(section: tree.Section, models: dict[str, tree.Section]) -> tree.Section:
-    """`model b from a { ... }`: a's sections, with those that b says anew replaced."""
-    parent = next((c for c in section.clauses if c.word == "from"), None)
-    if parent is None:
-        return section
-    node = parent.values[0]
-    name = node.id if isinstance(node, tree.Name) else node.span.text
-    if name not in models:
-        fail("E0203", node.span, f"there is no model `{name}` before this one", help=did_you_mean(name, models))
-    base = models[name]
-    own: dict[tuple[str, str], list[tree.Statement]] = {}
-    for item in section.body.items if section.body else ():
-        own.setdefault(_identity(item), []).append(item)
-    items: list[tree.Statement] = []  # what is said anew stands where it stood: a condition may read an earlier one
-    for item in base.body.items if base.body else ():
-        items += own.get(_identity(item), [item])
-    items += [item for again in own.values() for item in again]
-    whole = tuple({id(item): item for item in items}.values())
-    return replace(section, body=tree.Block(span=section.span, items=whole), clauses=())
-
-
-def _identity(item: tree.Statement) -> tuple[str, str]:
-    """What a section replaces: the one of its kind, or of its kind and name where there may be several."""
-    if not isinstance(item, tree.Section):
-        return ("", item.span.text)
-    if item.kind in ONCE or item.kind == "loss":
-        return (item.kind, "")
-    head = item.head
-    while isinstance(head, tree.Call):
-        head = head.func
-    return (item.kind, head.id if isinstance(head, tree.Name) else "")
+def _made(one: Unit, definitions: dict[tuple[str, str], Definition], known: list[Unit]) -> list[Diagnostic]:
+    """Elaborate a model after its parents; what there is to say of it, or of a parent with errors."""
+    if one.model is not None:
+        return one.model.ev.diagnostics
+    for _, parent in one.parents:
+        said = _made(parent, definitions, known)
+        if parent.program is None:
+            one.model = parent.model
+            return said
+    section = one.section
+    world = Env({}, builtins.environment(), outer=True)
+    ev = Elaborator(builtins=world.parent or world, world=world)
+    ev.user = {key: (d, world) for key, d in definitions.items()}
+    body = section.body or tree.Block(span=section.span, items=())
+    one.model = m = Model(one.name, body, section.span, ev, Env({}, world, outer=True))
+    m.text = covered(one, known)
+    introduce(m, one)
+    made = elaborate_model(m, _comment(section.span.source, section))
+    check_mathematics(m)
+    if made is not None and one.parents:
+        made = m.attempt(section.kind_span, inherited, one, m, made)
+    if made is not None:
+        check_model(m, made)
+        if not any(d.severity == "error" for d in ev.diagnostics):
+            one.program = made
+    return ev.diagnostics
 
 
 def imported(item: tree.Import, chain: tuple[Source, ...]) -> tuple[tree.File, Source]:
@@ -141,8 +128,8 @@ def _top(
     file: tree.File,
     chain: tuple[Source, ...],
     definitions: dict[tuple[str, str], Definition],
-    models: list[tree.Section],
-    named: dict[str, tree.Section],
+    models: list[Unit],
+    named: Units,
 ) -> None:
     """One item of a file."""
     match item:
@@ -156,11 +143,10 @@ def _top(
                 fail("E0203", item.span, "a model needs a name", help="write `model NAME { ... }`")
             if item.body is None:
                 fail("E0209", item.span, f"the model `{item.head.id}` is empty", help="give it sections between braces")
-            if any(isinstance(s.head, tree.Name) and s.head.id == item.head.id for s in models):
-                fail("E0208", item.head.span, f"a second `model {item.head.id}`", help="give it another name")
-            whole = inherit(item, named)
-            models.append(whole)
-            named[item.head.id] = whole
+            _add(item, [unit(item, named)], models, named)
+        case tree.Section(kind="stage"):
+            check_shape(item)
+            _add(item, stages(item, named), models, named)
         case tree.Section() if item.kind in DEFINABLE:
             check_shape(item)
             made = library.define(item)
@@ -169,26 +155,28 @@ def _top(
             definitions[item.kind, made.name] = made
         case tree.Import():
             other, where = imported(item, chain)
-            inner: dict[str, tree.Section] = {}
+            inner: Units = {}
             for part in other.items:
                 _top(part, other, (*chain, where), definitions, [], inner)
             named.update({f"{item.alias}.{k}" if item.alias else k: v for k, v in inner.items()})
-        case tree.Section(kind="stage"):
-            fail(
-                "E0211",
-                item.span,
-                "`stage` is not supported yet",
-                help="train the parent first, then its successor, in files of their own",
-            )
         case tree.Section():
             fail(
                 "E0202",
                 item.kind_span,
                 f"there is no `{item.kind}` at the top of a file",
-                help=did_you_mean(item.kind, (*DEFINABLE, "model")) or "sections belong in a `model`",
+                help=did_you_mean(item.kind, (*DEFINABLE, "model", "stage")) or "sections belong in a `model`",
             )
         case _:
             fail("E0202", item.span, "this belongs in a model or in a definition")
+
+
+def _add(item: tree.Section, made: list[Unit], models: list[Unit], named: Units) -> None:
+    for one in made:
+        if any(other.name == one.name for other in models):
+            assert item.head is not None
+            fail("E0208", item.head.span, f"a second `{item.kind} {one.name}`", help="give it another name")
+        models.append(one)
+        named[one.name] = one
 
 
 def _comment(source: Source, section: tree.Section) -> str:

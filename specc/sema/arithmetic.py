@@ -37,6 +37,8 @@ OPERATORS: dict[str, tuple[Op, Callable[[Any, Any], Any]]] = {
     "max": (Op.MAX, max),
 }
 
+UNCHANGED = (("+", 0), ("-", 0), ("*", 1), ("//", 1))  # an integer, by these
+
 LARGEST = 2**33  # elements of one tensor: beyond any machine that a spec is meant for
 TABLE = 2**20  # of one that is shared by a schedule, and computed while checking
 LONGEST = 100_000  # items of a list known while compiling
@@ -182,6 +184,8 @@ def _identity(op: str, a: Any, b: Any) -> Any:
     """x + 0, 1 * x and their like need no node; None when one is needed."""
     if a == 1 and op == "*" and isinstance(a, int) and isinstance(b, Value) and b.type.dtype is DType.INT:
         return b
+    if isinstance(a, Value) and a.type.dtype is DType.INT and type(b) is int and (op, b) in UNCHANGED:
+        return a
     if isinstance(a, (int, float)) and not isinstance(a, bool) and isinstance(b, Value) and b.type.dtype is DType.FLOAT:
         if (a == 0 and op == "+") or (a == 1 and op == "*"):
             return b

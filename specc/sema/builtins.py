@@ -8,14 +8,28 @@ from typing import Any
 from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import spaces
+from specc.sema import parts, spaces
 from specc.sema.arithmetic import add, binary, describe, known, lift, shown, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
 from specc.sema.laws import LAWS
-from specc.sema.networks import LAYERS
+from specc.sema.networks import LAYERS, index_count
 from specc.sema.report import choices, did_you_mean, fail
-from specc.sema.values import Builtin, Captures, Closure, Dynamic, Env, Marker, Namespace, Pairs, Partial, Symbol, TypeRef
+from specc.sema.values import (
+    Builtin,
+    Captures,
+    Closure,
+    Dynamic,
+    Env,
+    Marker,
+    Namespace,
+    Pairs,
+    Partial,
+    Symbol,
+    TypeRef,
+    word_of,
+)
+from specc.sema.views import ema, of_parent
 from specc.source import Span
 
 Args = list[Any]
@@ -51,6 +65,7 @@ UNARY: dict[str, tuple[Op, Any]] = {
 CHANNEL_AXES = {"channel": 0, "row": -2, "column": -1, "place": 0, "feature": -1}
 REDUCTIONS = {"sum": Op.SUM, "mean": Op.MEAN, "prod": Op.PROD, "amax": Op.AMAX, "amin": Op.AMIN, "logsumexp": Op.LOGSUMEXP}
 ALONG = {"softmax": Op.SOFTMAX, "cumsum": Op.CUMSUM, "sort": Op.SORT, "flip": Op.FLIP, "argmax": Op.ARGMAX}
+UNSEEN = -1e9  # a score that softmax sends to 0; finite, so that a query that sees nothing gives a mean and no NaN
 SOLVERS = ("exact", "stable")
 COSTS = ("sqdist", "dist")
 
@@ -111,7 +126,11 @@ def along(name: str) -> Any:
     def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
         x, axis = exactly(name, args, kwargs, 1, span, axis=-1)
         v = lift(x, frame, span)
-        return add(frame, span, ALONG[name], v, axis=axis_of(axis, v.type.rank, span))
+        place = axis_of(axis, v.type.rank, span)
+        out = add(frame, span, ALONG[name], v, axis=place)
+        if name == "argmax":
+            ev.classes[out.id] = _ints([v.type.shape[place]], span)[0]
+        return out
 
     return apply
 
@@ -179,7 +198,10 @@ def _flatten(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs)
 
 
 def _size(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> int:
+    """size(v): how many elements; of a list, how many items."""
     (x,) = exactly("size", args, kwargs, 1, span)
+    if isinstance(x, (list, range)):
+        return len(x)
     return math.prod(_ints(list(spaces.shaped_like(x, span)[0]), span))
 
 
@@ -187,6 +209,18 @@ def _dim(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> 
     x, axis = exactly("dim", args, kwargs, 2, span)
     shape = spaces.shaped_like(x, span)[0]
     return shape[axis_of(axis, len(shape), span)]
+
+
+def _rank(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> int:
+    """rank(v): how many dimensions one example has."""
+    (x,) = exactly("rank", args, kwargs, 1, span)
+    return len(spaces.shaped_like(x, span)[0])
+
+
+def _classes(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> int | None:
+    """classes(v): how many indices a value of integers may hold, the null one included; none for real values."""
+    (x,) = exactly("classes", args, kwargs, 1, span)
+    return index_count(ev, x)
 
 
 def _transpose(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
@@ -282,8 +316,19 @@ def _interpolate(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Kn
 
 
 def _attention(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
-    q, k, v, causal = exactly("dot_attention", args, kwargs, 3, span, causal=False)
-    return add(frame, span, Op.ATTENTION, lift(q, frame, span), lift(k, frame, span), lift(v, frame, span), causal=bool(causal))
+    """dot_attention(q, k, v, causal = false, mask = none): q (h, n, d), k, v (h, m, d); mask (m) or (n, m), true where seen."""
+    q, k, v, causal, mask = exactly("dot_attention", args, kwargs, 3, span, causal=False, mask=None)
+    queries, keys, values = (lift(u, frame, span) for u in (q, k, v))
+    if mask is None:
+        return add(frame, span, Op.ATTENTION, queries, keys, values, causal=bool(causal))
+    if causal:
+        fail("E0205", span, "`causal` and `mask` exclude each other", help="put the order into the mask")
+    turned = add(frame, span, Op.TRANSPOSE, keys, perm=(*range(keys.type.rank - 2), keys.type.rank - 1, keys.type.rank - 2))
+    scores = add(frame, span, Op.MATMUL, queries, turned)
+    scores = lift(binary("/", scores, math.sqrt(_ints([queries.type.shape[-1]], span)[0]), frame, span), frame, span)
+    seen = _expand(ev, frame, span, [mask], {"like": scores})
+    scores = add(frame, span, Op.WHERE, seen, scores, lift(UNSEEN, frame, span))
+    return add(frame, span, Op.MATMUL, add(frame, span, Op.SOFTMAX, scores, axis=scores.type.rank - 1), values)
 
 
 def _pool(name: str, op: Op, knob: str) -> Any:
@@ -417,9 +462,9 @@ def _gcd(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> 
 
 
 def _member(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> bool:
-    """member(i, list): whether a list known while compiling holds i."""
+    """member(i, list): whether a list known while compiling holds i; words are compared by name."""
     i, items = exactly("member", args, kwargs, 2, span)
-    return i in ev.static_list(items, span)
+    return (word_of(i) or i) in [word_of(item) or item for item in ev.static_list(items, span)]
 
 
 def _for_all(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> bool:
@@ -515,6 +560,8 @@ FUNCTIONS: dict[str, Any] = {
     "flatten": _flatten,
     "size": _size,
     "dim": _dim,
+    "rank": _rank,
+    "classes": _classes,
     "transpose": _transpose,
     "expand": _expand,
     "concat": _concat,
@@ -552,6 +599,8 @@ BATCH: dict[str, Any] = {
     "join": Builtin("batch.join", _batch(Op.BATCH_GATHER)),
     "split": Builtin("batch.split", _batch(Op.BATCH_SCATTER)),
     "each": Builtin("batch.each", _each),
+    "part": Builtin("batch.part", parts.part),
+    "groups": Builtin("batch.groups", parts.groups),
     "index": Dynamic("batch.index"),
     "size": Dynamic("batch.size"),
 }
@@ -561,6 +610,9 @@ def environment() -> Env:
     """The outermost names."""
     names: dict[str, Any] = {name: Builtin(name, fn) for name, fn in FUNCTIONS.items()}
     names["pi"] = math.pi
+    names |= {kind: of_parent(kind) for kind in ("frozen", "copy")}
+    names["ema"] = Builtin("ema", ema)
+    names |= {clock: Dynamic(clock) for clock in ("step", "progress")}
     names["scalar"] = TypeRef(spaces.space("scalar", [], Span.__new__(Span)).type, "scalar")
     names["batch"] = Namespace("batch", BATCH)
     return Env(names)

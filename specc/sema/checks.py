@@ -46,6 +46,7 @@ def check_model(m: Model, program: Program) -> None:
         check_pairing(m)
     check_unused(m)
     m.attempt(place_of(m, "backbone"), check_size, m, program)
+    check_groups(m)
     if not _failed(m):
         check_quantize(m, program)
     if not _failed(m):
@@ -54,6 +55,15 @@ def check_model(m: Model, program: Program) -> None:
 
 def _failed(m: Model) -> bool:
     return any(d.severity == "error" for d in m.ev.diagnostics)
+
+
+def check_groups(m: Model) -> None:
+    """Groups of examples fill the batches of training."""
+    batch = m.train.get("batch")
+    for (role, span), many in m.ev.groups.items():
+        if role == "objective" and isinstance(batch, int) and batch % many:
+            message = f"groups of {many} do not fill a batch of {batch}"
+            report(m, "E0601", span, message, help=f"as in `train {{ batch = {batch - batch % many or many} }}`")
 
 
 def check_size(m: Model, program: Program) -> None:
@@ -94,8 +104,11 @@ def _head(section: tree.Section) -> str:
 def check_samplers(m: Model, program: Program) -> None:
     """Each sampler is tried out with a stand-in for the network."""
     known: Known = {}
+    examples = math.lcm(*m.ev.groups.values())
     for entry in program.entries.values():
-        if entry.role in ("objective", "update") or (found := rehearse(program, entry.name, known)) is None:
+        if entry.role in ("objective", "update"):
+            continue
+        if (found := rehearse(program, entry.name, known, examples)) is None:
             continue
         turns = " in ".join(f"turn {k} of {n}" if n else f"turn {k}" for k, n in reversed(found.turns))
         times = ", ".join(f"{name} = {found.times[name]:.4g}" for name in ("t", "s") if name in found.times)

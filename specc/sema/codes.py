@@ -159,6 +159,13 @@ CODES: dict[str, Page] = {
         "a = D(x)\nb = D(concat([x, x]))\n",
         "a = D(x)\nb = D(x + 1)\n",
     ),
+    "E0311": Page(
+        "weights that a parent does not have",
+        "A stage goes on from its parent's weights, or reads them. Each of its weights that comes from there exists there "
+        "under the same path and in the same shape.",
+        "stage more from base {\n  condition y: class(10)   # the backbone of base was trained without it\n}\n",
+        "stage more from base {\n  condition y: class(10)\n  backbone mlp(width = 64)   # said anew: it starts afresh\n}\n",
+    ),
     "E0401": Page(
         "time runs backwards",
         "t runs from data (smallest) to noise (largest) in every spec, whatever the paper's convention, so that samplers and "

@@ -11,6 +11,7 @@ from typing import Any
 from specc.ir.ops import Op
 from specc.ir.paths import parameters
 from specc.ir.program import (
+    Average,
     Bare,
     Block,
     Builder,
@@ -19,6 +20,7 @@ from specc.ir.program import (
     Input,
     Program,
     Setting,
+    Space,
     Step,
     Value,
     chosen,
@@ -48,22 +50,27 @@ from specc.sema.values import Definition, Dynamic, Instance, Partial, TypeRef
 from specc.source import Span
 from specc.syntax import tree
 
+PLACES = 2**20  # the draws of derived conditions are apart from those of the samplers that are given the same seeds
 
-def _start(m: Model, role: str, name: str) -> tuple[Frame, EntryState]:
-    """A frame for an entry, with its seed or its data, and its conditions."""
+
+def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
+    """A frame for an entry, with its data, its seed, and its conditions."""
     builder = Builder(m.ev.ids)
     example = frozenset({EXAMPLE})
     data = m.data[0].space if m.data else None
     inputs: list[Input] = []
-    if role == "objective" or role == "query":
+    seed = like = None
+    if role != "sampler":
         type_ = Type(DType.FLOAT, data.shape if data else (), example)
         like = builder.param(type_, data.name if data else "x")
         inputs.append(Input(name=data.name if data else "x", role="data", type=type_))
-        seed = None
-    else:
-        like = seed = builder.param(Type(DType.INT, (), example), "seed")
-        inputs.append(Input(name="seed", role="seed", type=like.type))
+    if role in ("sampler", "condition"):
+        seed = builder.param(Type(DType.INT, (), example), "seed")
+        inputs.append(Input(name="seed", role="seed", type=seed.type))
+    like = like or seed
+    assert like is not None
     entry = EntryState(role=role, builder=builder, like=like, seed=seed, inputs=inputs, guided=role == "sampler")
+    entry.place = PLACES if role == "condition" else 0
     frame = Frame(builder=builder, kind="entry", entry=entry)
     if data is not None:
         entry.bindings["x"] = like if role != "sampler" else TypeRef(Type(DType.FLOAT, data.shape), data.kind)
@@ -85,15 +92,42 @@ def _derived(m: Model, frame: Frame, entry: EntryState, section: tree.Section) -
     """`condition c = f(x)`: computed from each example while training, an input of the same type when sampling."""
     assert isinstance(section.head, tree.Name)
     name = section.head.id
-    if entry.role == "objective":
+    if entry.role in ("objective", "condition"):
         value = lift(m.ev.expr(section.values[0], m.env, frame), frame, section.span)
     else:
-        _, state = _start(m, "objective", name)
-        type_ = state.bindings[name].type
+        type_ = _derived_type(m, name)
         value = entry.builder.param(type_, name)
         entry.inputs.append(Input(name=name, role="condition", type=type_))
     entry.bindings[name] = value
     entry.conditions[name] = Condition(name=name, value=value, null=None)
+
+
+def _derived_type(m: Model, name: str) -> Type:
+    """The type of a derived condition, of which each example has its own."""
+    _, state = _start(m, "objective")
+    found: Type = state.bindings[name].type
+    return found.over(EXAMPLE)
+
+
+def conditions(m: Model) -> None:
+    """The entry that computes the derived conditions of an example: samplers outside of training take held-out ones."""
+    frame, entry = _start(m, "condition")
+    names = [name_of(section) for section in m.derived]
+    results = tuple(m.ev.spread(entry.bindings[name], frame, m.span) for name in names)
+    for name, value, section in zip(names, results, m.derived, strict=True):
+        shape, dtype = tuple(int(d) for d in value.type.shape), value.type.dtype.value
+        m.computed.append(Space(name=name, kind="tensor", shape=shape, dtype=dtype, derived=True, span=section.span))
+    label = "derived"
+    while label in m.entries:
+        label += "_"
+    doc = "; ".join(line_of(section.span) for section in m.derived)
+    function = _entry_function(m, label, frame, results, doc, m.derived[0].span)
+    read = {v.id for n in walk(function.block) for v in n.inputs} | {v.id for v in results}
+    kept = [(v, i) for v, i in zip(function.block.params, entry.inputs, strict=True) if i.role == "data" or v.id in read]
+    block = replace(function.block, params=tuple(v for v, _ in kept))
+    m.ev.functions[function.name] = replace(function, block=block)
+    inputs = tuple(i for _, i in kept)
+    m.entries[label] = Entry(name=label, role="condition", function=function.name, inputs=inputs, doc=doc, span=m.span)
 
 
 def _condition(m: Model, frame: Frame, entry: EntryState, space: Any, value: Value) -> None:
@@ -146,7 +180,7 @@ def _objective(m: Model, section: tree.Section) -> None:
 def _loss(m: Model, p: Partial, name: str, doc: str, span: Span) -> None:
     """The entries of a loss, and when they are done."""
     instance = m.ev.instantiate(p, m.top)
-    _, entry = _walked(m, instance, name, span, Walk())
+    _, entry = _walked(m, instance, Walk())
     found = routine.units(entry.walk.events)
     if not any(u.event.sort == "minimize" for u in found):
         fail("E0209", span, f"the loss `{name}` minimises nothing", help="end it with `minimize EXPRESSION over NETWORK`")
@@ -163,18 +197,18 @@ def _loss(m: Model, p: Partial, name: str, doc: str, span: Span) -> None:
     m.routine += routine.nested(parts)
 
 
-def _walked(m: Model, instance: Instance, name: str, span: Span, walk_: Walk) -> tuple[Frame, EntryState]:
-    frame, entry = _start(m, "objective", name)
+def _walked(m: Model, instance: Instance, walk_: Walk) -> tuple[Frame, EntryState]:
+    frame, entry = _start(m, "objective")
     entry.walk = walk_
     with contextlib.suppress(ObjectiveDone):
-        m.ev.run(instance, frame, span)
+        m.ev.run(instance, frame, instance.span or m.span)
     return frame, entry
 
 
 def _training_entry(m: Model, instance: Instance, name: str, doc: str, span: Span, unit: routine.Unit, several: bool) -> Entry:
     """An objective with the states that are updated beside it, or updates alone."""
     objective = unit.event.sort == "minimize"
-    frame, entry = _walked(m, instance, name, span, Walk(unit.wanted, joined=objective))
+    frame, entry = _walked(m, instance, Walk(unit.wanted, joined=objective))
     values = (entry.bindings["minimize"],) if objective else ()
     results = (*values, *entry.walk.states.values())
     block = frame.builder.block(*results)
@@ -209,25 +243,21 @@ def _free_label(m: Model, label: str) -> str:
 def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
     """The parameters that an objective is for: those it names, or all that it reaches."""
     reached = _reached(block)
-    if not reached:
+    if not any(name in reached for name in (*m.ev.networks, *m.ev.held_by)):
         help = "use one that is to be trained, such as `out(z, t)`, with no `stop` around it"
         fail("E0501", event.span, "the objective reaches no network", help=help)
     for name in event.over:
-        root = name.split(".")[0]
-        if root not in reached:
-            fail(
-                "E0501",
-                event.span,
-                f"the objective does not reach the parameters of `{root}`",
-                help="its gradient there is zero: use the network in the objective, or leave it out of `over`",
-            )
+        root = next((r for r in reached if name == r or name.startswith(f"{r}.")), None)
+        if root is None:
+            message = f"the objective does not reach the parameters of `{name.split('.*')[0]}`"
+            help = "its gradient there is zero: use the network in the objective, or leave it out of `over`"
+            fail("E0501", event.span, message, help=help)
         function = reached[root]
         paths = parameters(m.ev.functions, {root: function}) if function is not None else {root}
         if not any(chosen(path, (name,)) for path in paths):
             some = choices(list(paths)[:4])
             fail("E0505", event.span, f"no parameter of `{root}` has a path like {name!r}", help=f"there are {some}")
-    order = [*m.ev.networks, *m.ev.held_by]
-    return event.over or tuple(sorted(reached, key=order.index))
+    return event.over or tuple(name for name in (*m.ev.networks, *m.ev.held_by) if name in reached)
 
 
 def _reached(block: Block) -> dict[str, str | None]:
@@ -287,7 +317,7 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
     name = name_of(section)
     if name in m.entries:
         fail("E0208", section.span, f"a second `{name}`", help=f"name it: `{role} NAME = ...`")
-    frame, entry = _start(m, role, name)
+    frame, entry = _start(m, role)
     if section.body is not None and not section.values:
         p = replace(p, kwargs=tuple(_own_inputs(m, p.definition, frame, entry)))
     instance = m.ev.instantiate(p, frame)
@@ -351,7 +381,8 @@ def _players(m: Model, section: tree.Section) -> None:
     """Each optimizer that is named is of somebody who trains, and nobody has two."""
     own = dict(m.train.get("optimizers", ()))
     teams = {e.over for e in m.entries.values() if e.role == "objective"}
-    spans = {i.head.id: i.span for i in section.body.items if isinstance(i, tree.Section) and isinstance(i.head, tree.Name)}
+    items = section.body.items if section.body else ()
+    spans = {i.head.id: i.span for i in items if isinstance(i, tree.Section) and isinstance(i.head, tree.Name)}
     for name in own:
         mine = [t for t in teams if name in {p.split(".")[0] for p in t}]
         if not mine and teams:
@@ -380,7 +411,7 @@ def program(m: Model, doc: str) -> Program:
                         f"`{node['bundle']}` is used with inputs of different types",
                         help="give the network one set of inputs",
                     )
-    digest = hashlib.sha256(f"{m.name}\n{m.span.source.text}".encode()).hexdigest()
+    digest = hashlib.sha256(f"{m.name}\n{m.text or m.span.source.text}".encode()).hexdigest()
     return Program(
         name=m.name,
         level="example",
@@ -392,10 +423,11 @@ def program(m: Model, doc: str) -> Program:
         bare=_bare(m),
         routine=_routine(m),
         data=tuple(m.data),
-        conditions=tuple(s for s, _ in m.conditions),
+        conditions=(*(s for s, _ in m.conditions), *m.computed),
         train=tuple(m.train.items()),
         quantize=tuple(m.quantize),
         evaluate=tuple(m.evaluate),
+        averages=_averages(m, networks),
         doc=doc,
     )
 
@@ -413,6 +445,16 @@ def _routine(m: Model) -> tuple[Step, ...]:
         s == Step(entries=s.entries) and len(s.entries) == 1 and m.entries[s.entries[0]].role == "objective" for s in m.routine
     )
     return () if plain else tuple(m.routine)
+
+
+def _averages(m: Model, networks: dict[str, str]) -> tuple[Average, ...]:
+    """The networks that follow others, each of which is one of the program."""
+    kept = {path: b for path, b in m.ev.borrowed.items() if b.bundles.kind == "average" and path in networks}
+    for path, b in kept.items():
+        if b.of not in networks:
+            at = b.bundles.span or m.span
+            fail("E0501", at, f"`{path}` follows `{b.of}`, which nothing trains", help="use that network in a loss")
+    return tuple(Average(path=path, of=b.of, decay=b.bundles.decay) for path, b in kept.items())
 
 
 def elaborate_model(m: Model, doc: str) -> Program | None:
@@ -433,6 +475,8 @@ def elaborate_model(m: Model, doc: str) -> Program | None:
         )
     m.attempt(None, objectives, m)
     samplers(m)
+    if m.derived:
+        m.attempt(m.derived[0].span, conditions, m)
     settings(m)
     if any(d.severity == "error" for d in m.ev.diagnostics):
         return None

@@ -18,7 +18,7 @@ from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.ops import Op
 from specc.ir.program import Input, Value
 from specc.ir.types import EXAMPLE, FLOAT, INT, DType
-from specc.sema import library
+from specc.sema import library, views
 from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, settled, where, whole
 from specc.sema.frame import Frame
 from specc.sema.functions import NOWHERE, Functions
@@ -27,9 +27,10 @@ from specc.sema.members import members as members_of
 from specc.sema.report import choices, did_you_mean, fail, foreign, moved
 from specc.sema.values import (
     Applied,
+    Bound,
     Builtin,
+    Bundles,
     Captures,
-    Clock,
     Closure,
     Definition,
     Derivative,
@@ -44,9 +45,12 @@ from specc.sema.values import (
     ParameterSet,
     Partial,
     Symbol,
+    View,
     freeze,
     runtime,
+    word_of,
 )
+from specc.sema.views import Borrowed
 from specc.source import Span
 from specc.syntax import tree
 
@@ -69,11 +73,14 @@ class Evaluator(Functions):
     networks: dict[str, Network] = field(default_factory=dict)
     classes: dict[int, int] = field(default_factory=dict)  # value number -> number of indices of a class, null included
     held_by: dict[str, Held] = field(default_factory=dict)  # bare parameters and states, by path
+    groups: dict[tuple[str, Span], int] = field(default_factory=dict)  # groups of examples: role of the entry, place; how many
     files: dict[str, str] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)  # ids of parameters (tree nodes) that some body read
     touched: set[str] = field(default_factory=set)  # names of the world that were asked for
     depth: int = 0
     work: int = 0  # expressions evaluated so far
+    through: tuple[Bundles, ...] = ()  # the views that this evaluator looks through
+    borrowed: dict[str, Borrowed] = field(default_factory=dict)  # paths of networks with weights of others, and whose they are
     node: object = None  # the call being evaluated, for tags
 
     @abstractmethod
@@ -114,7 +121,7 @@ class Evaluator(Functions):
                     raise moved(error, value.env.asked()) from None
             case Held():
                 return self.held(value, frame)
-            case Clock():
+            case Dynamic(name="step" | "progress"):
                 return self.clock(value.name, frame)
             case Dynamic():
                 if frame.entry is None or value.name not in frame.entry.bindings:
@@ -137,6 +144,9 @@ class Evaluator(Functions):
             return held
         if entry is None:
             raise Captures
+        if any(b.kind != "average" for b in self.through):
+            help = "pass what it stands for to a network"
+            fail("E0211", held.span, f"`{held.path}` of another model is not supported yet", help=help)
         if held.path in entry.walk.states:
             return entry.walk.states[held.path]
         dtype = {} if held.type.dtype is DType.FLOAT else {"dtype": held.type.dtype.value}
@@ -149,11 +159,11 @@ class Evaluator(Functions):
         entry = frame.entry
         if entry is None or entry.role != "objective":
             raise Captures
-        if name not in entry.clock:
+        if name not in entry.bindings:
             type_ = INT if name == "step" else FLOAT
-            entry.clock[name] = entry.builder.param(type_, name)
+            entry.bindings[name] = entry.builder.param(type_, name)
             entry.inputs.append(Input(name=name, role=name, type=type_))
-        return entry.clock[name]
+        return entry.bindings[name]  # type: ignore[no-any-return]
 
     def input(self, marker: Marker, frame: Frame) -> Any:
         """An `input(...)`: an input of the sampler's graph; its default everywhere else."""
@@ -269,11 +279,14 @@ class Evaluator(Functions):
         a = self.expr(node.left, env, frame)
         if node.op in ("and", "or") and not isinstance(a, Value):
             return (a and self.expr(node.right, env, frame)) if node.op == "and" else (a or self.expr(node.right, env, frame))
-        b = self.expr(node.right, env, frame)
+        word = word_of(a) if node.op in ("==", "!=") else None
+        b = self.expr(node.right, env, frame, symbols=word is not None or (a is None and node.op in ("==", "!=")))
         if node.op == "..":
             return self.span_of_integers(a, b, node)
         if node.op in ("==", "!=") and (a is None or b is None):
             return (a is b) == (node.op == "==")
+        if word is not None and word_of(b) is not None:  # `if positions == rotary`
+            return (word == word_of(b)) == (node.op == "==")
         return binary(node.op, a, b, frame, node.span)
 
     def span_of_integers(self, a: Any, b: Any, node: tree.Binary) -> Any:
@@ -334,6 +347,8 @@ class Evaluator(Functions):
                     hint = did_you_mean(node.name, value.members)
                     fail("E0201", node.span, f"`{value.name}` has no `{node.name}`", help=hint)
                 return self.settle(value.members[node.name], frame, node.name)
+            case View():
+                return views.member(self, value, node.name, frame, node.span)
             case Instance() | Partial():
                 instance = value if isinstance(value, Instance) else self.instantiate(value, frame)
                 if node.name not in instance.members:
@@ -406,6 +421,10 @@ class Evaluator(Functions):
                 return self.call_derivative(func, args, frame, span)
             case Network():
                 return self.call_network(func, args, kwargs, frame, span, node)
+            case View(network=Network()):
+                return views.call(self, Bound(func, func.network), args, kwargs, frame, span, node)
+            case Bound():
+                return views.call(self, func, args, kwargs, frame, span, node)
             case Partial(definition=Definition(kind="network" | "backbone")):
                 return self.call_part(func, args, kwargs, frame, span, node)
             case Partial():
@@ -492,14 +511,17 @@ class Evaluator(Functions):
 
     def call_closure(self, f: Closure, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span) -> Any:
         self.touched.add(f.name)
+        entry = frame.entry
         if (rewrite := self.rewritten(f, frame)) is not None:
-            entry = frame.entry
             assert entry is not None
-            entry.inside_guidance = True
+            many = len(rewrite.params)  # further times of a map, of which guidance knows nothing, pass by it
+            entry.inside_guidance, entry.passing = True, tuple(args[many:])
             try:
-                return self.call_closure(rewrite, args, kwargs, frame, span)
+                return self.call_closure(rewrite, args[:many], kwargs, frame, span)
             finally:
-                entry.inside_guidance = False
+                entry.inside_guidance, entry.passing = False, ()
+        if entry is not None and entry.passing and self.guides(f):
+            args = [*args, *entry.passing]
         env = self.bind(f.name or "this function", f.params, args, kwargs, f.env, frame, span)
         bound = [env.names[p.name] for p in f.params if p.name]
         if f.outline and any(isinstance(v, Value) for v in bound) and all(isinstance(v, (Value, int, float)) for v in bound):
@@ -515,7 +537,11 @@ class Evaluator(Functions):
         if self.guidance is None or entry is None or not entry.guided or entry.inside_guidance:
             return None
         found = self.guidance.members.get(f.name)
-        return found if isinstance(found, Closure) and self.world.names.get(f.name) is f else None
+        return found if isinstance(found, Closure) and self.guides(f) else None
+
+    def guides(self, f: Closure) -> bool:
+        """Whether a function is the one of the world that the guidance gives anew."""
+        return self.guidance is not None and f.name in self.guidance.members and self.world.names.get(f.name) is f
 
     def body(self, body: tree.Expr | tuple[tree.Expr, ...] | tree.Block, env: Env, frame: Frame) -> Any:
         try:
@@ -539,7 +565,7 @@ class Evaluator(Functions):
         except SpecError as error:
             raise moved(error, parent.asked()) from None
         env.origin = span if not foreign(span) else None
-        key = (id(definition), freeze([env.names[p.name] for p in definition.params if p.name]))
+        key = (id(definition), id(self.world), freeze([env.names[p.name] for p in definition.params if p.name]))
         cached = self.memo.get(("instance", key))
         if cached is not None and not _mentions_inputs(env):
             return cached  # type: ignore[no-any-return]

@@ -69,12 +69,12 @@ class EntryState:
     bindings: dict[str, Any] = field(default_factory=dict)
     conditions: dict[str, Condition] = field(default_factory=dict)
     markers: dict[int, Value] = field(default_factory=dict)
-    clock: dict[str, Value] = field(default_factory=dict)  # `step` and `progress`, where the entry asks for them
     places: dict[str, Value] = field(default_factory=dict)  # by memory: the row of each example
     walk: Walk = field(default_factory=Walk)  # of a loss
     place: int = 0
     guided: bool = True
     inside_guidance: bool = False
+    passing: tuple[Any, ...] = ()  # arguments that the guided function takes beyond those of the guidance
     null: bool = False
     used: set[str] = field(default_factory=set)
 

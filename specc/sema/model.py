@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar
 
 from specc.diagnostics import SpecError
-from specc.ir.program import Builder, Entry, Step
+from specc.ir.program import Builder, Entry, Space, Step
 from specc.ir.types import DType, Type
 from specc.sema import held, library, memory, sections, statements
 from specc.sema.arithmetic import describe, settled
@@ -18,7 +18,6 @@ from specc.sema.report import choices, diagnostic, did_you_mean, fail, moved
 from specc.sema.shape import check_shape, overridden
 from specc.sema.values import (
     Captures,
-    Clock,
     Closure,
     Definition,
     Dynamic,
@@ -61,7 +60,6 @@ LATER = (
     "bijection",
     "decode",
     "plan",
-    "stage",
     "fit",
     "patch",
     "environment",
@@ -108,6 +106,8 @@ class Model:
     derived: list[tree.Section] = field(default_factory=list)  # conditions computed from each example
     latents: list[tree.Section] = field(default_factory=list)
     routine: list[Step] = field(default_factory=list)
+    text: str = ""  # what its program's hash covers, beside its name
+    computed: list[Space] = field(default_factory=list)  # their spaces
     used: set[str] = field(default_factory=set)  # conditions that some entry reads
     top: Frame = field(init=False)
 
@@ -352,7 +352,7 @@ def _agrees(instance: Instance, item: tree.Statement) -> None:
         case _:
             wanted, said = None, library.declares(item) or ""
     given = instance.members.get(library.declares(item) or "")
-    have = len(given.params) if isinstance(given, Closure) else None
+    have = sum(p.value is None for p in given.params) if isinstance(given, Closure) else None  # more may have defaults
     if given is not None and have != wanted:
         span = given.span if isinstance(given, Closure) else instance.definition.section.span
         if isinstance(given, Lazy):
@@ -384,7 +384,6 @@ def show(value: Any) -> str:
 def build_world(m: Model) -> None:
     """Names that losses, samplers and guidance share: the interfaces' defaults, then what process and predict give."""
     world = m.ev.world
-    world.names.update(step=Clock("step"), progress=Clock("progress"))
     for kind in ("data", "condition"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _data, m, section, kind)
@@ -523,22 +522,10 @@ def _network(m: Model, section: tree.Section, name: str | None) -> None:
             inputs = tuple(library.parameter(a).name or "" for a in call.args) if call is not None else ()
         elif not p.definition.inputs and all(a.value is None for a in p.definition.params):
             p = replace(p, definition=replace(p.definition, params=(), inputs=p.definition.params))
-    result = _promised(m, section, p.definition)
-    knobs = {a.name for a in p.definition.params}
-    if result is not None and "to" in knobs and "to" not in dict(p.kwargs):
-        p = replace(p, kwargs=(*p.kwargs, ("to", result)))
-    net = Network(p, name, root=True, conditioned=name == "backbone", inputs=inputs, result=result)
+    promise = section.result if section.values else None  # of a network given in place, its own header says it
+    asks = name == "backbone" or _asks(m, section)
+    net = Network(p, name, root=True, conditioned=asks, inputs=inputs, promise=promise, env=m.env)
     m.ev.world.names[name] = m.env.names[name] = net
-
-
-def _promised(m: Model, section: tree.Section, definition: Definition) -> TypeRef | None:
-    """The type after `->` of a section, where the model's own names say it."""
-    if section.result is None or (section.body is not None and any(a.type is not None for a in definition.inputs)):
-        return None
-    made = m.ev.expr(section.result, m.env.child(**_types(m)), m.top)
-    if not isinstance(made, TypeRef):
-        fail("E0304", section.result.span, f"{describe(made)} is not a type")
-    return made
 
 
 def _types(m: Model) -> dict[str, TypeRef]:
@@ -548,6 +535,16 @@ def _types(m: Model) -> dict[str, TypeRef]:
         kind = TypeRef(Type(DType(data.space.dtype), data.space.shape), data.space.kind, data.space.classes)
         out |= {"x": kind, data.space.name: kind}
     return out | {space.name: kind for space, kind in m.conditions}
+
+
+def _asks(m: Model, section: tree.Section) -> bool:
+    """Whether the head of a network names a condition: `network f(z, t, s, y) -> like(z) = mlp(width = 64)`."""
+    said = {a.name or (a.value.id if isinstance(a.value, tree.Name) else "") for a in _inputs(section)}
+    return not said.isdisjoint({*(space.name for space, _ in m.conditions), *(name_of(s) for s in m.derived)})
+
+
+def _inputs(section: tree.Section) -> tuple[tree.Arg, ...]:
+    return section.head.args if isinstance(section.head, tree.Call) else ()
 
 
 def line_of(span: Span) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 from specc.diagnostics import SpecError
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value
-from specc.ir.types import DType
-from specc.sema import spaces
+from specc.ir.types import FLOAT, DType
+from specc.sema import spaces, views
 from specc.sema.arithmetic import add, describe, known, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
@@ -39,13 +39,14 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
         ev.spread(lift(v, frame, span, None if _is_int(v) else DType.FLOAT), frame, span) for v in inputs if v is not None
     )
     given = tuple(v is not None for v in inputs)
-    function = _function(ev, net.partial, statics, given, batched, span)
+    function = _function(ev, net.partial, statics, given, batched, span, promise=_promised(ev, net, frame))
     types = tuple(r.type for r in function.block.results)
-    if net.result is not None and types[0].shape != net.result.type.shape:
-        message = f"`{net.bundle}` gives shape {shown(types[0].shape)}, and promises {shown(net.result.type.shape)}"
-        fail("E0301", net.partial.span or span, message)
-    out = frame.builder.add_many(Op.CALL, *batched, function=function.name, bundle=net.bundle, lanes=1, types=types, span=span)
-    ev.networks[net.bundle] = net
+    bundle, origin = views.place(ev.through, net.bundle)
+    out = frame.builder.add_many(Op.CALL, *batched, function=function.name, bundle=bundle, lanes=1, types=types, span=span)
+    if origin is not None:
+        _borrow(ev, bundle, origin, span)
+    if origin is None or origin.bundles.kind == "copy":
+        ev.networks[bundle] = net
     return out[0] if len(out) == 1 else out
 
 
@@ -57,6 +58,47 @@ def _by_head(net: Network, args: list[Any], named: dict[str, Any], span: Span) -
     by_name = {name: value for name, value in zip(net.inputs, args, strict=False) if name in known}
     rest = [value for i, value in enumerate(args) if i >= len(net.inputs) or net.inputs[i] not in known]
     return rest, named | by_name
+
+
+def _promised(ev: Evaluator, net: Network, frame: Frame) -> TypeRef | None:
+    """What a section says that its network gives: `network G(z) -> like(x) = ...`; a backbone of indices gives logits of x."""
+    if net.promise is not None:
+        kind = ev.expr(net.promise, net.env or ev.world, frame)
+        return kind if isinstance(kind, TypeRef) else fail("E0304", net.promise.span, f"{describe(kind)} is not a type")
+    assert frame.entry is not None
+    x = frame.entry.bindings.get("x")
+    return _logits(ev, x) if net.conditioned else None
+
+
+def _logits(ev: Evaluator, x: Any) -> TypeRef | None:
+    """The type of one number for each value that each index of x may have."""
+    count = index_count(ev, x)
+    return None if count is None else TypeRef(FLOAT.shaped((*x.type.shape, count)))
+
+
+def index_count(ev: Evaluator, value: Any) -> int | None:
+    """How many indices a value of integers may hold, the null one included, where that is known."""
+    match value:
+        case TypeRef(classes=count):
+            return count
+        case Value():
+            return ev.classes.get(value.id)
+        case _:
+            return None
+
+
+def _borrow(ev: Evaluator, path: str, origin: views.Borrowed, span: Span) -> None:
+    """Note whose weights these are; one name stands for one network."""
+    before = ev.borrowed.setdefault(path, origin)
+    if (before.of, before.bundles.of, before.bundles.span) != (origin.of, origin.bundles.of, origin.bundles.span):
+        at = before.bundles.span or span
+        fail(
+            "E0208",
+            origin.bundles.span or span,
+            f"`{path}` is two networks",
+            labels=((at, "the first one"),),
+            help="give this one another name",
+        )
 
 
 def _is_int(value: Any) -> bool:
@@ -165,13 +207,22 @@ def _inline(ev: Evaluator, partial: Partial, statics: Env, inputs: list[Any], fr
 
 
 def _function(
-    ev: Evaluator, partial: Partial, statics: Env, given: tuple[bool, ...], values: tuple[Value, ...], span: Span
+    ev: Evaluator,
+    partial: Partial,
+    statics: Env,
+    given: tuple[bool, ...],
+    values: tuple[Value, ...],
+    span: Span,
+    promise: TypeRef | None = None,
 ) -> Function:
-    """The IR function of a network for these knobs and types, written on first use."""
+    """The IR function of a network for these knobs and types, written on first use.
+
+    In its body `result` is the type that the section promises; the first input's, or logits of it, where none does.
+    """
     definition = partial.definition
     knobs = freeze([statics.names[a.name] for a in definition.params if a.name])
     classes = tuple(ev.classes.get(v.id) for v in values)
-    key = ("network", id(definition), knobs, given, tuple(v.type for v in values), classes)
+    key = ("network", id(definition), knobs, given, tuple(v.type for v in values), classes, freeze(promise))
     if key in ev.memo:
         return ev.memo[key]  # type: ignore[no-any-return]
     if definition.body is None:
@@ -191,11 +242,13 @@ def _function(
     frame.stems[""] = 0
     try:
         scope = _scope(ev, definition, statics, inner, span)
+        scope.names["result"] = promise or _usual_result(ev, inner)
         result = ev.body(definition.body, scope, frame)
         if result is None or result == ():
             fail("E0209", definition.section.span, f"`{definition.name}` returns nothing", help="end it with `return`")
         results = tuple(lift(r, frame, span) for r in (result if isinstance(result, tuple) else (result,)))
         _check_result(definition, scope, results, span)
+        _keep_promise(definition, promise, results, span)
     except Captures:
         fail(
             "E0309",
@@ -244,6 +297,19 @@ def _check_result(definition: Definition, scope: Env, results: tuple[Value, ...]
             fail("E0301", span, message, labels=((wanted.span, "promised here"),))
     elif wanted is not None and len(results) == 1 and not (isinstance(wanted, tree.Name) and wanted.id == "tensor"):
         spaces.match(wanted, results[0], {}, f"the result of `{definition.name}`", span, scope.names)
+
+
+def _usual_result(ev: Evaluator, inputs: list[Any]) -> TypeRef | None:
+    first = next((v for v in inputs if isinstance(v, Value)), None)
+    if first is None or first.type.dtype is DType.FLOAT:
+        return TypeRef(FLOAT.shaped(first.type.shape)) if first is not None else None
+    return _logits(ev, first)
+
+
+def _keep_promise(definition: Definition, promise: TypeRef | None, results: tuple[Value, ...], span: Span) -> None:
+    if promise is not None and results[0].type.shape != promise.type.shape:
+        message = f"`{definition.name}` gives shape {shown(results[0].type.shape)}, and {shown(promise.type.shape)} is needed"
+        fail("E0301", span, message)
 
 
 # Repetition and bare parameters --------------------------------------------------------------------------------------

@@ -65,6 +65,10 @@ class Rehearsal(Machine):
                 cells: Sequence[Cell] = self.some_rounds(function, node, bundle, env)
             case Op.WHILE:
                 cells = self.first_rounds(function, node, bundle, env)
+            case Op.PARTS:
+                given = [env[v.id] for v in node.inputs]
+                ends = [self.block(function, region, bundle, env, given) for region in node.regions]
+                cells = ends[0]
             case Op.GRAD:
                 cells = [self.tenth(env[v.id], g) for v, g in zip(node.inputs[1:], node.outputs, strict=True)]
             case Op.PARAM:  # a bare one: numbers that any training may lead to
@@ -133,7 +137,7 @@ class Rehearsal(Machine):
         made = 0.1 * array if array.shape == shape else np.full(shape, 0.1 * math.tanh(float(array.mean())))
         if self.sign:
             made = self.sign * (np.abs(made) + 5)
-        return Cell(made[None].astype(self.float_type), True)
+        return Cell(np.broadcast_to(made, (self.examples, *made.shape)).astype(self.float_type), True)
 
     def some_rounds(self, function: Function, node: Node, bundle: str, env: Env) -> Sequence[Cell]:
         count, carried = int(env[node.inputs[0].id].array), [env[v.id] for v in node.inputs[1:]]
@@ -198,19 +202,19 @@ def reason(node: Node, env: Env) -> str:
             return "leaves the range of numbers here"
 
 
-def rehearse(program: Program, name: str, known: Known) -> NotFinite | None:
-    """Run a sampler or query on one example; what became of it when a value is not a number, whatever the network says.
+def rehearse(program: Program, name: str, known: Known, examples: int = 1) -> NotFinite | None:
+    """Run a sampler or query on an example; what became of it when a value is not a number, whatever the network says.
 
-    known: kept between the entries of a program.
+    known: kept between the entries of a program. examples: how many there must be, where they work in groups.
     """
-    first = _run(program, name, known, 0)
+    first = _run(program, name, known, 0, examples)
     if first is None:
         return None
-    others = [_run(program, name, known, sign) for sign in (1, -1)]
+    others = [_run(program, name, known, sign, examples) for sign in (1, -1)]
     return first if all(other is not None and other.node is first.node for other in others) else None
 
 
-def _run(program: Program, name: str, known: Known, sign: int) -> NotFinite | None:
+def _run(program: Program, name: str, known: Known, sign: int, examples: int) -> NotFinite | None:
     entry = program.entries[name]
     function = program.functions[entry.function]
     largest = max((math.prod(d.space.shape) for d in program.data), default=1)
@@ -220,7 +224,7 @@ def _run(program: Program, name: str, known: Known, sign: int) -> NotFinite | No
         functions=program.functions,
         level="example",
         float_type=np.float32,
-        batch=1,
+        batch=examples,
         sign=sign,
         few=largest > LARGE,
         known=known,
@@ -231,7 +235,7 @@ def _run(program: Program, name: str, known: Known, sign: int) -> NotFinite | No
         usual = 0.3 if value.type.dtype is DType.FLOAT else 0
         shape = tuple(int(d) for d in value.type.shape)
         made = np.zeros(shape, dtype=kind) + kind(usual if wanted.default is None else wanted.default)
-        args.append(Cell(made[None], True) if value.type.axes else Cell(made))
+        args.append(Cell(np.stack([made] * examples), True) if value.type.axes else Cell(made))
     try:
         with np.errstate(all="ignore"):
             out = machine.apply(function, "", args)

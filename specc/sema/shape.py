@@ -21,6 +21,7 @@ class Shape:
 PART = Shape(("for",), ("value", "with", "body"))
 SHAPES: dict[str, Shape] = {
     "model": Shape(("from",)),
+    "stage": Shape(("for", "in", "from")),
     "data": Shape(("from", "in", "levels"), ("type",)),
     "condition": Shape(("in", "levels"), ("type", "value", "with")),
     "latent": Shape((), ("type", "law")),

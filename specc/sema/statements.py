@@ -9,14 +9,14 @@ from typing import Any
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value
 from specc.ir.types import EXAMPLE, INT
-from specc.sema import held, networks, routine
+from specc.sema import held, networks, parts, routine
 from specc.sema.arithmetic import add, describe, lift, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
 from specc.sema.members import params_of, single
 from specc.sema.networks import names_in
 from specc.sema.report import fail
-from specc.sema.values import Captures, Closure, Env, Law, Marker, Pairs, TypeRef, runtime
+from specc.sema.values import Captures, Closure, Env, Law, Marker, Pairs, TypeRef, View, runtime
 from specc.source import Span
 from specc.syntax import tree
 
@@ -109,8 +109,11 @@ def _bind(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame) -> None:
             fail("E0304", head.span, "the left side of `=` must be a name or a function with its arguments")
         env.names[head.func.id] = Closure(head.func.id, params_of(head.args), single(item), env, id(item), item.span)
         return
-    per_batch = any(c.word == "per" for c in item.clauses)
+    per = next((c.values[0] for c in item.clauses if c.word == "per"), None)
+    per_batch = isinstance(per, tree.Name) and per.id == "batch"
     values = [_drawn(ev, e, env, frame, per_batch) if item.draw else ev.expr(e, env, frame) for e in item.values]
+    if per is not None and not per_batch:
+        values = [parts.shared(ev, per, v, env, frame) for v in values]
     value = values[0] if len(values) == 1 else tuple(values)
     if item.type is not None:
         _of_type(ev, item, value, env, frame)
@@ -150,6 +153,8 @@ def _assign(target: tree.Expr, value: Any, env: Env, frame: Frame, *, alias: boo
         fail("E0304", target.span, "the left side of `=` must be a name or a function with its arguments")
     if isinstance(value, Marker) and not value.name:
         value = Marker(value.default, target.id)
+    if isinstance(value, View):
+        value = value.called(target.id)
     if isinstance(value, Value) and not alias:
         value = frame.builder.name(value, target.id)
     env.names[target.id] = value
@@ -305,6 +310,9 @@ def _while(ev: Evaluator, item: tree.While, env: Env, frame: Frame) -> None:
 
 def _if(ev: Evaluator, item: tree.If, env: Env, frame: Frame) -> Returned | None:
     test = ev.expr(item.test, env, frame)
+    if isinstance(test, parts.Part):
+        parts.branches(ev, item, test.share, env, frame)
+        return None
     if not isinstance(test, Value):
         taken = item.then if test else item.other
         return run_block(ev, taken.items, env, frame) if taken is not None else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from specc.ir.program import Value
@@ -141,13 +141,6 @@ class Dynamic:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Clock:
-    """`step` or `progress`: how far training is."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Marker:
     """`input(2.0)`: an input of the exported graph, with its default."""
 
@@ -192,7 +185,8 @@ class Network:
     root: bool = False
     conditioned: bool = False
     inputs: tuple[str, ...] = ()  # names in the head of its section: arguments go to the definition's inputs of that name
-    result: TypeRef | None = None  # as its section promises
+    promise: tree.Expr | None = None  # the type that its section says it gives
+    env: Env | None = None  # names that the promise may use
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -212,6 +206,61 @@ class ParameterSet:
     """`G["*.bias"]`: parameters by patterns of their paths."""
 
     patterns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bundles:
+    """Parameters under other paths than their model's own: a parent's, frozen or copied, or the average of one network.
+
+    prefix: what stands before the networks' own paths or, for an average, in place of the path of `only`.
+    """
+
+    kind: str  # frozen, copy, average
+    prefix: str
+    of: Any = None  # the parent
+    only: str | None = None
+    decay: Any = None
+    span: Span | None = None
+
+    def path(self, bundle: str) -> str:
+        return f"{self.prefix}.{bundle}" if self.only is None else self.prefix if bundle == self.only else bundle
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """A model over other parameters: `frozen(a)`, `copy(a)`, `ema(net)`, which is called like the network itself.
+
+    ev: an evaluator in that model's world. bundles: how its networks' paths are mapped, one after another.
+    """
+
+    ev: Any
+    env: Env
+    bundles: tuple[Bundles, ...]
+    network: Network | None = None
+    named: bool = False  # the spec has said what it is called
+    guided: bool = False  # the model's own guidance applies
+
+    def called(self, name: str) -> View:
+        """The view under the name that the spec gives it, with which the paths of its parameters begin."""
+        if self.named:
+            return self
+        return replace(self, bundles=(*self.bundles[:-1], replace(self.bundles[-1], prefix=name)), named=True)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bound:
+    """A function or network of a view."""
+
+    view: View
+    value: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ancestor:
+    """A parent of a stage, by the name that the stage has for it."""
+
+    name: str
+    model: Any
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -253,6 +302,19 @@ def runtime(value: Any) -> bool:
     return isinstance(value, Value)
 
 
+def word_of(value: Any) -> str | None:
+    """The name of a value that is compared by name: a bare word, or a definition or function that bears it."""
+    match value:
+        case Symbol():
+            return value.id
+        case Builtin() | Closure():
+            return value.name
+        case Partial():
+            return value.definition.name
+        case _:
+            return None
+
+
 def freeze(value: Any) -> Any:
     """A hashable key that is equal for equal compile-time values."""
     match value:
@@ -270,6 +332,8 @@ def freeze(value: Any) -> Any:
             return ("bool", value)
         case int() | float() | str() | None:
             return (type(value).__name__, value)
+        case Builtin():
+            return id(value.fn)  # one for all models of a file
         case Marker():
             return ("input", value.name, value.default)
         case _:

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from specc.backends.pytorch.choose import choose
 from specc.backends.pytorch.parts import checkpoint
 from specc.backends.pytorch.parts.ahead import Prepared, ahead
@@ -16,6 +15,7 @@ from specc.backends.pytorch.parts.assign import assign
 from specc.backends.pytorch.parts.loader_endless import Batches as Endless
 from specc.backends.pytorch.parts.loader_finite import Batches as Finite
 from specc.backends.pytorch.parts.pictures import picture
+
 from specc.reference import externs
 
 # Loaders
@@ -181,7 +181,7 @@ def test_a_broken_checkpoint_is_named(tmp_path: Path) -> None:
         checkpoint.read(tmp_path, ["model"])
     saved(tmp_path, 1)
     (tmp_path / "model.safetensors").write_bytes(b"\xff" * 100)
-    with pytest.raises(checkpoint.CheckpointError, match="model.safetensors cannot be read"):
+    with pytest.raises(checkpoint.CheckpointError, match=r"model\.safetensors cannot be read"):
         checkpoint.read(tmp_path, ["model"])
     (tmp_path / "state.json").write_text("[1]")
     with pytest.raises(checkpoint.CheckpointError, match="does not say"):

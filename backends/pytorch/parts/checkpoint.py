@@ -90,12 +90,13 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> Ten
 
 
 def fill_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: Tensors) -> None:
-    """The inverse of `optimizer_tensors`."""
-    state: dict[int, dict[str, Tensor]] = {}
-    for i, name in enumerate(names):
-        values = {k[len(name) + 1 :]: v for k, v in tensors.items() if k.startswith(f"{name}.")}
-        if values:
-            state[i] = values
+    """The inverse of `optimizer_tensors`. The optimizer gets tensors of its own, since its steps change them in place."""
+    place = {name: i for i, name in enumerate(names)}
+    state: dict[int, Tensors] = {}
+    for path, value in tensors.items():
+        name, _, key = path.rpartition(".")
+        if name in place:
+            state.setdefault(place[name], {})[key] = value.clone()
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 

@@ -1,6 +1,10 @@
-# ruff: noqa: F821, I001
+# ruff: noqa: F811, F821, F841, I001
 import argparse
 
+# << derived
+import functools
+
+# >>
 # << named
 import inspect
 
@@ -13,6 +17,11 @@ import torch
 from torch import Tensor
 
 import checkpoint
+
+# << derived
+from data import examples
+
+# >>
 from model import Model
 from pictures import picture
 
@@ -38,13 +47,18 @@ def sample(
     """n samples (n, *shape), `batch` at once. The same seed gives the same samples, alone or in a batch."""
     seeds = seed * 1_000_003 + torch.arange(n)
     # << conditions
-    values = usual(n) | (given or {})
+    # << derived
+    values = conditions(model, sampler, seeds, device, given or {})
+    # >>
+    # << not derived
+    values = conditions(sampler, n, given or {})
+    # >>
     # >>
     parts = []
     for part in torch.arange(n).split(batch):
         inputs = [seeds[part]]
         # << conditions
-        inputs += [values[name][part] for name in CONDITIONS]
+        inputs += [value[part] for value in values.values()]
         # >>
         # << named
         made = SAMPLERS[sampler](model, *(v.to(device) for v in inputs), **(options or {}))
@@ -57,11 +71,84 @@ def sample(
 
 
 # << conditions
-def usual(n: int) -> dict[str, Tensor]:
-    """Conditions when none are given: every class in turn, and zeros for vectors."""
+# << derived
+def conditions(
+    model: Model, sampler: str, seeds: Tensor, device: torch.device | str, given: dict[str, Tensor]
+) -> dict[str, Tensor]:
+    """What a sampler is conditioned on, in its order: as given, or else that of held-out examples."""
+    missing = [name for name in CONDITIONS[sampler] if name not in given]
+    # << together
+    if 0 < sum(name in given for name in DERIVED) < len(DERIVED):
+        raise ValueError(f"{', '.join(DERIVED)} belong together: give all of them or none")
+    # >>
+    values = (usual(model, seeds, device) if missing else {}) | given
+    # << needed
+    for name in missing:
+        if name not in values:
+            raise ValueError(f"the sampler {sampler} needs --{name}")
+    # >>
+    return {name: values[name] for name in CONDITIONS[sampler]}
+
+
+def usual(model: Model, seeds: Tensor, device: torch.device | str) -> dict[str, Tensor]:
+    """Conditions when none are given: those of held-out examples, one for each seed."""
+    n = len(seeds)
     # << usual
     return {}
     # >>
+
+
+# << finite
+@functools.cache
+def held_out() -> dict[str, np.ndarray]:
+    return examples("test")
+
+
+# >>
+# >>
+# << not derived
+def conditions(sampler: str, n: int, given: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What a sampler is conditioned on, in its order: as given, or else every class in turn and zeros for vectors."""
+    values = usual(n) | given
+    # << needed
+    for name in CONDITIONS[sampler]:
+        if name not in values:
+            raise ValueError(f"the sampler {sampler} needs --{name}")
+    # >>
+    return {name: values[name] for name in CONDITIONS[sampler]}
+
+
+def usual(n: int) -> dict[str, Tensor]:
+    # << usual
+    return {}
+    # >>
+
+
+# >>
+def array(
+    words: list[str],
+    name: str,
+    shape: tuple[int, ...],
+    dtype: torch.dtype,
+    n: int,
+    # << classes
+    classes: int | None = None,
+    # >>
+) -> Tensor:
+    """Numbers for all samples, or those of a file (.npy, or .npz under the name): the same for all, or a row for each."""
+    if words[0].endswith((".npy", ".npz")):
+        found = np.load(words[0])
+        found = found if isinstance(found, np.ndarray) else found[name]
+    else:
+        found = np.array([float(word) for word in words]).reshape(shape)
+    rows = found[None].repeat(n, axis=0) if found.shape == shape else found[:n]
+    if rows.shape != (n, *shape):
+        raise ValueError(f"{name} has shape {found.shape}, not {shape} for each of {n} samples")
+    # << classes
+    if classes is not None and not np.isin(rows, np.arange(classes)).all():
+        raise ValueError(f"{name} is a class, 0 to {classes - 1}")
+    # >>
+    return torch.from_numpy(rows).to(dtype)
 
 
 # >>
@@ -110,8 +197,19 @@ def main() -> int:
         return 2
     # << conditions
     given: dict[str, Tensor] = {}
-    # << given
-    # >>
+    try:
+        # << given
+        pass
+        # >>
+        # << derived
+        given = conditions(model, args.sampler, args.seed * 1_000_003 + torch.arange(args.n), args.device, given)
+        # >>
+        # << not derived
+        given = conditions(args.sampler, args.n, given)
+        # >>
+    except (OSError, ValueError, KeyError) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
     # >>
     samples = sample(
         model,
@@ -140,8 +238,7 @@ def main() -> int:
             return 2
     else:
         # << conditions
-        fields = {name: value.numpy() for name, value in (usual(args.n) | given).items()}
-        np.savez(args.out, x=samples, **fields)
+        np.savez(args.out, x=samples, **{name: value.numpy() for name, value in given.items()})
         # >>
         # << not conditions
         np.savez(args.out, x=samples)

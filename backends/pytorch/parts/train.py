@@ -50,6 +50,14 @@ from model import Model
 from objective import loss, prepare
 
 # >>
+# << averages
+from averages import begin, follow
+
+# >>
+# << parents
+from parents import inherit
+
+# >>
 # << pictures
 from pictures import picture
 
@@ -112,6 +120,13 @@ class Run:
 
         torch.manual_seed(self.seed)
         self.model = Model().to(self.device)
+        # << parents
+        if not args.resume:
+            inherit(self.model, args.parent)
+        # >>
+        # << averages
+        begin(self.model)
+        # >>
         # << one
         # << over
         self.parameters = []
@@ -120,7 +135,12 @@ class Run:
             self.parameters += [parameter] if parameter.requires_grad else []
         # >>
         # << not over
+        # << frozen
+        self.parameters = [p for p in self.model.parameters() if p.requires_grad]
+        # >>
+        # << not frozen
         self.parameters = list(self.model.parameters())
+        # >>
         # >>
         self.optimizer = make_optimizer(self.parameters)
         # >>
@@ -251,7 +271,9 @@ class Run:
                 group["lr"] = LEARNING_RATE * schedule(self.step, args.steps)
             # >>
             with bf16:
+                # << call
                 value = loss(self.model, *batch)
+                # >>
             self.optimizer.zero_grad(set_to_none=True)
             value.backward()
             if self.world > 1:
@@ -269,6 +291,9 @@ class Run:
                     group["lr"] = optimizer.defaults["lr"] * schedule(self.step, args.steps)
             # >>
             self.turn(batches)
+            # >>
+            # << averages
+            follow(self.model, self.step, self.step / args.steps)
             # >>
             # << ema
             with torch.no_grad():
@@ -530,6 +555,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, help="0 if not given, or that of the checkpoint")
     parser.add_argument("--batch", type=int, help=f"examples in a step, over all processes; {BATCH} if not given")
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
+    # << parents
+    parser.add_argument("--parent", type=Path, nargs="+", default=[], help="folders of the runs to start from")
+    # >>
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="compile the networks with torch.compile")
     parser.add_argument("--precision", choices=["fp32", "bf16"], default=PRECISION)

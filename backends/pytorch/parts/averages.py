@@ -1,0 +1,28 @@
+"""Networks that follow others: averages of their weights over the steps of training."""
+
+import torch
+from model import Model
+
+# << table
+AVERAGES = []
+# >>
+
+
+def begin(model: Model) -> None:
+    """Each average starts where its network does."""
+    for path, of, _ in AVERAGES:
+        model.get_submodule(path).load_state_dict(model.get_submodule(of).state_dict())
+
+
+@torch.no_grad()
+def follow(model: Model, step: int, progress: float) -> None:
+    """Move each average towards its network, after a step of training."""
+    for path, of, decay in AVERAGES:
+        # << functions
+        kept = float(decay(step, progress)) if callable(decay) else decay
+        # >>
+        # << not functions
+        kept = decay
+        # >>
+        averages, weights = model.get_submodule(path).parameters(), model.get_submodule(of).parameters()
+        torch._foreach_lerp_(list(averages), list(weights), 1 - kept)

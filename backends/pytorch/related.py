@@ -1,0 +1,57 @@
+"""parents.py and averages.py: weights that come from the runs of parents, and networks that follow others."""
+
+from __future__ import annotations
+
+from specc.backends.pytorch.choose import choose, part
+from specc.backends.pytorch.expressions import literal
+from specc.backends.pytorch.kinds import Kind
+from specc.backends.pytorch.library import Library
+from specc.backends.pytorch.lines import exploded
+from specc.backends.pytorch.names import docstring, legal, snake
+from specc.backends.pytorch.source import module
+
+from specc.ir.program import Parent, Program
+
+
+def lenders(program: Program) -> list[Parent]:
+    """The parents whose weights are needed."""
+    return [p for p in program.parents if p.shares]
+
+
+def parents_file(program: Program) -> str:
+    """parents.py: what each parent gives."""
+    rows = []
+    for p in lenders(program):
+        taken = ", ".join(f'("{s.path}", "{s.of}")' for s in p.shares)
+        fields = [f'"{p.name}"', f'"{p.digest}"', f'"{"ema" if p.averaged else "model"}"', f"[{taken}]"]
+        rows += exploded("(", fields, "),", 124)
+    doc = "# Each parent: its name, the sha256 of its spec, the file of its weights, and (path here, path there)"
+    table = "\n".join([doc, "PARENTS = [", *(f"    {row}" for row in rows), "]"])
+    return choose(part("parents"), (), {"table": table})
+
+
+def averages_file(program: Program, library: Library, local: dict[str, str]) -> str:
+    """averages.py: which network follows which, and how closely."""
+    definitions, rows = [], []
+    for a in program.averages:
+        decay = literal(a.decay) if not isinstance(a.decay, str) else ""
+        if isinstance(a.decay, str):
+            decay = legal(snake(a.decay.replace(".", "_")))
+            definitions.append(_decay(program, library, a.decay, decay))
+        rows.append(f'    ("{a.path}", "{a.of}", {decay}),')
+    functions = {"functions"} if definitions else set()
+    doc, _, rest = choose(part("averages"), functions, {"table": "AVERAGES = []"}).partition("AVERAGES = []\n")
+    table = ["# Each average: its path, that of the network, and the share of it that stays", "AVERAGES = [", *rows, "]"]
+    return module(doc.split('"""')[1], [*definitions, [*table, rest]], local)
+
+
+def _decay(program: Program, library: Library, function: str, name: str) -> list[str]:
+    printed = library.body(function, (True, True))
+    types = zip(printed.params, ("int", "float"), strict=True)
+    head = f"def {name}({', '.join(f'{p}: {t}' for p, t in types)}) -> Tensor | float:"
+    return [head, *docstring(program.functions[function].doc, 4), *(f"    {line}" for line in printed.lines)]
+
+
+def clocks(roles: list[str]) -> list[Kind]:
+    """The kinds of an objective's inputs: how far training is comes as plain numbers."""
+    return [Kind(role in ("step", "progress")) for role in roles]

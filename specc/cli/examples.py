@@ -1,0 +1,56 @@
+"""Examples of a run's data, by the project's own data.py, so in the spec's space; and what is derived from them."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from typing import TYPE_CHECKING
+
+from specc.cli.common import Failure
+from specc.cli.runs import Run
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from specc.ir.program import Program
+
+
+def examples(run: Run, split: str, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """A split of finite data, or so many examples of a law that never ends."""
+    spec = importlib.util.spec_from_file_location("project_data", run.project / "data.py")
+    if spec is None or spec.loader is None or not (run.project / "data.py").exists():
+        raise Failure(f"{run.project} has no data.py", "train again into another folder")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+        read = module.examples
+        finite = "split" in read.__code__.co_varnames[: read.__code__.co_argcount]
+        found: dict[str, np.ndarray] = read(split) if finite else read(count, rng)
+    except ImportError as error:
+        raise Failure(f"the data need another package: {error}", "pip install 'specc[train]'") from None
+    except (OSError, ValueError) as error:
+        raise Failure(f"the data cannot be read: {error}") from None
+    return found
+
+
+def conditions(
+    run: Run, program: Program, entry: str, seeds: np.ndarray, weights: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """The conditions of held-out examples, one for each seed, where an entry asks for derived ones; otherwise none."""
+    import numpy as np
+
+    from specc.reference import interpret
+
+    wanted = [c.name for c in program.conditions if c.derived]
+    if not wanted or not {i.name for i in program.entries[entry].inputs} & set(wanted):
+        return {}
+    (way,) = program.by_role("condition")
+    held_out = examples(run, "test", len(seeds), np.random.default_rng(0))
+    rows = np.arange(len(seeds)) % len(held_out[program.data[0].space.name])
+    given = {i.name: seeds if i.role == "seed" else held_out[i.name][rows] for i in way.inputs}
+    found = interpret.run(program, way.name, given, weights)
+    known = {k: v[rows] for k, v in held_out.items()} | dict(zip(wanted, found, strict=True))
+    kinds = {"float": np.float32, "int": np.int64, "bool": np.bool_}
+    asked = [i for i in program.entries[entry].inputs if i.role == "condition" and i.name in known]
+    return {i.name: np.asarray(known[i.name], kinds[i.type.dtype.value]) for i in asked}
