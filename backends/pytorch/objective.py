@@ -11,12 +11,13 @@ from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal, snake
 from specc.backends.pytorch.networks import Networks, show
 from specc.backends.pytorch.printer import print_block
-from specc.backends.pytorch.related import clocks
 from specc.backends.pytorch.routine import in_routine
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Entry, Function, Node, Program, Value, walk
 from specc.ir.types import BATCH
+
+CLOCK = {"step": "int", "progress": "float"}  # inputs that are numbers, by role
 
 
 @dataclass(slots=True)
@@ -54,13 +55,11 @@ def _loss(name: str, entry: Entry, block: Block, library: Library, networks: Net
     def finish(pieces: list[Piece]) -> str:
         return ", ".join([f"{pieces[0].atom}.mean()" if mean else pieces[0].text, *(p.text for p in pieces[1:])])
 
-    roles = {i.name: i.role for i in entry.inputs}
-    numbers = {"step": "int", "progress": "float"}
-    kinds = clocks([roles.get(v.name or "", "") for v in block.params])
-    printed = print_block(block, manner, kinds, finish=finish)
-    named = list(zip(printed.params, block.params, kinds, strict=True))
-    params = ["model: Model", *(f"{p}: {numbers[v.name or ''] if k.host else 'Tensor'}" for p, v, k in named)]
-    shapes = ", ".join(f"{p}: {show(v.type.shape)}" for p, v, k in named if not k.host)
+    clock = {i.name: i.role for i in entry.inputs if i.role in CLOCK}
+    printed = print_block(block, manner, [Kind(v.name in clock) for v in block.params], finish=finish)
+    types = [CLOCK[clock[v.name]] if v.name in clock else "Tensor" for v in block.params]
+    params = ["model: Model", *(f"{p}: {t}" for p, t in zip(printed.params, types, strict=True))]
+    shapes = ", ".join(f"{p}: {show(v.type.shape)}" for p, v in zip(printed.params, block.params, strict=True) if v.type.rank)
     gives = ["the mean over the batch"] if entry.role == "objective" else []
     gives += [f"the new {path}" for path in entry.writes]
     doc = entry.doc or f"The {entry.role} {entry.name}."

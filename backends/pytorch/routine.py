@@ -185,7 +185,8 @@ def patterned(program: Program, name: str) -> bool:
 def in_routine(program: Program) -> bool:
     """Whether training is more than the steps of one optimizer on one objective."""
     found = program.by_role("objective")
-    return len(found) > 1 or bool(program.routine) or any(e.writes for e in found)
+    plain = len(found) == 1 and not program.routine and not found[0].writes
+    return not plain or any(i.role in CLOCK for i in found[0].inputs)
 
 
 def names_of(program: Program, library: Library, printed: Iterable[Printed]) -> dict[str, str]:

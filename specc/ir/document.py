@@ -265,28 +265,6 @@ class QuantizationDoc(Part):
     span: SpanText | None = None
 
 
-class BareDoc(Part):
-    makes = Bare
-    path: str
-    shape: tuple[int, ...]
-    dtype: Literal["float", "int"] = "float"
-    init: Plain = ("zeros",)
-    trainable: bool = True
-
-
-class StepDoc(Part):
-    makes = Step
-    entries: tuple[str, ...] = ()
-    steps: tuple[StepDoc, ...] = ()
-    times: int = 1
-    maps: str | None = None
-    over: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()
-    every: int = 1
-    when: str | None = None
-    doc: str = ""
-
-
 class ShareDoc(Part):
     makes = Share
     path: str
@@ -307,6 +285,28 @@ class AverageDoc(Part):
     path: str
     of: str
     decay: Number | str
+
+
+class BareDoc(Part):
+    makes = Bare
+    path: str
+    shape: tuple[int, ...]
+    dtype: Literal["float", "int"] = "float"
+    init: Plain = ("zeros",)
+    trainable: bool = True
+
+
+class StepDoc(Part):
+    makes = Step
+    entries: tuple[str, ...] = ()
+    steps: tuple[StepDoc, ...] = ()
+    times: int = 1
+    maps: str | None = None
+    over: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    every: int = 1
+    when: str | None = None
+    doc: str = ""
 
 
 Scope = dict[int, Value]

@@ -171,37 +171,6 @@ class Quantization:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bare:
-    """A tensor of the model that belongs to no network: a parameter, or (not trainable) a state that updates write."""
-
-    path: str
-    shape: tuple[int, ...]
-    dtype: str = "float"
-    init: tuple[Any, ...] = ("zeros",)
-    trainable: bool = True
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
-    """A part of a step of training: done in every `every`-th step, where the plain function `when` of (step, progress) holds.
-
-    One of: `entries`, objectives whose gradients are all taken before any of them moves its parameters, or one update;
-    `steps`, in turn, `times` over with a fresh batch each; `maps`, a plain function of one number that each parameter of
-    `over` goes through, together with those of the same relative paths in the sets of `beside`.
-    """
-
-    entries: tuple[str, ...] = ()
-    steps: tuple[Step, ...] = ()
-    times: int = 1
-    maps: str | None = None
-    over: tuple[str, ...] = ()
-    beside: tuple[str, ...] = ()
-    every: int = 1
-    when: str | None = None
-    doc: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
     """Weights that come from a parent: those below `path` here start as those below `of` there, or stay equal to them."""
 
@@ -233,13 +202,44 @@ class Average:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bare:
+    """A tensor of the model that belongs to no network: a parameter, or (not trainable) a state that updates write."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str = "float"
+    init: tuple[Any, ...] = ("zeros",)
+    trainable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A part of a step of training: done in every `every`-th step, where the plain function `when` of (step, progress) holds.
+
+    One of: `entries`, objectives whose gradients are all taken before any of them moves its parameters, or one update;
+    `steps`, in turn, `times` over with a fresh batch each; `maps`, a plain function of one number that each parameter of
+    `over` goes through, together with those of the same relative paths in the sets of `beside`.
+    """
+
+    entries: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    times: int = 1
+    maps: str | None = None
+    over: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    every: int = 1
+    when: str | None = None
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """A whole model, at one level ("example" or "array")."""
 
     name: str
     level: str
     spec: str  # the spec's name, as printed in headers
-    digest: str  # sha256 of the resolved spec
+    digest: str  # sha256 of what its weights and samples depend on (specc.ir.digest)
     functions: dict[str, Function]
     networks: dict[str, str]  # root bundle ("backbone") -> function name
     entries: dict[str, Entry]  # by name; objectives first, in text order

@@ -72,15 +72,15 @@ def _program(p: Program) -> Iterator[str]:
         yield f"evaluate {plain(metric)}"
     for root, name in p.networks.items():
         yield f"network {root} = {name}"
-    for bare in p.bare:
-        kind = "param" if bare.trainable else "state"
-        yield f"{kind} {bare.path}: {bare.dtype}{plain(bare.shape) if bare.shape else ''} = {plain(bare.init)}"
     for parent in p.parents:
         yield f"parent {parent.name}: digest {parent.digest[:12]}{', averaged' if parent.averaged else ''}"
         for share in parent.shares:
             yield f"  {share.path} {'is' if share.frozen else 'starts from'} {share.of}"
     for average in p.averages:
         yield f"average {average.path} of {average.of}, decay {average.decay}"
+    for bare in p.bare:
+        kind = "param" if bare.trainable else "state"
+        yield f"{kind} {bare.path}: {bare.dtype}{plain(bare.shape) if bare.shape else ''} = {plain(bare.init)}"
     for entry in p.entries.values():
         yield _entry(entry)
     yield from _routine(p.routine, 0)

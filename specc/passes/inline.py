@@ -41,11 +41,11 @@ def flatten(program: Program, entry: str) -> Function:
 
 
 def pruned(program: Program) -> Program:
-    """Without the functions that no entry, network or step of training reaches."""
-    decays = [a.decay for a in program.averages if isinstance(a.decay, str)]
+    """Without the functions that no entry, network, average or step of training reaches."""
     own = [f for s in all_steps(program.routine) for f in (s.maps, s.when) if f is not None]
-    begun = [*program.networks.values(), *(e.function for e in program.entries.values()), *decays, *own]
-    kept = reachable(program.functions, begun)
+    own += [a.decay for a in program.averages if isinstance(a.decay, str)]
+    roots = [*program.networks.values(), *(e.function for e in program.entries.values()), *own]
+    kept = reachable(program.functions, roots)
     return replace(program, functions={name: f for name, f in program.functions.items() if name in kept})
 
 

@@ -16,7 +16,7 @@ from specc.reference.interpret import evaluate
 from specc.sema import library
 from specc.sema.model import Model, mention, place_of
 from specc.sema.networks import names_in
-from specc.sema.rehearse import MISSING, Known, rehearse
+from specc.sema.rehearse import MISSING, Gain, Known, NotFinite, rehearse
 from specc.sema.report import choices, diagnostic, fail, foreign
 from specc.sema.values import Closure, Definition, Network
 from specc.source import Span
@@ -24,6 +24,7 @@ from specc.syntax import tree
 
 MOST_PARAMETERS = 10**13  # of one network
 MOST_TENSORS = 10**6
+MOST_GAIN = 100  # of an error of the network in the state of a sampler
 POINTS = 257  # times at which schedules are looked at, ends included
 NUMBER = "a schedule is a function of time that gives a number"
 NEEDED = {"alpha", "sigma", "target", "t_min", "t_end"}  # without them other errors have been reported
@@ -108,25 +109,49 @@ def check_samplers(m: Model, program: Program) -> None:
     for entry in program.entries.values():
         if entry.role in ("objective", "update"):
             continue
-        if (found := rehearse(program, entry.name, known, examples)) is None:
-            continue
-        turns = " in ".join(f"turn {k} of {n}" if n else f"turn {k}" for k, n in reversed(found.turns))
-        times = ", ".join(f"{name} = {found.times[name]:.4g}" for name in ("t", "s") if name in found.times)
-        where = f" at {times} ({turns})" if turns and times else f" in {turns}" if turns else ""
-        message = f"`{entry.name}` comes to a value that is not a number{where}"
-        help = "keep the values that are divided by, or taken a root or logarithm of, away from zero"
-        if found.why == MISSING:
-            message, help = f"`{entry.name}` asks for an item that does not exist{where}", "indices count from 0"
-        elif "predict" in m.parts and found.turns and found.node.span is not None and foreign(found.node.span):
-            last = found.turns[-1][0] == found.turns[-1][1]
-            name = m.parts["predict"].definition.name
-            help = f"what `{name}` predicts has no such conversion there: predict `velocity` or `v`, or " + (
-                "let samplers stop earlier, as in `with { t_end = 1e-3 }`" if last else "end the process earlier"
-            )
         at = next((mention(s) for k in ("sampler", "query") for s in m.found.get(k, []) if s.span == entry.span), m.span)
-        origin = found.node.span
-        labels = ((origin, found.why),) if origin is not None and origin.source.text else ()
-        report(m, "E0303" if found.why == MISSING else "E0406", at, message, help=help, labels=labels)
+        match rehearse(program, entry.name, known, examples):
+            case NotFinite() as found:
+                _not_finite(m, entry.name, found, at)
+            case Gain() as found if found.factor > MOST_GAIN and not _warned(m, "W0406"):
+                _ill_conditioned(m, entry.name, found, at)
+
+
+def _warned(m: Model, code: str) -> bool:
+    return any(d.code == code for d in m.ev.diagnostics)
+
+
+def _place(turns: tuple[tuple[int, int], ...], times: dict[str, float]) -> str:
+    """Where in a sampler: " at t = 0.5, s = 0.4 (turn 3 of 7)"."""
+    rounds = " in ".join(f"turn {k} of {n}" if n else f"turn {k}" for k, n in reversed(turns))
+    clock = ", ".join(f"{name} = {times[name]:.4g}" for name in ("t", "s") if name in times)
+    return f" at {clock} ({rounds})" if rounds and clock else f" in {rounds}" if rounds else ""
+
+
+def _not_finite(m: Model, name: str, found: NotFinite, at: Span) -> None:
+    where = _place(found.turns, found.times)
+    message = f"`{name}` comes to a value that is not a number{where}"
+    help = "keep the values that are divided by, or taken a root or logarithm of, away from zero"
+    if found.why == MISSING:
+        message, help = f"`{name}` asks for an item that does not exist{where}", "indices count from 0"
+    elif "predict" in m.parts and found.turns and found.node.span is not None and foreign(found.node.span):
+        last = found.turns[-1][0] == found.turns[-1][1]
+        predicted = m.parts["predict"].definition.name
+        help = f"what `{predicted}` predicts has no such conversion there: predict `velocity` or `v`, or " + (
+            "let samplers stop earlier, as in `with { t_end = 1e-3 }`" if last else "end the process earlier"
+        )
+    origin = found.node.span
+    labels = ((origin, found.why),) if origin is not None and origin.source.text else ()
+    report(m, "E0303" if found.why == MISSING else "E0406", at, message, help=help, labels=labels)
+
+
+def _ill_conditioned(m: Model, name: str, found: Gain, at: Span) -> None:
+    where = _place(found.turns, found.times) or " in its last step"
+    message = f"`{name}` multiplies an error of the network by {found.factor:.0f}{where}"
+    help = "predict what is well conditioned there, such as `v` or `velocity`, take smaller steps, or end the process earlier"
+    predict = m.found.get("predict")
+    labels = ((mention(predict[0]), "what the network predicts"),) if predict else ()
+    report(m, "W0406", at, message, severity="warning", help=help, labels=labels)
 
 
 def report(m: Model, code: str, span: Span, message: str, *, severity: Any = "error", help: str = "", labels: Any = ()) -> None:
@@ -274,11 +299,6 @@ def _check_noise_end(m: Model, name: str, det: np.ndarray, size: np.ndarray, spa
             help="predict `v`, `velocity` or `x0`, or end the process before alpha reaches 0",
             labels=label,
         )
-        return
-    gain = float(curve(m, "sigma", np.array([high]))[0] / abs(det[-1])) if det[-1] else np.inf
-    if gain > 1000:
-        message = f"an error of the network is multiplied by {gain:.0f} in x at t_max = {high:g}"
-        report(m, "W0406", span, message, severity="warning", help="`v` or `velocity` are well conditioned at both ends")
 
 
 def check_pairing(m: Model) -> None:
@@ -287,7 +307,7 @@ def check_pairing(m: Model) -> None:
     tangled = coupling.name != "independent"
     odd = source.name != "standard_normal"
     for name, what in NORMAL_ONLY.items():
-        if name not in m.ev.touched or not (tangled or odd):
+        if "sigma" not in m.ev.world.names or name not in m.ev.touched or not (tangled or odd):
             continue
         why = f"`coupling {coupling.name}` ties the noise to x" if tangled else f"`source {source.name}` is not standard normal"
         users = [s for s in m.found.get("sampler", []) if _mentions(m, s, name)]

@@ -292,10 +292,10 @@ CODES: dict[str, Page] = {
     ),
     "W0406": Page(
         "an ill-conditioned conversion",
-        "At t_max, where every sampler begins, a small error of the network becomes a large one of x, because the conversion "
-        "divides by a very small number.",
-        "process vp_cosine\npredict eps\n",
-        "process vp_cosine\npredict v\n",
+        "At one of the times that a sampler visits, a small error of the network becomes a large one of the state, because the "
+        "conversion of its prediction divides by a very small number. Each step is tried out, at the scale of its state.",
+        "process vp_cosine\npredict eps\nsampler ddim(steps = 4)\n",
+        "process vp_cosine\npredict v\nsampler ddim(steps = 4)\n",
     ),
     "W0701": Page(
         "something that nothing reads",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -29,6 +28,7 @@ from specc.ir.program import (
 from specc.ir.types import EXAMPLE, DType, Type
 from specc.sema import held, library, routine, sections
 from specc.sema.arithmetic import add, binary, describe, lift, where
+from specc.sema.evaluation import Judged, evaluation
 from specc.sema.frame import Around, Condition, EntryState, Event, Frame, ObjectiveDone, Walk
 from specc.sema.laws import primitive
 from specc.sema.model import (
@@ -61,8 +61,10 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     inputs: list[Input] = []
     seed = like = None
     if role != "sampler":
-        type_ = Type(DType.FLOAT, data.shape if data else (), example)
+        type_ = Type(DType(data.dtype) if data else DType.FLOAT, data.shape if data else (), example)
         like = builder.param(type_, data.name if data else "x")
+        if data is not None and data.classes is not None:
+            m.ev.classes[like.id] = data.classes
         inputs.append(Input(name=data.name if data else "x", role="data", type=type_))
     if role in ("sampler", "condition"):
         seed = builder.param(Type(DType.INT, (), example), "seed")
@@ -73,7 +75,8 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     entry.place = PLACES if role == "condition" else 0
     frame = Frame(builder=builder, kind="entry", entry=entry)
     if data is not None:
-        entry.bindings["x"] = like if role != "sampler" else TypeRef(Type(DType.FLOAT, data.shape), data.kind)
+        own = TypeRef(Type(DType(data.dtype), data.shape), data.kind, data.classes)
+        entry.bindings["x"] = like if role != "sampler" else own
     for space, type_ref in m.conditions:
         t = Type(type_ref.type.dtype, type_ref.type.shape, example)
         value = builder.param(t, space.name)
@@ -180,7 +183,7 @@ def _objective(m: Model, section: tree.Section) -> None:
 def _loss(m: Model, p: Partial, name: str, doc: str, span: Span) -> None:
     """The entries of a loss, and when they are done."""
     instance = m.ev.instantiate(p, m.top)
-    _, entry = _walked(m, instance, Walk())
+    _, entry = _walked(m, instance, span, Walk())
     found = routine.units(entry.walk.events)
     if not any(u.event.sort == "minimize" for u in found):
         fail("E0209", span, f"the loss `{name}` minimises nothing", help="end it with `minimize EXPRESSION over NETWORK`")
@@ -197,7 +200,7 @@ def _loss(m: Model, p: Partial, name: str, doc: str, span: Span) -> None:
     m.routine += routine.nested(parts)
 
 
-def _walked(m: Model, instance: Instance, walk_: Walk) -> tuple[Frame, EntryState]:
+def _walked(m: Model, instance: Instance, span: Span, walk_: Walk) -> tuple[Frame, EntryState]:
     frame, entry = _start(m, "objective")
     entry.walk = walk_
     with contextlib.suppress(ObjectiveDone):
@@ -208,7 +211,7 @@ def _walked(m: Model, instance: Instance, walk_: Walk) -> tuple[Frame, EntryStat
 def _training_entry(m: Model, instance: Instance, name: str, doc: str, span: Span, unit: routine.Unit, several: bool) -> Entry:
     """An objective with the states that are updated beside it, or updates alone."""
     objective = unit.event.sort == "minimize"
-    frame, entry = _walked(m, instance, Walk(unit.wanted, joined=objective))
+    frame, entry = _walked(m, instance, span, Walk(unit.wanted, joined=objective))
     values = (entry.bindings["minimize"],) if objective else ()
     results = (*values, *entry.walk.states.values())
     block = frame.builder.block(*results)
@@ -332,6 +335,8 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
         if results[0].type.shape != shape:
             shapes = [f"({', '.join(map(str, s))})" for s in (results[0].type.shape, shape)]
             fail("E0301", mention(section), f"`{name}` returns shape {shapes[0]}, and the data have {shapes[1]}")
+        if (kind := results[0].type.dtype.value) != m.data[0].space.dtype:
+            fail("E0301", mention(section), f"`{name}` returns {kind}s, and the data are {m.data[0].space.dtype}s")
     doc = line_of(section.span)
     function = _entry_function(m, name, frame, results, doc, section.span)
     m.entries[name] = Entry(
@@ -365,7 +370,13 @@ def settings(m: Model) -> None:
         if (made := m.attempt(section.span, sections.quantization, m.ev, section, m.ev.builtins, m.top)) is not None:
             m.quantize.append(made)
     for section in m.found.get("evaluate", []):
-        m.evaluate.extend(m.attempt(section.span, sections.evaluation, m.ev, section, m.env, m.top) or [])
+        m.evaluate.extend(m.attempt(section.span, _evaluation, m, section) or [])
+
+
+def _evaluation(m: Model, section: tree.Section) -> list[Setting]:
+    samplers, queries = ([name_of(s) for s in m.found.get(kind, [])] for kind in ("sampler", "query"))
+    judged = Judged(samplers, queries, any(s.classes for s, _ in m.conditions))
+    return evaluation(m.ev, section, m.env, m.top, judged)
 
 
 def _memories(m: Model) -> None:
@@ -381,7 +392,7 @@ def _players(m: Model, section: tree.Section) -> None:
     """Each optimizer that is named is of somebody who trains, and nobody has two."""
     own = dict(m.train.get("optimizers", ()))
     teams = {e.over for e in m.entries.values() if e.role == "objective"}
-    items = section.body.items if section.body else ()
+    items = section.body.items if section.body is not None else ()
     spans = {i.head.id: i.span for i in items if isinstance(i, tree.Section) and isinstance(i.head, tree.Name)}
     for name in own:
         mine = [t for t in teams if name in {p.split(".")[0] for p in t}]
@@ -411,12 +422,11 @@ def program(m: Model, doc: str) -> Program:
                         f"`{node['bundle']}` is used with inputs of different types",
                         help="give the network one set of inputs",
                     )
-    digest = hashlib.sha256(f"{m.name}\n{m.text or m.span.source.text}".encode()).hexdigest()
     return Program(
         name=m.name,
         level="example",
         spec=m.span.source.name.rsplit("/", 1)[-1],
-        digest=digest,
+        digest="",
         functions=dict(m.ev.functions),
         networks=networks,
         entries=dict(m.entries),
@@ -432,6 +442,16 @@ def program(m: Model, doc: str) -> Program:
     )
 
 
+def _averages(m: Model, networks: dict[str, str]) -> tuple[Average, ...]:
+    """The networks that follow others, each of which is one of the program."""
+    kept = {path: b for path, b in m.ev.borrowed.items() if b.bundles.kind == "average" and path in networks}
+    for path, b in kept.items():
+        if b.of not in networks:
+            at = b.bundles.span or m.span
+            fail("E0501", at, f"`{path}` follows `{b.of}`, which nothing trains", help="use that network in a loss")
+    return tuple(Average(path=path, of=b.of, decay=b.bundles.decay) for path, b in kept.items())
+
+
 def _bare(m: Model) -> tuple[Bare, ...]:
     return tuple(
         Bare(path=h.path, shape=tuple(map(int, h.type.shape)), dtype=h.type.dtype.value, init=h.init, trainable=h.trainable)
@@ -445,16 +465,6 @@ def _routine(m: Model) -> tuple[Step, ...]:
         s == Step(entries=s.entries) and len(s.entries) == 1 and m.entries[s.entries[0]].role == "objective" for s in m.routine
     )
     return () if plain else tuple(m.routine)
-
-
-def _averages(m: Model, networks: dict[str, str]) -> tuple[Average, ...]:
-    """The networks that follow others, each of which is one of the program."""
-    kept = {path: b for path, b in m.ev.borrowed.items() if b.bundles.kind == "average" and path in networks}
-    for path, b in kept.items():
-        if b.of not in networks:
-            at = b.bundles.span or m.span
-            fail("E0501", at, f"`{path}` follows `{b.of}`, which nothing trains", help="use that network in a loss")
-    return tuple(Average(path=path, of=b.of, decay=b.bundles.decay) for path, b in kept.items())
 
 
 def elaborate_model(m: Model, doc: str) -> Program | None:

@@ -8,6 +8,7 @@ inlined instead.
 
 from __future__ import annotations
 
+import math
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -31,6 +32,7 @@ from specc.sema.values import (
     Builtin,
     Bundles,
     Captures,
+    Clock,
     Closure,
     Definition,
     Derivative,
@@ -45,6 +47,7 @@ from specc.sema.values import (
     ParameterSet,
     Partial,
     Symbol,
+    TypeRef,
     View,
     freeze,
     runtime,
@@ -56,6 +59,7 @@ from specc.syntax import tree
 
 DEEPEST = 400  # expressions within expressions, through the bodies of what they call
 MOST_WORK = 250_000  # expressions evaluated for one model: about a second
+SMALL = 36  # entries of a matrix that is written out in numbers
 FUNCTION_KINDS = ("grid", "network", "function")  # definitions that an expression may call by their bare name
 
 __all__ = ["Evaluator", "matmul"]
@@ -72,8 +76,9 @@ class Evaluator(Functions):
     guidance: Instance | None = None
     networks: dict[str, Network] = field(default_factory=dict)
     classes: dict[int, int] = field(default_factory=dict)  # value number -> number of indices of a class, null included
-    held_by: dict[str, Held] = field(default_factory=dict)  # bare parameters and states, by path
     groups: dict[tuple[str, Span], int] = field(default_factory=dict)  # groups of examples: role of the entry, place; how many
+    state: TypeRef | None = None  # what the process turns examples into
+    held_by: dict[str, Held] = field(default_factory=dict)  # bare parameters and states, by path
     files: dict[str, str] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)  # ids of parameters (tree nodes) that some body read
     touched: set[str] = field(default_factory=set)  # names of the world that were asked for
@@ -116,12 +121,12 @@ class Evaluator(Functions):
         match value:
             case Lazy():
                 try:
-                    return self.expr(value.value, value.env, frame)
+                    return self.small(self.expr(value.value, value.env, frame), frame)
                 except SpecError as error:
                     raise moved(error, value.env.asked()) from None
             case Held():
                 return self.held(value, frame)
-            case Dynamic(name="step" | "progress"):
+            case Clock():
                 return self.clock(value.name, frame)
             case Dynamic():
                 if frame.entry is None or value.name not in frame.entry.bindings:
@@ -136,6 +141,13 @@ class Evaluator(Functions):
                 return value
             case _:
                 return value
+
+    def small(self, value: Any, frame: Frame) -> Any:
+        """A matrix of a few numbers, such as a drift, as these numbers rather than as what they are computed from."""
+        if not isinstance(value, Value) or value.type.rank != 2 or math.prod(map(int, value.type.shape)) > SMALL:
+            return value
+        array = self.constant(value, frame)
+        return value if array is None or array.dtype.kind != "f" else lift(array.tolist(), frame, frame.span or NOWHERE)
 
     def held(self, held: Held, frame: Frame) -> Any:
         """A bare parameter or a state as an entry reads it. Among sections, and in sets of parameters, it stands for itself."""
@@ -159,11 +171,11 @@ class Evaluator(Functions):
         entry = frame.entry
         if entry is None or entry.role != "objective":
             raise Captures
-        if name not in entry.bindings:
+        if name not in entry.clock:
             type_ = INT if name == "step" else FLOAT
-            entry.bindings[name] = entry.builder.param(type_, name)
+            entry.clock[name] = entry.builder.param(type_, name)
             entry.inputs.append(Input(name=name, role=name, type=type_))
-        return entry.bindings[name]  # type: ignore[no-any-return]
+        return entry.clock[name]
 
     def input(self, marker: Marker, frame: Frame) -> Any:
         """An `input(...)`: an input of the sampler's graph; its default everywhere else."""
@@ -335,9 +347,13 @@ class Evaluator(Functions):
             return add(frame, item.span, Op.TAKE, value, i, axis=axis), 0
         if not isinstance(i, int) or not isinstance(n, int) or not -n <= i < n:
             fail("E0303", item.span, f"there is no item {i} among {n}", help="indices count from 0")
-        part = add(frame, item.span, Op.SLICE, value, axis=axis, start=i % n, stop=i % n + 1, step=1)
+        return self.item(value, i % n, frame, item.span, axis), 0
+
+    def item(self, value: Value, i: int, frame: Frame, span: Span, axis: int = 0) -> Value:
+        """The i-th of what a value has along an axis."""
+        part = add(frame, span, Op.SLICE, value, axis=axis, start=i, stop=i + 1, step=1)
         shape = value.type.shape[:axis] + value.type.shape[axis + 1 :]
-        return add(frame, item.span, Op.RESHAPE, part, shape=shape), 0
+        return add(frame, span, Op.RESHAPE, part, shape=shape)
 
     def attribute(self, node: tree.Attribute, env: Env, frame: Frame) -> Any:
         value = self.expr(node.value, env, frame)
@@ -529,7 +545,7 @@ class Evaluator(Functions):
                 return self.outlined(f, bound, frame, span)
             except Captures:
                 pass
-        return self.body(f.body, env, frame)
+        return self.body(f.body, env, frame if frame.lined == f.outline else replace(frame, lined=f.outline))
 
     def rewritten(self, f: Closure, frame: Frame) -> Closure | None:
         """The guidance's own version of a function of the world, where guidance applies."""
@@ -598,18 +614,25 @@ class Evaluator(Functions):
             )
         if frame.kind == "function":
             raise Captures
+        before = frame.entry.each if frame.entry is not None else ()
         try:
+            if frame.entry is not None:
+                frame.entry.each = instance.each
             return self.run_body(tree.Block(span=span, items=instance.statements), instance.env.child(), frame)
         except SpecError as error:
             raise moved(error, instance.env.asked()) from None
+        finally:
+            if frame.entry is not None:
+                frame.entry.each = before
 
     def spread(self, value: Value, frame: Frame, span: Span) -> Value:
         """A value that varies by example."""
         if EXAMPLE in value.type.axes:
             return value
-        if frame.entry is None:
+        like = frame.entry.like if frame.entry is not None else frame.like
+        if like is None:
             raise Captures
-        out = frame.builder.add(Op.SPREAD, value, frame.entry.like, span=span)
+        out = frame.builder.add(Op.SPREAD, value, like, span=span)
         if value.id in self.classes:
             self.classes[out.id] = self.classes[value.id]
         return out

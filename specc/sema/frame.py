@@ -69,9 +69,11 @@ class EntryState:
     bindings: dict[str, Any] = field(default_factory=dict)
     conditions: dict[str, Condition] = field(default_factory=dict)
     markers: dict[int, Value] = field(default_factory=dict)
+    clock: dict[str, Value] = field(default_factory=dict)  # `step` and `progress`, where the entry asks for them
     places: dict[str, Value] = field(default_factory=dict)  # by memory: the row of each example
     walk: Walk = field(default_factory=Walk)  # of a loss
     place: int = 0
+    each: tuple[int, ...] = ()  # the shape that a single number is drawn in: times for each element
     guided: bool = True
     inside_guidance: bool = False
     passing: tuple[Any, ...] = ()  # arguments that the guided function takes beyond those of the guidance
@@ -87,10 +89,12 @@ class Frame:
     kind: str  # entry, function, network
     floor: int = 0  # values numbered up to here belong to a caller
     entry: EntryState | None = None
+    like: Value | None = None  # in a network: an input that varies by example, to spread shared values over
     indices: tuple[Value, ...] = ()
     stems: dict[str, int] = field(default_factory=dict)
     tagged: dict[int, str] = field(default_factory=dict)
     span: Span | None = None
+    lined: bool = False  # in equations of one time: values of fewer dimensions lie along the leading ones of the others
 
     def inside(self, index: Value | None = None) -> Frame:
         """The same place, writing into a new block within this one."""

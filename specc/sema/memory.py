@@ -1,4 +1,4 @@
-"""`memory pool: like(x) with { size = 4096 }`: a state of many rows, one of which each example reads or writes."""
+"""`memory pool: like(x) with { size = 4096; initial = normal }`: a state of many rows; each example reads or writes one."""
 
 from __future__ import annotations
 

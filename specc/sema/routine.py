@@ -289,8 +289,7 @@ def _condition(ev: Evaluator, node: tree.Expr, env: Env) -> str | None:
     floor = max(ev.ids.last, 1)
     builder = Builder(ev.ids)
     step, progress = builder.param(INT, "step"), builder.param(FLOAT, "progress")
-    bindings = {"step": step, "progress": progress}
-    entry = EntryState(role="objective", builder=builder, like=step, bindings=bindings)
+    entry = EntryState(role="objective", builder=builder, like=step, clock={"step": step, "progress": progress})
     try:
         value = ev.expr(node, env, Frame(builder=builder, kind="entry", floor=floor, entry=entry, span=node.span))
     except Captures:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from specc.ir.formats import FORMATS, METHODS
 from specc.ir.program import Dataset, Quantization, QuantizeRule, Setting, Space
-from specc.sema import library
+from specc.sema import library, spaces
 from specc.sema.arithmetic import describe
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
@@ -43,7 +43,8 @@ TRAIN: dict[str, Knob] = {
     "picture_every": Knob(500, "whole", "steps between pictures of samples; 0 for none"),
     "save_every": Knob(1000, "whole", "steps between checkpoints"),
 }
-STEPS = ("dequantize", "flip", "standardize")  # after `|>`, for data
+INTO = ("tokens", "counts", "bits")  # steps that make integers of numbers
+STEPS = ("dequantize", "flip", "standardize", *INTO)  # after `|>`, for data
 WEIGHTS = ("axis", "block", "method")  # knobs of the format of weights
 ACTIVATIONS = ("calibrate", "percentile")
 MOST = 1_000_000_000  # of anything that is counted
@@ -242,6 +243,10 @@ def data_space(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> 
             f"`drop = {drop}` makes no sense",
             help="it is the share of examples without the condition: 0 up to 1",
         )
+    if kind.kind == "counts":
+        if low != 0 or high is None or not high.is_integer():
+            fail("E0601", section.type.span, "counts have a range that begins at 0", help="as in `counts(1, 8, 8) in [0, 16]`")
+        kind = replace(kind, classes=int(high) + 1)
     made = Space(
         name=section.head.id,
         kind=kind.kind,
@@ -260,6 +265,7 @@ def data_space(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> 
 def dataset(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, doc: str) -> Dataset:
     """`data x: SPACE from READER |> step`"""
     space, kind = data_space(ev, section, env, frame)
+    ev.world.names.update(spaces.dimensions(space.kind, space.shape, space.classes))
     source = next((c for c in section.clauses if c.word == "from"), None)
     if source is None:
         fail(
@@ -276,19 +282,22 @@ def dataset(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, doc: s
     reader = setting(ev, node, env, frame, "reader")
     found = ev.definition("reader", reader.name)
     assert found is not None
-    if found[0].result is not None:
+    made = tuple(_step(ev, s, env, frame) for s in steps)
+    if found[0].result is not None and not any(s.name in INTO for s in made):
         given = env.child(**dict(reader.options))
         promised = ev.expr(found[0].result, given, frame)
-        if isinstance(promised, TypeRef) and promised.type.shape != kind.type.shape:
+        kept = isinstance(promised, TypeRef) and (promised.type, promised.classes) == (kind.type, kind.classes)
+        if isinstance(promised, TypeRef) and not kept:
             assert section.type is not None
-            wanted = f"{promised.kind}({', '.join(map(str, promised.type.shape))})"
+            sizes = (*promised.type.shape, *((promised.classes,) if promised.kind in ("tokens", "labels") else ()))
+            wanted = f"{promised.kind}({', '.join(map(str, sizes))})"
             fail(
                 "E0301",
                 section.type.span,
                 f"`{reader.name}` gives {wanted}, not {section.type.span.text}",
                 labels=((node.span, "the reader"),),
             )
-    return Dataset(space=space, reader=reader, steps=tuple(_step(ev, s, env, frame) for s in steps), doc=doc)
+    return Dataset(space=space, reader=reader, steps=made, doc=doc)
 
 
 def _step(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame) -> Setting:
@@ -361,18 +370,3 @@ def _format(key: str, made: Setting, span: Span) -> None:
             fail("E0601", span, f"`{name} = {value}` makes no sense", help=f"it is a number from 1 to {MOST:,}")
         if name == "percentile" and not (isinstance(value, (int, float)) and 50 < value <= 100):
             fail("E0601", span, f"`{name} = {value}` makes no sense", help="it is a number above 50, up to 100")
-
-
-def evaluation(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> list[Setting]:
-    """`evaluate { nfe(heun) == 35; frechet <= 10 }`: a metric with its arguments, the comparison and the bound."""
-    out: list[Setting] = []
-    for item in section.body.items if section.body else ():
-        if not isinstance(item, tree.ExprStatement):
-            fail("E0211", item.span, "`evaluate` takes metrics, with bounds or without: `frechet <= 10`")
-        node, compare, bound = item.value, "", None
-        if isinstance(node, tree.Binary) and node.op in ("<", "<=", ">", ">=", "=="):
-            compare, bound = node.op, plain(ev.expr(node.right, env, frame), node.right.span)
-            node = node.left
-        metric = setting(ev, node, env, frame)
-        out.append(Setting(metric.name, (*metric.options, ("compare", compare), ("bound", bound))))
-    return out

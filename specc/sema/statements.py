@@ -77,6 +77,8 @@ def run_statement(ev: Evaluator, item: tree.Statement, env: Env, frame: Frame) -
             ev.expr(item.value, env, frame)
         case tree.Section(kind="param") if frame.kind == "network":
             networks.parameter(ev, item, env, frame)
+        case tree.Section(kind="network"):
+            networks.share(ev, item, env, frame)
         case tree.Section(kind="param" | "state"):
             held.in_loss(ev, item, env, frame)
         case tree.Section(kind="together"):
@@ -121,6 +123,8 @@ def _bind(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame) -> None:
     if len(targets) == 1:
         _assign(targets[0], value, env, frame, alias=isinstance(item.values[0], tree.Name))
         return
+    if isinstance(value, Value) and value.type.shape[:1] == (len(targets),):
+        value = [ev.item(value, i, frame, item.span) for i in range(len(targets))]
     if not isinstance(value, (tuple, list)) or len(value) != len(targets):
         fail("E0304", item.span, f"{len(targets)} names for {describe(value)}")
     for target, part in zip(targets, value, strict=True):
@@ -205,8 +209,6 @@ def _for(ev: Evaluator, item: tree.For, env: Env, frame: Frame) -> Returned | No
             if (out := run_block(ev, item.body.items, env, frame)) is not None:
                 return out
         return None
-    if frame.kind == "function":
-        raise Captures
     span = item.iterable.span
     match iterable:
         case range():
@@ -339,6 +341,8 @@ def _if(ev: Evaluator, item: tree.If, env: Env, frame: Frame) -> Returned | None
 
 def _require(ev: Evaluator, item: tree.Require, env: Env, frame: Frame) -> None:
     holds = ev.expr(item.test, env, frame)
+    if isinstance(holds, Value) and (known := ev.constant(holds, frame)) is not None:
+        holds = bool(known.all())
     if isinstance(holds, Value):
         fail("E0305", item.test.span, "`require` is decided while compiling, and this depends on a run-time value")
     if not holds:
@@ -364,6 +368,7 @@ def _repeat(ev: Evaluator, item: tree.Repeat, env: Env, frame: Frame) -> None:
     scope = env.child()
     for name, value in (start | captured).items():
         param = inner.builder.param(value.type, name)
+        inner.like = inner.like or (param if value.type.batched else None)
         scope.names[name] = param
         if value.id in ev.classes:
             ev.classes[param.id] = ev.classes[value.id]

@@ -42,7 +42,10 @@ import checkpoint
 from ahead import Prepared, ahead
 
 # >>
+# << data
 from data import examples
+
+# >>
 from loader import Batches
 from model import Model
 
@@ -258,6 +261,10 @@ class Run:
         args = self.args
         last = args.steps if args.stop_after is None else min(args.steps, self.step + args.stop_after)
         batches, log = self.batches(last), Log(self.out, self.step, self.rank)
+        # << text
+        if not self.rank:
+            (self.out / "symbols.txt").write_text(alphabet(), encoding="utf-8", newline="")
+        # >>
         # << one
         bf16 = torch.autocast(self.device.type, torch.bfloat16) if args.precision == "bf16" else contextlib.nullcontext()
         # >>
@@ -271,9 +278,7 @@ class Run:
                 group["lr"] = LEARNING_RATE * schedule(self.step, args.steps)
             # >>
             with bf16:
-                # << call
                 value = loss(self.model, *batch)
-                # >>
             self.optimizer.zero_grad(set_to_none=True)
             value.backward()
             if self.world > 1:
@@ -438,6 +443,9 @@ class Run:
         # >>
         # << images
         samples = sample(network, 64, self.device)
+        # << folded
+        samples = samples.reshape(-1, *SHAPE)
+        # >>
         picture(samples, self.out / f"samples-{self.step}.png", LOW, HIGH)
         # >>
         # << points
