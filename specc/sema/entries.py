@@ -233,7 +233,7 @@ def _walked(m: Model, instance: Instance, span: Span, walk_: Walk) -> tuple[Fram
     frame, entry = _start(m, "objective")
     entry.walk = walk_
     with contextlib.suppress(ObjectiveDone):
-        m.ev.run(instance, frame, span)
+        m.ev.run(instance, frame, instance.span or m.span)
     return frame, entry
 
 
@@ -280,14 +280,11 @@ def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
         help = "use one that is to be trained, such as `out(z, t)`, with no `stop` around it"
         fail("E0501", event.span, "the objective reaches no network", help=help)
     for name in event.over:
-        root = name.split(".")[0]
-        if root not in reached:
-            fail(
-                "E0501",
-                event.span,
-                f"the objective does not reach the parameters of `{root}`",
-                help="its gradient there is zero: use the network in the objective, or leave it out of `over`",
-            )
+        root = next((r for r in reached if name == r or name.startswith(f"{r}.")), None)
+        if root is None:
+            message = f"the objective does not reach the parameters of `{name.split('.*')[0]}`"
+            help = "its gradient there is zero: use the network in the objective, or leave it out of `over`"
+            fail("E0501", event.span, message, help=help)
         function = reached[root]
         paths = parameters(m.ev.functions, {root: function}) if function is not None else {root}
         if not any(chosen(path, (name,)) for path in paths):
