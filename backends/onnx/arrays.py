@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Spell
 
-from specc.ir.program import Node, Value
+from specc.ir.calc import Calc
+from specc.ir.decompositions import DECOMPOSITIONS
+from specc.ir.program import Builder, Ids, Node, Value
 from specc.ir.types import BATCH, DType, Shape, size
 
 LAST = np.iinfo(np.int64).max  # "to the end" of a Slice
@@ -89,21 +91,21 @@ def flip(e: Emitter, node: Node) -> str:
 
 
 def take(e: Emitter, node: Node) -> str:
-    """Gather; with a batch in front of both, GatherND after the axis has been moved next to it."""
+    """Gather; with common dimensions in front of both, GatherND after the axis has been moved next to them."""
     x, index = node.inputs
-    axis, rank = node["axis"] % x.type.rank, x.type.rank
-    if not node.get("batch", 0):
+    axis, rank, batch = node["axis"] % x.type.rank, x.type.rank, node.get("batch", 0)
+    if not batch:
         return e.op("Gather", e.name(x), e.name(index), axis=axis)
     moved = e.name(x)
-    if axis != 1:
-        moved = e.op("Transpose", moved, perm=[0, axis, *(i for i in range(1, rank) if i != axis)])
-    got = e.op("GatherND", moved, e.op("Unsqueeze", e.name(index), e.ints(-1)), batch_dims=1)
-    between, places = axis - 1, index.type.rank - 1
-    if axis == 1 or (not places and not between):
+    if axis != batch:
+        moved = e.op("Transpose", moved, perm=[*range(batch), axis, *(i for i in range(batch, rank) if i != axis)])
+    got = e.op("GatherND", moved, e.op("Unsqueeze", e.name(index), e.ints(-1)), batch_dims=batch)
+    between, places = axis - batch, index.type.rank - batch
+    if axis == batch or (not places and not between):
         return got
-    lead = [1 + places + i for i in range(between)]
-    tail = [1 + places + i for i in range(between, rank - 2)]
-    return e.op("Transpose", got, perm=[0, *lead, *range(1, 1 + places), *tail])
+    lead = [batch + places + i for i in range(between)]
+    tail = [batch + places + i for i in range(between, rank - 1 - batch)]
+    return e.op("Transpose", got, perm=[*range(batch), *lead, *range(batch, batch + places), *tail])
 
 
 def scatter_add(e: Emitter, node: Node) -> str:
@@ -115,17 +117,20 @@ def scatter_add(e: Emitter, node: Node) -> str:
     update = e.op("Transpose", e.name(x), perm=moved) if moved != sorted(moved) else e.name(x)
     rest = tuple(x.type.shape[i] for i in moved[batch + places :])
     where = e.name(index)
+    common = e.dims(index.type.shape[:batch]) if batch else ""
     if batch:
-        rows = e.op("Range", e.const(np.int64(0)), e.count(), e.const(np.int64(1)))
-        first = e.op("Reshape", e.op("Mul", rows, e.const(np.int64(n))), e.ints(-1, *[1] * places))
-        where = e.op("Add", where, first)
-    total = e.op("Mul", e.batch, e.ints(n)) if batch else e.dims((n,))
+        count = e.op("ReduceProd", common, keepdims=0)
+        rows = e.op("Mul", e.op("Range", e.const(np.int64(0)), count, e.const(np.int64(1))), e.const(np.int64(n)))
+        ones = e.op("Concat", common, e.ints(*[1] * places), axis=0) if places else common
+        where = e.op("Add", where, e.op("Reshape", rows, ones))
+    total = e.op("Mul", e.op("ReduceProd", common, keepdims=1), e.ints(n)) if batch else e.dims((n,))
     shape = e.op("Concat", total, e.dims(rest), axis=0) if rest else total
     dtype = node.out.type.dtype
     zeros = e.op("Expand", e.const(np.zeros([1] * (1 + len(rest)), NUMPY[dtype])), shape)
     added = e.op("ScatterND", zeros, e.op("Unsqueeze", where, e.ints(-1)), update, reduction="add")
     if batch:
-        added = e.op("Reshape", added, e.op("Concat", e.ints(-1, n), e.dims(rest), axis=0) if rest else e.ints(-1, n))
+        tail = (e.dims((n, *rest)),)
+        added = e.op("Reshape", added, e.op("Concat", common, *tail, axis=0))
     between = axis - batch
     back = [*range(batch), *(batch + 1 + i for i in range(between)), batch, *range(batch + 1 + between, node.out.type.rank)]
     return e.op("Transpose", added, perm=back) if back != sorted(back) else added
@@ -179,3 +184,16 @@ def batch_cost(e: Emitter, node: Node) -> str:
 
 def _without(shape: Shape) -> Shape:
     return shape[1:] if shape[:1] == (BATCH,) else shape
+
+
+def written_out(e: Emitter, node: Node) -> str:
+    """An op without a form of its own, in the simpler ones that derivatives go through."""
+    calc = Calc(Builder(Ids(max(v.id for v in (*node.inputs, node.out)))))
+    value = DECOMPOSITIONS[node.op](calc, node)
+    outer = e.env
+    e.env = dict(outer)
+    for part in calc.b.nodes:
+        e.node(part)
+    made = e.name(value)
+    e.env = outer
+    return made

@@ -10,19 +10,21 @@ from specc.backends.pytorch.lines import fit
 from specc.backends.pytorch.names import docstring
 from specc.backends.pytorch.source import tidy
 
-from specc.ir.program import Dataset, Program, Space
+from specc.ir.program import Dataset, Program, Setting, Space
 from specc.runtime.readers import READERS, Reader
 
+INTO = ("tokens", "counts", "bits")  # steps that make integers of numbers
 UNIT = {"digits", "image_folder"}  # readers of images, which come in [0, 1]
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A data file: its text, whether the data are finite, and whether batches need random numbers (dequantisation)."""
+    """A data file: its text, whether the data are finite, and whether it knows the symbols of a text."""
 
     file: str
     text: str
     finite: bool
+    text_symbols: bool = False
 
 
 def data_file(program: Program, dataset: Dataset, file: str = "data") -> Data:
@@ -37,8 +39,25 @@ def data_file(program: Program, dataset: Dataset, file: str = "data") -> Data:
     head = given.body[0]
     body = "\n".join(reader.text.splitlines()[head.end_lineno :]).strip("\n")
     lines = _examples(reader, dataset, conditions, finite(dataset))
+    symbols = "\ndef symbols(" in reader.text
+    if symbols:
+        lines += ["", "", *_alphabet(dataset)]
     text = "\n".join([*docstring(doc, 0, ast.get_docstring(given) or ""), "", body, "", "", *lines])
-    return Data(file, tidy(text), finite(dataset))
+    return Data(file, tidy(text), finite(dataset), symbols)
+
+
+def _alphabet(dataset: Dataset) -> list[str]:
+    """The symbols of the text, which a run keeps beside its weights."""
+    given = ", ".join(f"{k}={_value(dataset.reader.get(k), '')}" for k in ("path", "level", "vocab"))
+    return ["def alphabet() -> str:", '    """The symbol of each token, in order."""', f"    return symbols({given})"]
+
+
+def image_shape(dataset: Dataset) -> tuple[int, int, int] | None:
+    """The shape of the images that a reader gives, where they became a row of integers."""
+    if dataset.reader.name not in UNIT or not any(s.name in INTO for s in dataset.steps) or len(dataset.space.shape) != 1:
+        return None
+    size = dataset.reader.get("size")
+    return (dataset.reader.get("channels", 1), size, size)
 
 
 def finite(dataset: Dataset) -> bool:
@@ -50,7 +69,8 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
     """The function that reads or draws, in the spec's space and under the spec's names."""
     space, where = dataset.space, _range(dataset.space)
     shape = ", ".join(map(str, space.shape))
-    fields = [f"{space.name} (n, {shape}){where}" if shape else f"{space.name} (n,){where}"]
+    kind = " int64" if space.dtype == "int" else ""
+    fields = [f"{space.name} (n, {shape}){kind}{where}" if shape else f"{space.name} (n,){kind}{where}"]
     fields += [
         f"{c.name} (n,) int64" if c.kind == "class" else f"{c.name} (n, {', '.join(map(str, c.shape))})" for c in conditions
     ]
@@ -65,6 +85,7 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
     ]
     lines += ['    x = data["x"]']
     lines += [f"    {line}" for line in _scaled(dataset)]
+    lines += [f"    {line}" for line in _whole(space)]
     lines += [f"    if x.shape[1:] != {_tuple(space.shape)}:"]
     problem = "examples have shape {x.shape[1:]}, and " + f"{space.name} has {_tuple(space.shape)}".replace("{", "{{").replace(
         "}", "}}"
@@ -94,16 +115,35 @@ def _scaled(dataset: Dataset) -> list[str]:
     low, high = space.low, space.high
     unit = dataset.reader.name in UNIT
     steps = {s.name: s for s in dataset.steps}
-    unknown = sorted(steps.keys() - {"dequantize", "flip", "standardize"})
+    unknown = sorted(steps.keys() - {"dequantize", "flip", "standardize", *INTO})
     if unknown:
         raise ValueError(f"there is no preprocessing step {unknown[0]}")
     if "standardize" in steps:
         lines.append("x = (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6)")
-    if unit and low is not None and high is not None and (low, high) != (0, 1):
+    if unit and space.dtype != "int" and low is not None and high is not None and (low, high) != (0, 1):
         shift = f" - {literal(-low)}" if low < 0 else f" + {literal(low)}" if low > 0 else ""
         factor = "" if high - low == 1 else f"{literal(high - low)} * "
         lines.append(f"x = {factor}x{shift}")
+    if space.dtype == "int":
+        return [*lines, *(_levels(dataset, s) for s in dataset.steps if s.name in INTO)]
     return [*lines, "x = x.astype(np.float32)"] if dataset.steps else lines
+
+
+def _levels(dataset: Dataset, step: Setting) -> str:
+    """Numbers of the reader's range as integers on a grid, in the shape of the space."""
+    levels = step.get("levels", (step.get("args") or (None,))[0])
+    if not isinstance(levels, int) or levels < 2 or levels > (dataset.space.classes or 0):
+        raise ValueError(f"`{step.name}(levels = {levels})`: {dataset.space.name} has {dataset.space.classes} values")
+    made = f"np.rint(x * {levels - 1}).astype(np.int64)"
+    return f"x = {made}.reshape(len(x), {', '.join(map(str, dataset.space.shape))})"
+
+
+def _whole(space: Space) -> list[str]:
+    """Integers are those of the space."""
+    if space.dtype != "int" or not space.classes:
+        return []
+    problem = f"{space.name} has values 0 to {space.classes - 1}, and the data {{x.min()}} to {{x.max()}}"
+    return [f"if x.min() < 0 or x.max() >= {space.classes}:", f'    raise ValueError(f"{_inside(problem)}")']
 
 
 def _range(space: Space) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from specc.backends.pytorch.families import Draft, Family, merge
 from specc.backends.pytorch.library import Library
 from specc.backends.pytorch.lines import exploded, fit
-from specc.backends.pytorch.modules import Layout, layout
+from specc.backends.pytorch.modules import Layout, layout, reached, registered
 from specc.backends.pytorch.names import camel, docstring, legal, snake
 from specc.backends.pytorch.printer import print_block
 
@@ -123,7 +123,7 @@ class Networks:
 
     def model(self) -> list[str]:
         """The class that holds the networks under their names."""
-        what = "The network" if len(self.program.networks) == 1 else "The networks"
+        what = "The network" if len(self.program.networks) == 1 and not self.program.bare else "The networks"
         lines = ["class Model(nn.Module):", *docstring(f"{what} of {self.program.name}, by name.", 4), ""]
         lines += ["    def __init__(self) -> None:", "        super().__init__()"]
         held: dict[str, dict[str, str]] = defaultdict(dict)  # by the first name of a path: "teacher" of teacher.backbone
@@ -134,7 +134,12 @@ class Networks:
             whole = [r for r in self.program.networks if r.partition(".")[0] == first]
             still = ".requires_grad_(False)" if all(map(self.program.untrained, whole)) else ""
             lines += [f"        {line}" for line in fit(f"self.{first} = {_nested(inside)}{still}", 120)]
-        return lines
+        return [*lines, *(f"        {registered(b)}" for b in self.program.bare)]
+
+    def param(self, node: Node) -> str:
+        """A bare parameter or a state as an objective or sampler reads it."""
+        found = next((b for b in self.program.bare if b.path == node["path"]), None)
+        return node["path"] if found is None else reached(found)
 
     def reach(self, bundle: str, function: str) -> str:
         """A network as an objective or sampler calls it."""

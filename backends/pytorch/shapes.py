@@ -114,22 +114,29 @@ def take(x: Piece, at: Piece, axis: int, batch: int) -> Text:
     axis %= x.type.rank
     if not batch:
         return index(x, axis, at.text)
-    rank = at.type.rank
-    if axis == 1:
+    places = at.type.rank - batch
+    if batch == axis == 1:
         rows = f"torch.arange(len({at.text}), device={at.atom}.device)"
-        return f"{x.atom}[{rows}{'[:' + ', None' * (rank - 1) + ']' if rank > 1 else ''}, {at.text}]"
-    wanted = (1,) * (axis - 1), (1,) * (x.type.rank - axis - 1)
-    spread = ", ".join(["-1", *map(str, wanted[0]), *(_flat(at)), *map(str, wanted[1])])
+        return f"{x.atom}[{rows}{'[:' + ', None' * places + ']' if places else ''}, {at.text}]"
+    if batch == axis == x.type.rank - 1 and not places:
+        return f"{x.atom}.gather(-1, {at.atom}[..., None]).squeeze(-1)"
+    wanted = (1,) * (axis - batch), (1,) * (x.type.rank - axis - 1)
+    spread = ", ".join([*_common(at, batch), *map(str, wanted[0]), *(_flat(at, batch)), *map(str, wanted[1])])
     found = call("torch.take_along_dim", x.text, f"{at.atom}.reshape({spread})", dim=str(axis))
-    if rank == 1:
+    if not places:
         return f"{found}.squeeze({axis})"
-    return found if rank == 2 else call(f"{found}.unflatten", str(axis), tuple_of([str(d) for d in at.type.shape[1:]]))
+    return found if places == 1 else call(f"{found}.unflatten", str(axis), tuple_of([str(d) for d in at.type.shape[batch:]]))
 
 
-def _flat(at: Piece) -> list[str]:
-    """The number of indices of one example, as one dimension."""
+def _common(at: Piece, batch: int) -> list[str]:
+    """The leading dimensions of an index that it shares with what it indexes."""
+    return ["-1" if d == BATCH else str(d) for d in at.type.shape[:batch]]
+
+
+def _flat(at: Piece, batch: int) -> list[str]:
+    """The number of indices behind the common dimensions, as one dimension."""
     total = 1
-    for d in at.type.shape[1:]:
+    for d in at.type.shape[batch:]:
         total *= int(d)
     return [str(total)]
 
@@ -142,6 +149,6 @@ def scatter_add(x: Piece, at: Piece, axis: int, n: Dim, batch: int, size: str) -
     zeros = call(f"{x.atom}.new_zeros", dims((*x.type.shape[:axis], n, *tail), size))
     if not batch:
         return call(f"{zeros}.index_add", str(axis), at.text if rank == 1 else f"{at.atom}.reshape(-1)", source)
-    ones = ", ".join(["-1", *["1"] * (axis - 1), *_flat(at), *["1"] * len(tail)])
-    wide = dims((*x.type.shape[:axis], int(_flat(at)[0]), *tail), size)
+    ones = ", ".join([*_common(at, batch), *["1"] * (axis - batch), *_flat(at, batch), *["1"] * len(tail)])
+    wide = dims((*x.type.shape[:axis], int(_flat(at, batch)[0]), *tail), size)
     return call(f"{zeros}.scatter_add", str(axis), f"{at.atom}.reshape({ones}).expand({wide})", source)

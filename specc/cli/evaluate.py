@@ -27,6 +27,7 @@ ENDLESS = 2000  # examples of a law that never ends
 TRACED = 64  # samples whose paths are followed
 COSTS = ("nfe", "parameters", "macs")
 POINTS = ("sliced_wasserstein", "energy_distance", "mmd")
+SYMBOLS = ("unigram_tv", "bigram_tv")
 IMAGES = ("frechet", "precision_recall", "probe_accuracy")
 COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -117,8 +118,8 @@ def settings(found: Evidence) -> list[Setting]:
     if found.program.evaluate:
         return list(found.program.evaluate)
     labelled = found.label is not None and found.label in found.real
-    image = found.real["x"].ndim == 4
-    names = (IMAGES if labelled else ("pca_frechet",)) if image else POINTS
+    image, whole = found.real["x"].ndim == 4, found.program.data[0].space.kind == "tokens"
+    names = (IMAGES if labelled else ("pca_frechet",)) if image else SYMBOLS if whole else POINTS
     return [Setting(name) for name in (*names, *COSTS)]
 
 
@@ -131,7 +132,7 @@ def measure(wanted: Setting, found: Evidence) -> list[Row]:
     if wanted.name == "probe_accuracy":
         real = {wanted.name: features(found).held_out_accuracy}
     compare, bound = wanted.get("compare", ""), wanted.get("bound")
-    if METRICS[wanted.name].takes in ("two sets", "two sets of features"):
+    if wanted.name not in found.program.entries and METRICS[wanted.name].takes in ("two sets", "two sets of features"):
         real = two_sets(wanted.name, halves(found.real["x"]), options, found)
     rows = []
     for name, value in values.items():
@@ -160,6 +161,8 @@ def values_of(wanted: Setting, options: dict[str, Any], found: Evidence) -> dict
             return {f"macs({root})" if len(roots) > 1 else "macs": value for root, value in roots.items()}
         case "probe_accuracy":
             return {"probe_accuracy": features(found).accuracy(found.samples["x"], labels(found, found.samples))}
+        case name if name in program.entries:
+            return {name: mean_answer(found, name)}
         case name if METRICS[name].takes == "trajectory":
             return {f"{name}({entry})" if arguments else name: path(name, entry, found)}
         case name:
@@ -177,6 +180,21 @@ def path(name: str, entry: str, found: Evidence) -> float:
         return float(metric(name)(states) if name == "path_length_ratio" else metric(name)(states, times))
     except ValueError as error:
         raise Failure(f"`{name}`: {error}") from None
+
+
+def mean_answer(found: Evidence, query: str) -> float:
+    """The mean over held-out examples of what a query of the spec says of each, by the project's own query.py."""
+    import numpy as np
+
+    with tempfile.TemporaryDirectory() as folder:
+        data, answers = Path(folder) / "data.npz", Path(folder) / "answers.npz"
+        np.savez(data, **{**found.real, found.program.data[0].space.name: found.real["x"]})
+        arguments = ["--query", query, "--data", str(data), "--out", str(answers)]
+        python(found.run.project / "query.py", str(found.run.folder), *arguments)
+        with np.load(answers, allow_pickle=False) as saved:
+            if saved.files != [query]:
+                raise Failure(f"`{query}` answers with several values", "return one number to measure it")
+            return float(saved[query].mean())
 
 
 def two_sets(name: str, sets: tuple[np.ndarray, np.ndarray], options: dict[str, Any], found: Evidence) -> dict[str, float]:

@@ -189,12 +189,13 @@ class _Lifter:
         return made if made.type.batched else self.spread(index)
 
     def indexed(self, node: Node, inputs: tuple[Value, ...], attrs: dict[str, Any]) -> None:
-        (x, index), axis = node.inputs, attrs["axis"] % max(node.inputs[0].type.rank, 1)
-        attrs["axis"] = axis + _varies(x)
-        if not _varies(index):
+        x, index = node.inputs
+        axis = attrs["axis"] % max((node.out if node.op is Op.SCATTER_ADD else x).type.rank, 1)
+        attrs["axis"], common = axis + _varies(x), attrs.get("batch", 0)
+        if not any_vary(node) or (not common and not _varies(index)):
             self.emit(node, inputs, attrs)
-        elif _varies(x) or node.op is Op.SCATTER_ADD:
-            attrs.update(axis=axis + 1, batch=1)
+        elif common or _varies(x) or node.op is Op.SCATTER_ADD:
+            attrs.update(axis=axis + 1, batch=common + 1)
             self.emit(node, self.joined(node.inputs), attrs)
         elif axis == 0:
             self.emit(node, inputs, attrs)

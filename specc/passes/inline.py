@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 from specc.ir.ops import Op
-from specc.ir.program import Function, Node, Program, walk
+from specc.ir.program import Function, Node, Program, all_steps, walk
 from specc.ir.rewrite import ids_after
 from specc.ir.splice import Splicer, never
 
@@ -41,10 +41,11 @@ def flatten(program: Program, entry: str) -> Function:
 
 
 def pruned(program: Program) -> Program:
-    """Without the functions that no entry or network reaches."""
-    decays = [a.decay for a in program.averages if isinstance(a.decay, str)]
-    begun = [*program.networks.values(), *(e.function for e in program.entries.values()), *decays]
-    kept = reachable(program.functions, begun)
+    """Without the functions that no entry, network, average or step of training reaches."""
+    own = [f for s in all_steps(program.routine) for f in (s.maps, s.when) if f is not None]
+    own += [a.decay for a in program.averages if isinstance(a.decay, str)]
+    roots = [*program.networks.values(), *(e.function for e in program.entries.values()), *own]
+    kept = reachable(program.functions, roots)
     return replace(program, functions={name: f for name, f in program.functions.items() if name in kept})
 
 

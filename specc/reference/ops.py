@@ -243,7 +243,7 @@ def _inside(index: Array, n: int) -> None:
 def take(x: Array, index: Array, *, axis: int, batch: int = 0) -> Array:
     axis %= x.ndim
     if batch:
-        return np.stack([take(a, i, axis=axis - 1) for a, i in zip(x, index, strict=True)])
+        return np.stack([take(a, i, axis=axis - 1, batch=batch - 1) for a, i in zip(x, index, strict=True)])
     _inside(index, x.shape[axis])
     return np.take(x, index, axis=axis)
 
@@ -251,7 +251,7 @@ def take(x: Array, index: Array, *, axis: int, batch: int = 0) -> Array:
 def scatter_add(x: Array, index: Array, *, axis: int, n: int, batch: int = 0) -> Array:
     """x has the index's dimensions at `axis`; each element is added to row index[...] of n rows of zeros."""
     if batch:
-        return np.stack([scatter_add(a, i, axis=axis - 1, n=n) for a, i in zip(x, index, strict=True)])
+        return np.stack([scatter_add(a, i, axis=axis - 1, n=n, batch=batch - 1) for a, i in zip(x, index, strict=True)])
     _inside(index, n)
     out = np.zeros((n, *x.shape[:axis], *x.shape[axis + index.ndim :]), x.dtype)
     rows = np.moveaxis(x, range(axis, axis + index.ndim), range(index.ndim))
@@ -367,6 +367,8 @@ REFERENCE: dict[Op, Callable[..., Array]] = {
     Op.TAKE: take,
     Op.SCATTER_ADD: scatter_add,
     Op.MATMUL: layers.matmul,
+    Op.CHOLESKY: layers.cholesky,
+    Op.INV: layers.inv,
     Op.LINEAR: layers.linear,
     Op.CONV: layers.conv,
     Op.CONV_TRANSPOSE: layers.conv_transpose,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
@@ -13,11 +14,15 @@ from specc.sema.arithmetic import add, binary, describe, known, lift, shown, whe
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
 from specc.sema.laws import LAWS
-from specc.sema.networks import LAYERS, index_count
+from specc.sema.layers import LAYERS
+from specc.sema.matrices import MATRICES
+from specc.sema.networks import index_count
+from specc.sema.padding import padded
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.values import (
     Builtin,
     Captures,
+    Clock,
     Closure,
     Dynamic,
     Env,
@@ -106,10 +111,12 @@ def axis_of(value: Any, rank: int, span: Span) -> int:
 
 def reduction(name: str) -> Any:
     def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
-        x, axis = exactly(name, args, kwargs, 1, span, axis=None)
+        x, axis, like = exactly(name, args, kwargs, 1, span, axis=None, like=None)
         if isinstance(x, (int, float)):
             return x
         v = lift(x, frame, span, DType.FLOAT)
+        if like is not None:
+            axis = _beyond(v, like, axis, span)
         if not v.type.shape:
             return v
         wanted = (
@@ -117,9 +124,23 @@ def reduction(name: str) -> Any:
             if axis is None
             else [axis_of(a, v.type.rank, span) for a in (axis if isinstance(axis, list) else [axis])]
         )
-        return add(frame, span, REDUCTIONS[name], v, axes=tuple(sorted(wanted)))
+        return add(frame, span, REDUCTIONS[name], v, axes=tuple(sorted(wanted))) if wanted else v
 
     return apply
+
+
+def _beyond(v: Value, like: Any, axis: Any, span: Span) -> list[int]:
+    """The trailing axes of a value that another one lacks: `mean(v, like = t)` is a mean for each time of t."""
+    shape = like.type.shape if isinstance(like, Value) else ()
+    if axis is not None or shape != v.type.shape[: len(shape)]:
+        help = "`like = t` takes the mean over the axes after those of t"
+        fail(
+            "E0302",
+            span,
+            f"{shown(v.type.shape)} does not begin as {shown(shape)}" if axis is None else "`axis` and `like`",
+            help=help,
+        )
+    return list(range(len(shape), v.type.rank))
 
 
 def along(name: str) -> Any:
@@ -165,11 +186,38 @@ def _log_softmax(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Kn
 
 def _cross_entropy(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
     logits, y = exactly("cross_entropy", args, kwargs, 2, span)
-    v = lift(logits, frame, span)
-    if v.type.rank != 1 or not isinstance(y, Value) or y.type.dtype is not DType.INT or y.type.shape:
-        fail("E0301", span, "`cross_entropy` takes a vector of logits and one class")
-    chosen = add(frame, span, Op.TAKE, v, y, axis=0)
-    return binary("-", add(frame, span, Op.LOGSUMEXP, v, axes=(0,)), chosen, frame, span)
+    v, last = lift(logits, frame, span), lift(logits, frame, span).type.rank - 1
+    if not isinstance(y, Value) or y.type.dtype is not DType.INT or last < 0 or y.type.shape != v.type.shape[:-1]:
+        have = f"shapes {shown(v.type.shape)} and {shown(y.type.shape) if isinstance(y, Value) else describe(y)}"
+        fail("E0301", span, f"`cross_entropy` takes logits and a class for each place, not {have}")
+    chosen = add(frame, span, Op.TAKE, v, y, axis=last, batch=last)
+    return binary("-", add(frame, span, Op.LOGSUMEXP, v, axes=(last,)), chosen, frame, span)
+
+
+def _pick(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    """pick(v, y): along the last axis of v, at each place the item that y names there."""
+    x, y = exactly("pick", args, kwargs, 2, span)
+    v, at = lift(x, frame, span), lift(y, frame, span)
+    if at.type.dtype is not DType.INT or v.type.rank < 1 or at.type.shape != v.type.shape[:-1]:
+        fail("E0301", span, f"`pick` takes an index for each place, not {describe(at)} for {describe(v)}")
+    return add(frame, span, Op.TAKE, v, at, axis=v.type.rank - 1, batch=at.type.rank)
+
+
+def _onehot(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    """onehot(x, k): 1 at the place that x names among k, along a new last axis, else 0."""
+    x, k = exactly("onehot", args, kwargs, 2, span)
+    v, n = lift(x, frame, span), _ints([k], span)[0]
+    if v.type.dtype is not DType.INT:
+        fail("E0304", span, f"`onehot` is of integers, not of {describe(v)}")
+    wide = add(frame, span, Op.RESHAPE, v, shape=(*v.type.shape, 1))
+    places = add(frame, span, Op.RESHAPE, add(frame, span, Op.IOTA, n=n), shape=(*(1,) * v.type.rank, n))
+    return add(frame, span, Op.CAST, add(frame, span, Op.EQ, wide, places), dtype="float")
+
+
+def _int(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    """int(x): x cut towards 0, as an integer; a truth value as 0 or 1."""
+    (x,) = exactly("int", args, kwargs, 1, span)
+    return int(x) if isinstance(x, (bool, int, float)) else add(frame, span, Op.CAST, lift(x, frame, span), dtype="int")
 
 
 def _ints(values: Args, span: Span) -> tuple[int, ...]:
@@ -267,10 +315,50 @@ def _split(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -
     v = lift(x, frame, span)
     a = axis_of(axis, v.type.rank, span)
     total = v.type.shape[a]
+    if isinstance(n, list):
+        return _parts(v, a, _ints(n, span), frame, span)
     if not isinstance(n, int) or not isinstance(total, int) or n < 1 or total % n:
         fail("E0301", span, f"{total} does not split into {n if isinstance(n, int) else describe(n)} equal parts")
     each = total // n
     return tuple(add(frame, span, Op.SLICE, v, axis=a, start=i * each, stop=(i + 1) * each, step=1) for i in range(n))
+
+
+def _pad(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    """pad(v, before, after, axis = -1, mode = zeros): also `reflect`, `circular` or `edge`."""
+    x, before, after, axis, mode = exactly("pad", args, kwargs, 3, span, axis=-1, mode=Symbol("zeros", span))
+    v = lift(x, frame, span)
+    low, high = _ints([before, after], span)
+    if low < 0 or high < 0:
+        fail("E0601", span, f"padding by {min(low, high)} makes no sense", help="take a slice to make a value shorter")
+    return padded(v, axis_of(axis, v.type.rank, span), low, high, mode, frame, span)
+
+
+def _put(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    """put(v, i, e): v with e in place of its item i, along the first axis; i may be known only when the program runs."""
+    x, i, e = exactly("put", args, kwargs, 3, span)
+    v, item = lift(x, frame, span), lift(e, frame, span)
+    if v.type.rank < 1 or v.type.shape[1:] != item.type.shape:
+        fail("E0301", span, f"an item of shape {shown(item.type.shape)} does not fit {shown(v.type.shape)}")
+    (n,) = _ints([v.type.shape[0]], span)
+    here = binary("==", add(frame, span, Op.IOTA, n=n), i, frame, span)
+    if v.type.rank > 1:
+        here = add(frame, span, Op.RESHAPE, here, shape=(n, *(1,) * item.type.rank))
+        item = add(frame, span, Op.RESHAPE, item, shape=(1, *item.type.shape))
+    return add(frame, span, Op.WHERE, here, item, v)
+
+
+def _parts(v: Value, axis: int, sizes: tuple[int, ...], frame: Frame, span: Span) -> tuple[Value, ...]:
+    """Parts of these sizes, in order; one of size 0 is nothing, and left out."""
+    if sum(sizes) != v.type.shape[axis] or min(sizes) < 0:
+        fail("E0301", span, f"{v.type.shape[axis]} does not split into parts of {', '.join(map(str, sizes))}")
+    out, start = [], 0
+    for size in sizes:
+        if size == v.type.shape[axis]:
+            out.append(v)
+        elif size:
+            out.append(add(frame, span, Op.SLICE, v, axis=axis, start=start, stop=start + size, step=1))
+        start += size
+    return tuple(out)
 
 
 def _filled(number: float | None) -> Any:
@@ -281,12 +369,21 @@ def _filled(number: float | None) -> Any:
             fail("E0206", span, "`fill` takes the number, then the sizes or `like = ...`")
         value = number if number is not None else args[0]
         sizes = args if number is not None else args[1:]
-        shape = spaces.shaped_like(like, span)[0] if like is not None else _ints(sizes, span)
-        const = lift(value, frame, span, DType.FLOAT)
+        shape, kind = spaces.shaped_like(like, span) if like is not None else (_ints(sizes, span), DType.FLOAT)
+        if isinstance(known(value), (int, float)):
+            whole = kind is DType.INT and (isinstance(value, int) or value in (0.0, 1.0))
+            return add(
+                frame,
+                span,
+                Op.CONST,
+                value=int(value) if whole else float(value),
+                shape=shape,
+                dtype="int" if whole else "float",
+            )
+        filling = lift(value, frame, span, None if kind is DType.INT else DType.FLOAT)
         if not shape:
-            return const
-        ones = add(frame, span, Op.RESHAPE, const, shape=(1,) * len(shape))
-        return add(frame, span, Op.EXPAND, ones, shape=shape)
+            return filling
+        return add(frame, span, Op.EXPAND, add(frame, span, Op.RESHAPE, filling, shape=(1,) * len(shape)), shape=shape)
 
     return apply
 
@@ -427,6 +524,8 @@ def depends(frame: Frame, value: Value, on: Value) -> bool:
 
 
 def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Pairs:
+    if len(args) == 1 and isinstance(args[0], list) and len(args[0]) > 1:
+        return _rows(lift(args[0], frame, span), len(args[0]))
     f, n = exactly("pairs", args, kwargs, 2, span)
     if isinstance(n, float) and n.is_integer():
         n = int(n)
@@ -435,6 +534,15 @@ def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -
     if isinstance(n, int) and n < 1:
         fail("E0601", span, f"{n} steps make no sampler", help="take 1 step or more")
     return Pairs(f, n)
+
+
+def _rows(rows: Value, count: int) -> Pairs:
+    """pairs([a, b, c]): a and b, then b and c: times, or rows of times for each element."""
+
+    def place(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+        return add(frame, span, Op.TAKE, rows, lift(args[0], frame, span), axis=0)
+
+    return Pairs(Builtin("rows", place), count - 1)
 
 
 def _reversed(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
@@ -474,10 +582,23 @@ def _for_all(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs)
     return all(bool(ev.call(f, [low + (high - low) * i / 256], {}, frame, span)) for i in range(257))
 
 
+def _falls(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> bool:
+    """falls(f): whether a function of time falls strictly, on 257 times of the process's range, ends included."""
+    (f,) = exactly("falls", args, kwargs, 1, span)
+    low, high = ev.world.names["t_min"], ev.world.names["t_max"]
+    values = [ev.numeric(f, low + (high - low) * i / 256) for i in range(257)]
+    return all(b < a for a, b in itertools.pairwise(values))
+
+
 def _like(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> TypeRef:
-    (x,) = exactly("like", args, kwargs, 1, span)
+    """like(x): the type of x; like(x, copies = n): of n of them with a new first axis."""
+    x, copies = exactly("like", args, kwargs, 1, span, copies=None)
     shape, dtype = spaces.shaped_like(x, span)
-    return TypeRef(Type(dtype, shape), x.kind if isinstance(x, TypeRef) else "tensor")
+    if copies is not None:
+        return TypeRef(Type(dtype, (*_ints([copies], span), *shape)), "tensor")
+    if isinstance(x, TypeRef):
+        return x
+    return TypeRef(Type(dtype, shape), "tensor", ev.classes.get(x.id))
 
 
 def _batch_cost(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
@@ -520,7 +641,8 @@ def _each(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) ->
 def _space(name: str) -> Any:
     def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> TypeRef:
         exactly(name, [], kwargs, 0, span)
-        return spaces.space(name, args, span)
+        shapes = [spaces.shaped_like(a, span)[0] if isinstance(a, (TypeRef, Value)) else (a,) for a in args]
+        return spaces.space(name, [size for shape in shapes for size in shape], span)
 
     return apply
 
@@ -550,11 +672,15 @@ FUNCTIONS: dict[str, Any] = {
     **{name: pairwise(name) for name in ("min", "max", "mod")},
     **LAYERS,
     **LAWS,
-    **{name: _space(name) for name in (*spaces.SPACES, *spaces.CLASSES, *spaces.LATER) if name != "scalar"},
+    **MATRICES,
+    **{name: _space(name) for name in (*spaces.SPACES, *spaces.CLASSES, *spaces.WHOLE, *spaces.LATER) if name != "scalar"},
     "clip": _clip,
     "where": _where,
     "log_softmax": _log_softmax,
     "cross_entropy": _cross_entropy,
+    "pick": _pick,
+    "int": _int,
+    "onehot": _onehot,
     "reshape": _reshape,
     "reshape_like": _reshape_like,
     "flatten": _flatten,
@@ -566,6 +692,8 @@ FUNCTIONS: dict[str, Any] = {
     "expand": _expand,
     "concat": _concat,
     "split": _split,
+    "pad": _pad,
+    "put": _put,
     "zeros": _filled(0.0),
     "ones": _filled(1.0),
     "fill": _filled(None),
@@ -585,6 +713,7 @@ FUNCTIONS: dict[str, Any] = {
     "input": _input,
     "gcd": _gcd,
     "for_all": _for_all,
+    "falls": _falls,
     "member": _member,
     "like": _like,
     "unconditional": _unconditional,
@@ -612,7 +741,7 @@ def environment() -> Env:
     names["pi"] = math.pi
     names |= {kind: of_parent(kind) for kind in ("frozen", "copy")}
     names["ema"] = Builtin("ema", ema)
-    names |= {clock: Dynamic(clock) for clock in ("step", "progress")}
+    names |= {name: Clock(name) for name in ("step", "progress")}
     names["scalar"] = TypeRef(spaces.space("scalar", [], Span.__new__(Span)).type, "scalar")
     names["batch"] = Namespace("batch", BATCH)
     return Env(names)

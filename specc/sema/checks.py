@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from specc.ir.ops import Op
+from specc.ir.paths import parameters
 from specc.ir.program import Function, Program, walk
 from specc.ir.types import EXAMPLE, FLOAT
 from specc.reference.interpret import evaluate
@@ -107,7 +107,7 @@ def check_samplers(m: Model, program: Program) -> None:
     known: Known = {}
     examples = math.lcm(*m.ev.groups.values())
     for entry in program.entries.values():
-        if entry.role == "objective":
+        if entry.role in ("objective", "update"):
             continue
         at = next((mention(s) for k in ("sampler", "query") for s in m.found.get(k, []) if s.span == entry.span), m.span)
         match rehearse(program, entry.name, known, examples):
@@ -307,7 +307,7 @@ def check_pairing(m: Model) -> None:
     tangled = coupling.name != "independent"
     odd = source.name != "standard_normal"
     for name, what in NORMAL_ONLY.items():
-        if name not in m.ev.touched or not (tangled or odd):
+        if "sigma" not in m.ev.world.names or name not in m.ev.touched or not (tangled or odd):
             continue
         why = f"`coupling {coupling.name}` ties the noise to x" if tangled else f"`source {source.name}` is not standard normal"
         users = [s for s in m.found.get("sampler", []) if _mentions(m, s, name)]
@@ -402,29 +402,9 @@ def _unused_knobs(m: Model, definition: Definition) -> None:
             )
 
 
-def parameters(program: Program) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Every parameter of a program: its path from a root, and its shape."""
-
-    def inside(function: Function, prefix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-        for node in walk(function.block):
-            match node.op:
-                case Op.PARAM:
-                    yield f"{prefix}.{node['path']}", tuple(node["shape"])
-                case Op.CALL if node["bundle"] is not None:
-                    yield from inside(program.functions[node["function"]], f"{prefix}.{node['bundle']}")
-                case Op.REPEAT:
-                    for i in range(node["count"]):
-                        yield from inside(program.functions[node["function"]], f"{prefix}.{node['bundle']}.{i}")
-                case _:
-                    pass
-
-    for root, name in program.networks.items():
-        yield from inside(program.functions[name], root)
-
-
 def check_quantize(m: Model, program: Program) -> None:
     """Each rule of quantisation matches a matrix or a kernel."""
-    weights = [p for p, shape in parameters(program) if len(shape) >= 2]
+    weights = [p for p, shape in parameters(program.functions, program.networks).items() if len(shape) >= 2]
     for quantization in program.quantize:
         assert quantization.span is not None
         for rule in quantization.rules:

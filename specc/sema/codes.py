@@ -242,6 +242,20 @@ CODES: dict[str, Page] = {
         "sampler mine {\n  w ~ normal(like = x) per batch\n  return w\n}\n",
         "sampler mine {\n  w ~ normal(like = x)\n  return w\n}\n",
     ),
+    "E0504": Page(
+        "training outside of a loss",
+        "`minimize` and `update` are what a step of training does, and stand in a loss. An `update` gives a state a value, or "
+        "takes each parameter of a set through a function of numbers that are known while compiling.",
+        "sampler mine {\n  update a = 0\n  return G(z)\n}\n",
+        "loss mine {\n  minimize mean((G(z) - x)^2)\n  update a = step\n}\n",
+    ),
+    "E0505": Page(
+        "a set without parameters",
+        "A pattern of paths after `over` matches no parameter of the network, so that nothing would be trained. "
+        "`specc dump --stage example` shows the paths.",
+        'minimize mean((G(z) - x)^2) over G["*.biass"]\n',
+        'minimize mean((G(z) - x)^2) over G["*.bias"]\n',
+    ),
     "E0601": Page(
         "a number that makes no sense",
         "Negative steps, an empty batch, a learning rate below zero, infinity, an integer of more than 64 bits: numbers are "

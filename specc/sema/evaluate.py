@@ -8,6 +8,7 @@ inlined instead.
 
 from __future__ import annotations
 
+import math
 import re
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -17,7 +18,7 @@ from typing import Any, assert_never
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.ops import Op
 from specc.ir.program import Input, Value
-from specc.ir.types import EXAMPLE, FLOAT, INT
+from specc.ir.types import EXAMPLE, FLOAT, INT, DType
 from specc.sema import library, views
 from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, settled, where, whole
 from specc.sema.frame import Frame
@@ -31,18 +32,22 @@ from specc.sema.values import (
     Builtin,
     Bundles,
     Captures,
+    Clock,
     Closure,
     Definition,
     Derivative,
     Dynamic,
     Env,
+    Held,
     Instance,
     Lazy,
     Marker,
     Namespace,
     Network,
+    ParameterSet,
     Partial,
     Symbol,
+    TypeRef,
     View,
     freeze,
     runtime,
@@ -54,6 +59,7 @@ from specc.syntax import tree
 
 DEEPEST = 400  # expressions within expressions, through the bodies of what they call
 MOST_WORK = 250_000  # expressions evaluated for one model: about a second
+SMALL = 36  # entries of a matrix that is written out in numbers
 FUNCTION_KINDS = ("grid", "network", "function")  # definitions that an expression may call by their bare name
 
 __all__ = ["Evaluator", "matmul"]
@@ -71,6 +77,8 @@ class Evaluator(Functions):
     networks: dict[str, Network] = field(default_factory=dict)
     classes: dict[int, int] = field(default_factory=dict)  # value number -> number of indices of a class, null included
     groups: dict[tuple[str, Span], int] = field(default_factory=dict)  # groups of examples: role of the entry, place; how many
+    state: TypeRef | None = None  # what the process turns examples into
+    held_by: dict[str, Held] = field(default_factory=dict)  # bare parameters and states, by path
     files: dict[str, str] = field(default_factory=dict)
     used: set[int] = field(default_factory=set)  # ids of parameters (tree nodes) that some body read
     touched: set[str] = field(default_factory=set)  # names of the world that were asked for
@@ -113,10 +121,12 @@ class Evaluator(Functions):
         match value:
             case Lazy():
                 try:
-                    return self.expr(value.value, value.env, frame)
+                    return self.small(self.expr(value.value, value.env, frame), frame)
                 except SpecError as error:
                     raise moved(error, value.env.asked()) from None
-            case Dynamic(name="step" | "progress"):
+            case Held():
+                return self.held(value, frame)
+            case Clock():
                 return self.clock(value.name, frame)
             case Dynamic():
                 if frame.entry is None or value.name not in frame.entry.bindings:
@@ -132,16 +142,37 @@ class Evaluator(Functions):
             case _:
                 return value
 
+    def small(self, value: Any, frame: Frame) -> Any:
+        """A matrix of a few numbers, such as a drift, as these numbers rather than as what they are computed from."""
+        if not isinstance(value, Value) or value.type.rank != 2 or math.prod(map(int, value.type.shape)) > SMALL:
+            return value
+        array = self.constant(value, frame)
+        return value if array is None or array.dtype.kind != "f" else lift(array.tolist(), frame, frame.span or NOWHERE)
+
+    def held(self, held: Held, frame: Frame) -> Any:
+        """A bare parameter or a state as an entry reads it. Among sections, and in sets of parameters, it stands for itself."""
+        entry = frame.entry
+        if frame.kind == "model":
+            return held
+        if entry is None:
+            raise Captures
+        if held.path in entry.walk.states:
+            return entry.walk.states[held.path]
+        dtype = {} if held.type.dtype is DType.FLOAT else {"dtype": held.type.dtype.value}
+        outside = replace(frame, builder=entry.builder, indices=())  # no weight lives in a loop
+        made = add(outside, held.span, Op.PARAM, path=held.path, shape=held.type.shape, init=held.init, **dtype)
+        return made if held.through is None else self.call(held.through, [made], {}, outside, held.span)
+
     def clock(self, name: str, frame: Frame) -> Value:
         """`step` and `progress`: how far training is, an input of the objective at hand."""
         entry = frame.entry
         if entry is None or entry.role != "objective":
             raise Captures
-        if name not in entry.bindings:
+        if name not in entry.clock:
             type_ = INT if name == "step" else FLOAT
-            entry.bindings[name] = entry.builder.param(type_, name)
+            entry.clock[name] = entry.builder.param(type_, name)
             entry.inputs.append(Input(name=name, role=name, type=type_))
-        return entry.bindings[name]  # type: ignore[no-any-return]
+        return entry.clock[name]
 
     def input(self, marker: Marker, frame: Frame) -> Any:
         """An `input(...)`: an input of the sampler's graph; its default everywhere else."""
@@ -278,6 +309,11 @@ class Evaluator(Functions):
 
     def index(self, node: tree.Index, env: Env, frame: Frame) -> Any:
         value = self.expr(node.value, env, frame)
+        if isinstance(value, Network):
+            patterns = [self.expr(i, env, frame) for i in node.items if not isinstance(i, tree.Slice)]
+            if len(patterns) != len(node.items) or not all(isinstance(p, str) for p in patterns):
+                fail("E0304", node.span, "a set of parameters is named by patterns of paths", help='as in `G["*.bias"]`')
+            return ParameterSet(tuple(f"{value.bundle}.{p}" for p in patterns))
         if isinstance(value, (list, tuple)):
             i = self.expr(node.items[0], env, frame) if not isinstance(node.items[0], tree.Slice) else None
             if not isinstance(i, int):
@@ -308,9 +344,13 @@ class Evaluator(Functions):
             return add(frame, item.span, Op.TAKE, value, i, axis=axis), 0
         if not isinstance(i, int) or not isinstance(n, int) or not -n <= i < n:
             fail("E0303", item.span, f"there is no item {i} among {n}", help="indices count from 0")
-        part = add(frame, item.span, Op.SLICE, value, axis=axis, start=i % n, stop=i % n + 1, step=1)
+        return self.item(value, i % n, frame, item.span, axis), 0
+
+    def item(self, value: Value, i: int, frame: Frame, span: Span, axis: int = 0) -> Value:
+        """The i-th of what a value has along an axis."""
+        part = add(frame, span, Op.SLICE, value, axis=axis, start=i, stop=i + 1, step=1)
         shape = value.type.shape[:axis] + value.type.shape[axis + 1 :]
-        return add(frame, item.span, Op.RESHAPE, part, shape=shape), 0
+        return add(frame, span, Op.RESHAPE, part, shape=shape)
 
     def attribute(self, node: tree.Attribute, env: Env, frame: Frame) -> Any:
         value = self.expr(node.value, env, frame)
@@ -502,7 +542,7 @@ class Evaluator(Functions):
                 return self.outlined(f, bound, frame, span)
             except Captures:
                 pass
-        return self.body(f.body, env, frame)
+        return self.body(f.body, env, frame if frame.lined == f.outline else replace(frame, lined=f.outline))
 
     def rewritten(self, f: Closure, frame: Frame) -> Closure | None:
         """The guidance's own version of a function of the world, where guidance applies."""
@@ -571,18 +611,25 @@ class Evaluator(Functions):
             )
         if frame.kind == "function":
             raise Captures
+        before = frame.entry.each if frame.entry is not None else ()
         try:
+            if frame.entry is not None:
+                frame.entry.each = instance.each
             return self.run_body(tree.Block(span=span, items=instance.statements), instance.env.child(), frame)
         except SpecError as error:
             raise moved(error, instance.env.asked()) from None
+        finally:
+            if frame.entry is not None:
+                frame.entry.each = before
 
     def spread(self, value: Value, frame: Frame, span: Span) -> Value:
         """A value that varies by example."""
         if EXAMPLE in value.type.axes:
             return value
-        if frame.entry is None:
+        like = frame.entry.like if frame.entry is not None else frame.like
+        if like is None:
             raise Captures
-        out = frame.builder.add(Op.SPREAD, value, frame.entry.like, span=span)
+        out = frame.builder.add(Op.SPREAD, value, like, span=span)
         if value.id in self.classes:
             self.classes[out.id] = self.classes[value.id]
         return out

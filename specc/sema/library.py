@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from specc.sema.report import Library, did_you_mean, fail
 from specc.sema.values import Applied, Definition, Symbol
+from specc.source import Span
 from specc.syntax import tree
 from specc.syntax.parser import parse
 
@@ -104,7 +105,7 @@ def define(section: tree.Section, *, library: bool = False, summary: str = "") -
 
 
 CALLABLE = ("grid", "network", "function")  # kinds that an expression may call by their bare name
-COMES_WITH = {"predict": ("head", "velocity"), "process": ("gaussian", "vp")}  # a section's interface, and an example
+EXAMPLES = {"predict": "velocity", "process": "vp"}  # kinds of sections that bring names with them
 
 
 def unknown(word: Symbol | Applied) -> NoReturn:
@@ -116,13 +117,21 @@ def unknown(word: Symbol | Applied) -> NoReturn:
         fail("E0209", span, "the model has no `backbone`", help="add one, such as `backbone mlp(width = 64)`")
     if name == "x":
         fail("E0209", span, "the model has no data", help="add them, such as `data x: vector(2) from moons`")
-    for part, (interface, example) in COMES_WITH.items():
-        declared = find("interface", interface)
-        if declared is not None and declared.body is not None and name in {declares(item) for item in declared.body.items}:
-            help = f"add one, such as `{part} {example}`"
-            fail("E0209", span, f"`{name}` comes with a `{part}`, and this model has none", help=help)
+    for declared in (d for n in sorted(names("interface")) if (d := find("interface", n)) is not None):
+        part = declared.interface or ""
+        if part in EXAMPLES and declared.body is not None and name in {declares(item) for item in declared.body.items}:
+            _comes_with(name, declared, "t_max" in near, span)
     known = near | set().union(*(names(k) for k in CALLABLE))
     fail("E0201", span, f"there is no `{name}` here", caption="unknown name", help=did_you_mean(name, known))
+
+
+def _comes_with(name: str, interface: Definition, process: bool, span: Span) -> NoReturn:
+    """A name that a section would bring, were it there or of another interface."""
+    part = interface.interface or ""
+    if process and part == "process":
+        fail("E0209", span, f"`{name}` comes with a process for {interface.name}, and this model's is for another interface")
+    help = f"add one, such as `{part} {EXAMPLES[part]}`"
+    fail("E0209", span, f"`{name}` comes with a `{part}`, and this model has none", help=help)
 
 
 def declares(item: tree.Statement) -> str | None:
@@ -134,6 +143,8 @@ def declares(item: tree.Statement) -> str | None:
             | tree.ExprStatement(value=tree.Call(func=tree.Name(id=name)))
             | tree.Method(name=name)
         ):
+            return name
+        case tree.Section(kind="state", head=tree.Name(id=name)):
             return name
         case _:
             return None

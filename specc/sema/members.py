@@ -37,6 +37,8 @@ def members(definition: Definition, env: Env, key: Any) -> tuple[dict[str, Any],
                 found[name] = Lazy(value, env)
             case tree.ExprStatement(value=tree.Call()) if definition.kind == "interface":
                 pass  # declared: a definition must give it
+            case tree.Section(kind="state", head=tree.Name(id=name), type=type_) if declarative and type_ is not None:
+                found[name] = Lazy(type_, env)
             case tree.Require():
                 rest.append(item)
             case _ if definition.kind in EQUATIONS:

@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar
 
 from specc.diagnostics import SpecError
-from specc.ir.program import Builder, Entry, Space
-from specc.sema import library, sections, statements
-from specc.sema.arithmetic import describe, settled
+from specc.ir.program import Builder, Entry, Space, Step, Value
+from specc.ir.types import DType, Type
+from specc.sema import held, interfaces, library, memory, sections, statements
+from specc.sema.arithmetic import describe, settled, shown
 from specc.sema.evaluate import MOST_WORK, Evaluator
 from specc.sema.frame import Frame
 from specc.sema.members import EQUATIONS, members
 from specc.sema.report import choices, diagnostic, did_you_mean, fail, moved
 from specc.sema.shape import check_shape, overridden
-from specc.sema.values import Captures, Closure, Definition, Dynamic, Env, Instance, Lazy, Network, Partial, TypeRef, runtime
+from specc.sema.values import (
+    Captures,
+    Closure,
+    Definition,
+    Dynamic,
+    Env,
+    Instance,
+    Lazy,
+    Network,
+    Partial,
+    TypeRef,
+    runtime,
+)
 from specc.source import Span
 from specc.syntax import tree
 
@@ -29,6 +42,10 @@ SECTIONS = (
     *PARTS,
     "data",
     "condition",
+    "latent",
+    "param",
+    "state",
+    "memory",
     "backbone",
     "network",
     "loss",
@@ -40,13 +57,9 @@ SECTIONS = (
 )
 LATER = (
     "represent",
-    "latent",
     "bijection",
-    "memory",
-    "state",
     "decode",
     "plan",
-    "param",
     "fit",
     "patch",
     "environment",
@@ -59,7 +72,7 @@ LATER = (
     "choice",
 )
 ONCE = (*PARTS, "data", "backbone", "train")
-NAMED = ("condition", "network", "quantize")  # any number, each with a name of its own
+NAMED = ("condition", "latent", "param", "state", "memory", "network", "quantize")  # any number, each with a name of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +105,10 @@ class Model:
     evaluate: list[Any] = field(default_factory=list)
     derived: list[tree.Section] = field(default_factory=list)  # conditions computed from each example
     computed: list[Space] = field(default_factory=list)  # their spaces
+    latents: list[tree.Section] = field(default_factory=list)
+    routine: list[Step] = field(default_factory=list)
     used: set[str] = field(default_factory=set)  # conditions that some entry reads
+    promised: list[tree.Statement] = field(default_factory=list)  # what the interfaces of the process require
     top: Frame = field(init=False)
 
     def __post_init__(self) -> None:
@@ -153,7 +169,11 @@ def _number(m: Model, item: tree.Bind | tree.Method) -> None:
     """`scale = 3` among the sections: a name for the model's own bodies."""
     statements.run_statement(m.ev, item, m.env, m.top)
     if (name := library.declares(item)) is not None and runtime(m.env.names.get(name)):
-        del m.env.names[name]
+        value = m.env.names.pop(name)
+        matrix = isinstance(value, Value) and value.type.rank == 2 and m.ev.constant(value, m.top) is not None
+        if matrix and isinstance(item, tree.Bind):
+            m.env.names[name] = Lazy(item.values[0], m.env)  # a matrix of numbers, made anew in each body that reads it
+            return
         fail("E0305", item.span, f"`{name}` is computed when the program runs", help="compute it in the body that uses it")
 
 
@@ -185,11 +205,20 @@ def _sort(m: Model, item: tree.Section) -> None:
 def partial(m: Model, section: tree.Section, kinds: tuple[str, ...]) -> Partial:
     """The definition that a section uses or gives, with its arguments."""
     if section.body is not None and not section.values and section.kind not in ("train", "quantize"):
-        return overridden(Partial(library.define(section), span=section.span, env=m.env), section)
+        return _overridden(m, Partial(library.define(section), span=section.span, env=m.env), section)
     node = section.values[0] if section.values else section.head
     if node is None:
         fail("E0203", section.span, f"`{section.kind}` needs a name", help=f"known are {choices(library.names(kinds[0]))}")
-    return overridden(use(m, node, kinds), section)
+    return _overridden(m, use(m, node, kinds), section)
+
+
+def _overridden(m: Model, made: Partial, section: tree.Section) -> Partial:
+    if section.overrides is None:
+        return made
+    own = made.definition.kind in ("process", "predict")
+    found = library.find("interface", made.definition.kind)
+    declared = _interfaces(m, made.definition) if own else [found] if found is not None else []
+    return overridden(made, section, interfaces.given(declared))
 
 
 def use(m: Model, node: tree.Expr, kinds: tuple[str, ...]) -> Partial:
@@ -268,6 +297,8 @@ def _part(m: Model, kind: str) -> None:
     if kind in m.found and kind != "process" and not any(d.severity == "error" for d in m.ev.diagnostics):
         fits(m, p, m.found[kind][0])
     instance = m.ev.instantiate(p, m.top)
+    if kind == "times" and kind in m.found and m.found[kind][0].type is not None:
+        instance = replace(instance, each=_each(m, m.found[kind][0]))
     _interface(m, instance)
     m.parts[kind] = instance
     m.defaults.append(Default(kind, "", p.definition.name, origin))
@@ -284,45 +315,60 @@ def _part(m: Model, kind: str) -> None:
             )
 
 
+def _each(m: Model, section: tree.Section) -> tuple[int, ...]:
+    """`times t: vector(16) = uniform`: one time for each of the leading elements of an example."""
+    assert section.type is not None
+    kind = m.ev.expr(section.type, m.env, m.top)
+    if not isinstance(kind, TypeRef):
+        fail("E0304", section.type.span, f"{describe(kind)} is not a type")
+    shape = kind.type.shape
+    whole = m.data[0].space.shape if m.data else shape
+    if shape != whole[: len(shape)]:
+        message = f"times of shape {shown(shape)} do not lie along the leading axes of examples of shape {shown(whole)}"
+        fail("E0301", section.type.span, message, help="as in `times t: vector(16) = uniform` beside `video(16, 1, 8, 8)`")
+    return tuple(map(int, shape))
+
+
 def _missing(kind: str) -> Definition:
     raise AssertionError(f"the library has no default {kind}")
 
 
 def _interface(m: Model, instance: Instance) -> None:
-    """A process must give what its interface declares."""
-    name = "head" if instance.definition.kind == "predict" else instance.definition.interface
-    if instance.definition.kind not in ("process", "predict"):
+    """A process and a prediction give what their interfaces declare, by an equation or by a knob that is a function."""
+    definition = instance.definition
+    if definition.kind not in ("process", "predict"):
         return
-    if name is None:
+    if definition.interface is None and definition.kind == "process":
         fail(
             "E0209",
-            instance.definition.section.span,
-            f"`process {instance.definition.name}` does not say what it is for",
+            definition.section.span,
+            f"`process {definition.name}` does not say what it is for",
             help="write `process ... for gaussian over t in [0, 1]`",
         )
-    declared = m.ev.definition("interface", name)
-    if declared is None:
-        fail(
-            "E0203",
-            instance.definition.section.span,
-            f"there is no interface `{name}`",
-            help=did_you_mean(name, library.names("interface")),
-        )
-    for item in declared[0].body.items if declared[0].body is not None else ():
-        if (
-            isinstance(item, tree.ExprStatement)
-            and isinstance(item.value, tree.Call)
-            and isinstance(item.value.func, tree.Name)
-        ):
-            wanted = item.value.func.id
-            if wanted not in instance.members:
-                fail(
-                    "E0209",
-                    instance.definition.section.span,
-                    f"`{instance.definition.kind} {instance.definition.name}` does not give `{item.value.span.text}`",
-                    help=f"add an equation: `{item.value.span.text} = ...`",
-                )
+    declared = _interfaces(m, definition)
+    for name in interfaces.given(declared) - instance.members.keys():
+        if isinstance(knob := instance.env.names.get(name), Closure):
+            label = f"{name}: {knob.span.text}  [{definition.kind} {definition.name}]"
+            instance.members[name] = replace(knob, name=name, key=(instance.key, name), outline=True, label=label)
+            instance.env.names[name] = instance.members[name]
+    defaults = set().union(*(members(d, m.ev.world, d.name)[0] for d in declared))
+    for item in (i for d in declared if d.body is not None for i in d.body.items):
+        if isinstance(item, tree.ExprStatement) and library.declares(item) not in instance.members.keys() | defaults:
+            fail(
+                "E0209",
+                definition.section.span,
+                f"`{definition.kind} {definition.name}` does not give `{item.value.span.text}`",
+                help=f"add an equation: `{item.value.span.text} = ...`",
+            )
         _agrees(instance, item)
+
+
+def _interfaces(m: Model, definition: Definition) -> list[Definition]:
+    """The interfaces of a process or of a prediction under the model's process, the most special first."""
+    if definition.kind == "process":
+        return interfaces.line(m.ev, definition.interface or "", definition.section.span)
+    process = m.parts.get("process")
+    return interfaces.beside(m.ev, definition.kind, _interfaces(m, process.definition)) if process is not None else []
 
 
 def _agrees(instance: Instance, item: tree.Statement) -> None:
@@ -371,14 +417,19 @@ def build_world(m: Model) -> None:
     for kind in ("data", "condition"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _data, m, section, kind)
+    for kind in ("latent", "param", "state", "memory"):
+        for section in m.found.get(kind, []):
+            m.attempt(mention(section), _holding, m, section)
     for kind in ("source", "process"):
         m.attempt(place_of(m, kind), _part, m, kind)
     if "process" in m.parts:
         m.attempt(place_of(m, "process"), _times_of, m, m.parts["process"])
-        for name in ("gaussian", "head"):
-            _defaults(m, name)
+        m.attempt(place_of(m, "process"), _defaults, m, m.parts["process"].definition)
         world.names.update(m.parts["process"].members)
+        m.attempt(place_of(m, "process"), _state, m)
         m.attempt(place_of(m, "process"), _end, m)
+    elif "process" not in m.found:
+        _direct(m)
     for kind in ("predict", "coupling", "times", "guidance"):
         if kind == "guidance":
             _networks(m)
@@ -394,6 +445,8 @@ def build_world(m: Model) -> None:
     for kind, part in m.parts.items():
         for item in part.statements if kind in EQUATIONS else ():
             m.attempt(place_of(m, kind), statements.run_statement, m.ev, item, part.env, m.top)
+    for item in m.promised:
+        m.attempt(place_of(m, "process"), statements.run_statement, m.ev, item, world, m.top)
 
 
 def _times_of(m: Model, process: Instance) -> None:
@@ -425,11 +478,39 @@ def _end(m: Model) -> None:
         fail("E0403", place_of(m, "process"), message, help=f"t_end is a number from {low:g} up to, but below, {high:g}")
 
 
-def _defaults(m: Model, interface: str) -> None:
-    definition = library.find("interface", interface)
+def _defaults(m: Model, process: Definition) -> None:
+    """What the interfaces of the process, and of predictions under it, say where a definition says nothing."""
+    own = _interfaces(m, process)
+    for definition in (*reversed(own), *reversed(interfaces.beside(m.ev, "predict", own))):
+        found, conditions = members(definition, m.ev.world, ("interface", definition.name))
+        m.ev.world.names.update(found)
+        m.promised.extend(conditions)
+
+
+def _direct(m: Model) -> None:
+    """Without a process networks see examples as they are, and their answer is what guidance changes."""
+    definition = library.find("interface", "direct")
     assert definition is not None
-    found, _ = members(definition, m.ev.world, ("interface", interface))
-    m.ev.world.names.update(found)
+    m.ev.world.names.update(members(definition, m.ev.world, ("interface", definition.name))[0])
+    m.ev.state = _example(m.data[0].space) if m.data else None
+
+
+def _example(space: Space) -> TypeRef:
+    return TypeRef(Type(DType(space.dtype), space.shape), space.kind, space.classes)
+
+
+def _state(m: Model) -> None:
+    """The type of what the process turns examples into, under its name."""
+    process = m.parts["process"].definition
+    bodies = [d.body.items for d in (process, *_interfaces(m, process)) if d.body is not None]
+    names = [library.declares(i) for items in bodies for i in items if isinstance(i, tree.Section)]
+    declared = m.ev.world.names.get(names[0] or "") if names and m.data else None
+    if not isinstance(declared, Lazy):
+        return
+    kind = m.ev.expr(declared.value, declared.env.child(x=_example(m.data[0].space)), m.top)
+    if not isinstance(kind, TypeRef):
+        fail("E0304", declared.value.span, f"{describe(kind)} is not a type", help="as in `state z: like(x)`")
+    m.ev.world.names[names[0] or ""] = m.ev.state = kind
 
 
 def _data(m: Model, section: tree.Section, kind: str) -> None:
@@ -453,13 +534,27 @@ def _data(m: Model, section: tree.Section, kind: str) -> None:
     m.ev.world.names[space.name] = Dynamic(space.name)
 
 
+def _holding(m: Model, section: tree.Section) -> None:
+    """`latent z: vector(32) ~ normal`, `param w: vector(3) = 0`, `state a: scalar = 0`"""
+    _free(m, name_of(section), section)
+    if section.kind == "latent":
+        m.latents.append(section)
+        m.ev.world.names[name_of(section)] = Dynamic(name_of(section))
+        return
+    examples = {n: _example(d.space) for d in m.data for n in ("x", d.space.name)}
+    scope = m.env.child(**examples, **{space.name: kind for space, kind in m.conditions})
+    if section.kind == "memory":
+        m.ev.world.names[name_of(section)] = memory.declare(m.ev, section, scope, m.top)
+        return
+    made = held.declare(m.ev, section, scope, m.top)
+    m.ev.world.names[made.path] = made
+
+
 def _free(m: Model, name: str, section: tree.Section) -> None:
     """A name that the library's losses and samplers do not use for something else."""
     taken = {"t_min", "t_max", "pair", *DEFAULTS, *(("x",) if section.kind != "data" else ())}
-    for interface in ("gaussian", "head"):
-        declared = library.find("interface", interface)
-        assert declared is not None and declared.body is not None
-        taken |= {library.declares(item) or "" for item in declared.body.items}
+    declared = [d for n in library.names("interface") if (d := library.find("interface", n)) is not None]
+    taken |= interfaces.given([d for d in declared if d.interface in ("process", "predict")])
     if "process" in m.found and name in taken:
         at = section.head.span if section.head is not None else section.span
         message = f"`{name}` means something else to losses and samplers"
@@ -474,17 +569,29 @@ def _networks(m: Model) -> None:
 
 
 def _network(m: Model, section: tree.Section, name: str | None) -> None:
-    head = section.head.func if isinstance(section.head, tree.Call) else section.head
+    """`backbone mlp(width = 64)`, `network D(x) -> scalar = mlp(width = 64)`, `network D(x) -> scalar { ... }`"""
+    call = section.head if isinstance(section.head, tree.Call) else None
+    head = call.func if call is not None else section.head
     p = partial(m, section, ("backbone", "network"))
+    inputs: tuple[str, ...] = ()
     if name is None:
         if not isinstance(head, tree.Name):
             fail("E0203", section.span, "a network needs a name", help="write `network D(x) -> scalar = mlp(width = 64)`")
         name = head.id
         _free(m, name, section)
-    promise = section.result if section.values else None  # of a network given in place, its own header says it
+        if section.values:
+            inputs = tuple(library.parameter(a).name or "" for a in call.args) if call is not None else ()
+        elif not p.definition.inputs and all(a.value is None for a in p.definition.params):
+            p = replace(p, definition=replace(p.definition, params=(), inputs=p.definition.params))
+    promise = section.result if section.values or not _typed(p.definition) else None  # else its own header says it
     asks = name == "backbone" or _asks(m, section)
-    m.ev.world.names[name] = Network(p, name, root=True, conditioned=asks, promise=promise, env=m.env)
-    m.env.names[name] = m.ev.world.names[name]
+    net = Network(p, name, root=True, conditioned=asks, inputs=inputs, promise=promise, env=m.env)
+    m.ev.world.names[name] = m.env.names[name] = net
+
+
+def _typed(definition: Definition) -> bool:
+    """Whether the header of a network gives types, so that its result is said in terms of them."""
+    return any(a.type is not None for a in definition.inputs)
 
 
 def _asks(m: Model, section: tree.Section) -> bool:
@@ -500,7 +607,11 @@ def _inputs(section: tree.Section) -> tuple[tree.Arg, ...]:
 def line_of(span: Span) -> str:
     """The first line of a construct, with its place."""
     first = " ".join(span.text.split("{")[0].split())
-    return f"{first}  [{span.source.name.rsplit('/', 1)[-1]}:{span.line}]"
+    return f"{first}  [{place(span)}]"
+
+
+def place(span: Span) -> str:
+    return f"{span.source.name.rsplit('/', 1)[-1]}:{span.line}"
 
 
 def name_of(section: tree.Section) -> str:
@@ -513,20 +624,23 @@ def name_of(section: tree.Section) -> str:
 
 
 def fits(m: Model, p: Partial, section: tree.Section) -> None:
-    """A definition `for gaussian` needs a Gaussian process."""
-    wanted = p.definition.interface
+    """A definition `for gaussian` needs a process for that interface, or for one that builds on it."""
+    wanted, name = p.definition.interface, p.definition.name
     if wanted is None:
         return
     process = m.parts.get("process")
     at = mention(section)
     if process is None:
-        fail(
-            "E0307",
-            at,
-            f"`{p.definition.name}` is for a {wanted} process, and this model has no process",
-            help="add one, such as `process vp`",
-        )
-    if process.definition.interface != wanted:
-        has = process.definition.interface
-        label = ((process.definition.section.span, f"a process for {has}"),)
-        fail("E0307", at, f"`{p.definition.name}` is for a {wanted} process, and this one is for {has}", labels=label)
+        message = f"`{name}` is for a {wanted} process, and this model has no process"
+        fail("E0307", at, message, help="add one, such as `process vp`")
+    own = _interfaces(m, process.definition)
+    if wanted in {d.name for d in own}:
+        return
+    missing = interfaces.lacking(m.ev, p.definition, own, at)
+    message = f"`{name}` is for a {wanted} process, and this one is for {own[0].name}"
+    if missing is not None:
+        message = f"`{name}` needs `{missing}`, and a process for {own[0].name} has none"
+    label = ((place_of(m, "process"), own[0].summary or f"a process for {own[0].name}"),)
+    others = interfaces.users(m.ev, p.definition.kind, own)
+    help = f"use {choices(others)}, or a {wanted} process" if others else f"take a {wanted} process"
+    fail("E0307", at, message, labels=label, help=help)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from specc.ir.formats import FORMATS, METHODS
 from specc.ir.program import Dataset, Quantization, QuantizeRule, Setting, Space
-from specc.sema import library
+from specc.sema import library, spaces
 from specc.sema.arithmetic import describe
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
@@ -43,7 +43,8 @@ TRAIN: dict[str, Knob] = {
     "picture_every": Knob(500, "whole", "steps between pictures of samples; 0 for none"),
     "save_every": Knob(1000, "whole", "steps between checkpoints"),
 }
-STEPS = ("dequantize", "flip", "standardize")  # after `|>`, for data
+INTO = ("tokens", "counts", "bits")  # steps that make integers of numbers
+STEPS = ("dequantize", "flip", "standardize", *INTO)  # after `|>`, for data
 WEIGHTS = ("axis", "block", "method")  # knobs of the format of weights
 ACTIVATIONS = ("calibrate", "percentile")
 MOST = 1_000_000_000  # of anything that is counted
@@ -125,6 +126,9 @@ def train(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> dict[
     """The settings of `train { ... }`; what is not said keeps its default."""
     out: dict[str, Any] = {}
     for item in section.body.items if section.body else ():
+        if isinstance(item, tree.Section) and item.kind == "optimizer":
+            out["optimizers"] = (*out.get("optimizers", ()), _own_optimizer(ev, item, env, frame, out.get("optimizers", ())))
+            continue
         if not isinstance(item, tree.Bind) or not isinstance(item.targets[0], tree.Name) or item.draw:
             fail("E0211", item.span, "`train` takes settings such as `steps = 2000`", help=f"they are {choices(TRAIN)}")
         key = item.targets[0].id
@@ -143,6 +147,17 @@ def train(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> dict[
         else:
             out[key] = _checked(key, plain(ev.expr(item.values[0], env, frame, symbols=True), item.span), item.values[0].span)
     return out
+
+
+def _own_optimizer(
+    ev: Evaluator, item: tree.Section, env: Env, frame: Frame, before: tuple[tuple[str, Setting], ...]
+) -> tuple[str, Setting]:
+    """`optimizer G = adam(lr = 2e-4)`: of the player that trains G."""
+    if not isinstance(item.head, tree.Name) or len(item.values) != 1:
+        fail("E0304", item.span, "the optimizer of one player is written `optimizer G = adam(lr = 2e-4)`")
+    if item.head.id in dict(before):
+        fail("E0208", item.span, f"a second optimizer of `{item.head.id}`")
+    return item.head.id, setting(ev, item.values[0], env, frame, "optimizer")
 
 
 def _checked(key: str, value: Any, span: Span) -> Any:
@@ -228,6 +243,10 @@ def data_space(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> 
             f"`drop = {drop}` makes no sense",
             help="it is the share of examples without the condition: 0 up to 1",
         )
+    if kind.kind == "counts":
+        if low != 0 or high is None or not high.is_integer():
+            fail("E0601", section.type.span, "counts have a range that begins at 0", help="as in `counts(1, 8, 8) in [0, 16]`")
+        kind = replace(kind, classes=int(high) + 1)
     made = Space(
         name=section.head.id,
         kind=kind.kind,
@@ -246,6 +265,7 @@ def data_space(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> 
 def dataset(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, doc: str) -> Dataset:
     """`data x: SPACE from READER |> step`"""
     space, kind = data_space(ev, section, env, frame)
+    ev.world.names.update(spaces.dimensions(space.kind, space.shape, space.classes))
     source = next((c for c in section.clauses if c.word == "from"), None)
     if source is None:
         fail(
@@ -262,19 +282,22 @@ def dataset(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, doc: s
     reader = setting(ev, node, env, frame, "reader")
     found = ev.definition("reader", reader.name)
     assert found is not None
-    if found[0].result is not None:
+    made = tuple(_step(ev, s, env, frame) for s in steps)
+    if found[0].result is not None and not any(s.name in INTO for s in made):
         given = env.child(**dict(reader.options))
         promised = ev.expr(found[0].result, given, frame)
-        if isinstance(promised, TypeRef) and promised.type.shape != kind.type.shape:
+        kept = isinstance(promised, TypeRef) and (promised.type, promised.classes) == (kind.type, kind.classes)
+        if isinstance(promised, TypeRef) and not kept:
             assert section.type is not None
-            wanted = f"{promised.kind}({', '.join(map(str, promised.type.shape))})"
+            sizes = (*promised.type.shape, *((promised.classes,) if promised.kind in ("tokens", "labels") else ()))
+            wanted = f"{promised.kind}({', '.join(map(str, sizes))})"
             fail(
                 "E0301",
                 section.type.span,
                 f"`{reader.name}` gives {wanted}, not {section.type.span.text}",
                 labels=((node.span, "the reader"),),
             )
-    return Dataset(space=space, reader=reader, steps=tuple(_step(ev, s, env, frame) for s in steps), doc=doc)
+    return Dataset(space=space, reader=reader, steps=made, doc=doc)
 
 
 def _step(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame) -> Setting:

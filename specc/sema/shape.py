@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from specc.sema import library
 from specc.sema.report import choices, did_you_mean, fail
-from specc.sema.values import Definition, Partial
+from specc.sema.values import Partial
 from specc.syntax import tree
 
 
@@ -24,11 +25,15 @@ SHAPES: dict[str, Shape] = {
     "stage": Shape(("for", "in", "from")),
     "data": Shape(("from", "in", "levels"), ("type",)),
     "condition": Shape(("in", "levels"), ("type", "value", "with")),
+    "latent": Shape((), ("type", "law")),
+    "param": Shape(("on",), ("type", "value")),
+    "memory": Shape((), ("type", "with")),
+    "state": Shape((), ("type", "value")),
     "process": Shape(("for", "over", "in"), ("value", "with", "body")),
     "predict": PART,
     "source": PART,
     "coupling": PART,
-    "times": PART,
+    "times": Shape(("for",), ("type", "value", "with", "body")),
     "guidance": PART,
     "weight": PART,
     "grid": Shape(("for",)),
@@ -37,7 +42,8 @@ SHAPES: dict[str, Shape] = {
     "query": PART,
     "backbone": Shape(("for",), ("value", "result", "body")),
     "network": Shape(("for",), ("value", "result", "body")),
-    "interface": Shape(("for",)),
+    "interface": Shape(("for", "from")),
+    "function": Shape(),
     "reader": Shape((), ("value", "result")),
     "optimizer": Shape((), ("value",)),
     "decay": Shape((), ("value",)),
@@ -81,8 +87,8 @@ def check_shape(section: tree.Section) -> None:
             fail("E0204", node.span, f"`{section.kind}` takes no `{SAID[part]}`", help=f"it takes {taken}" if taken else "")
 
 
-def overridden(partial: Partial, section: tree.Section) -> Partial:
-    """`process vp with { t_end = 1e-2 }`: a definition with some of its members replaced."""
+def overridden(partial: Partial, section: tree.Section, inherited: Iterable[str]) -> Partial:
+    """`process vp with { t_end = 1e-2 }`: a definition with some of its members, inherited ones among them, replaced."""
     if section.overrides is None:
         return partial
     definition = partial.definition
@@ -90,7 +96,7 @@ def overridden(partial: Partial, section: tree.Section) -> Partial:
         message = f"`with` replaces members, and a {definition.kind} has none"
         fail("E0204", section.overrides.span, message, help="give knobs instead")
     own = definition.body.items if definition.body else ()
-    known = {name for i in (*own, *_interface(definition)) if (name := library.declares(i)) is not None}
+    known = {name for i in own if (name := library.declares(i)) is not None} | set(inherited)
     said = {}
     for item in section.overrides.items:
         name = library.declares(item)
@@ -101,10 +107,3 @@ def overridden(partial: Partial, section: tree.Section) -> Partial:
     items = (*(i for i in own if library.declares(i) not in said), *said.values())
     body = tree.Block(span=section.overrides.span, items=items)
     return replace(partial, definition=replace(definition, section=replace(definition.section, body=body)))
-
-
-def _interface(definition: Definition) -> tuple[tree.Statement, ...]:
-    """Members that the definition has by its interface's defaults."""
-    name = "head" if definition.kind == "predict" else definition.interface if definition.kind == "process" else definition.kind
-    found = library.find("interface", name or "")
-    return found.body.items if found is not None and found.body is not None else ()

@@ -28,7 +28,15 @@ SPACES: dict[str, int | None] = {
     "table": 1,
 }
 CLASSES = ("class",)
-LATER = ("tokens", "bits", "counts", "labels", "graph", "pairs", "events", "function")
+# kind of integers -> the names of its dimensions (None: any number of sizes), which definitions may use; `vocab`, how many
+# values an element has, comes last where it is given and not implied
+WHOLE: dict[str, tuple[str, ...] | None] = {
+    "tokens": ("n", "vocab"),
+    "labels": ("vocab",),
+    "bits": None,
+    "counts": None,
+}
+LATER = ("graph", "pairs", "events", "function")
 
 
 def space(name: str, args: list[Any], span: Span) -> TypeRef:
@@ -38,7 +46,7 @@ def space(name: str, args: list[Any], span: Span) -> TypeRef:
             "E0211",
             span,
             f"the space `{name}` is not supported yet",
-            help=f"the spaces that work are {choices([*SPACES, *CLASSES])}",
+            help=f"the spaces that work are {choices([*SPACES, *CLASSES, *WHOLE])}",
         )
     for a in args:
         if isinstance(a, bool) or not isinstance(a, int):
@@ -51,6 +59,8 @@ def space(name: str, args: list[Any], span: Span) -> TypeRef:
         if len(args) != 1:
             fail("E0206", span, "`class` takes the number of classes")
         return TypeRef(INT, "class", args[0])
+    if name in WHOLE:
+        return _whole(name, args, span)
     if name not in SPACES:
         fail("E0201", span, f"there is no space `{name}`", help=did_you_mean(name, SPACES) or f"spaces are {choices(SPACES)}")
     rank = SPACES[name]
@@ -59,8 +69,35 @@ def space(name: str, args: list[Any], span: Span) -> TypeRef:
     return TypeRef(FLOAT.shaped(tuple(args)), name)
 
 
-def match(pattern: tree.Expr | None, value: Value, dims: dict[str, Any], what: str, span: Span, known: dict[str, Any]) -> None:
-    """Bind the dimension variables of a header's pattern to a value's shape; a value that does not fit is an error."""
+def _whole(name: str, args: list[Any], span: Span) -> TypeRef:
+    """A space of integers: `tokens(64, 27)`, `labels(3)`, `bits(4)`, `counts(1, 8, 8)`; counts learn their range from `in`."""
+    dims = WHOLE[name]
+    if dims is not None and len(args) != len(dims):
+        fail("E0206", span, f"`{name}` takes {' and '.join(f'`{d}`' for d in dims)}, not {len(args)} sizes")
+    if dims is None:
+        return TypeRef(INT.shaped(tuple(args)), name, 2 if name == "bits" else None)
+    return TypeRef(INT.shaped(tuple(args[:-1])), name, args[-1])
+
+
+def dimensions(kind: str, shape: tuple[int, ...], classes: int | None) -> dict[str, int]:
+    """The names that a space of integers gives to definitions: its sizes, and `vocab`, how many values an element has."""
+    if kind not in WHOLE:
+        return {}
+    names = WHOLE[kind] or (("n",) if len(shape) == 1 else ())
+    return dict(zip((n for n in names if n != "vocab"), shape, strict=False)) | ({"vocab": classes} if classes else {})
+
+
+def match(
+    pattern: tree.Expr | None,
+    value: Value,
+    dims: dict[str, Any],
+    what: str,
+    span: Span,
+    known: dict[str, Any],
+    classes: int | None = None,
+) -> None:
+    """Bind the dimension variables of a header's pattern to a value's shape (and, of integers, to how many values they have);
+    a value that does not fit is an error."""
     if pattern is None:
         return
     name = pattern.id if isinstance(pattern, tree.Name) else ""
@@ -69,10 +106,12 @@ def match(pattern: tree.Expr | None, value: Value, dims: dict[str, Any], what: s
         name, sizes = pattern.func.id, pattern.args
     if name in ("any", "tensor", "like") or name in CLASSES:
         return
-    if name not in SPACES:
-        fail("E0201", pattern.span, f"there is no space `{name}`", help=did_you_mean(name, SPACES))
     shape = value.type.shape
-    if SPACES[name] != len(shape):
+    if name in WHOLE:
+        shape = _counted(name, value, classes, what, span)
+    elif name not in SPACES:
+        fail("E0201", pattern.span, f"there is no space `{name}`", help=did_you_mean(name, (*SPACES, *WHOLE)))
+    elif SPACES[name] != len(shape):
         fail("E0301", span, f"{what} should be of type `{name}`, and has shape {shown(shape)}")
     for size, arg in zip(shape, sizes, strict=False):
         node = arg.value
@@ -87,6 +126,19 @@ def match(pattern: tree.Expr | None, value: Value, dims: dict[str, Any], what: s
                 fail("E0301", span, f"{what} has {size} where {wanted} is needed")
 
 
+def _counted(name: str, value: Value, classes: int | None, what: str, span: Span) -> tuple[Any, ...]:
+    """The shape of integers, with the number of their values behind it where the space names that."""
+    dims, shape = WHOLE[name], value.type.shape
+    sizes = None if dims is None else len(dims) - 1
+    if value.type.dtype is not DType.INT or (sizes is not None and sizes != len(shape)):
+        fail("E0301", span, f"{what} should be of type `{name}`, and is {value.type}")
+    if dims is not None and classes is None:
+        fail(
+            "E0304", span, f"how many values {what} has is not known here", help=f"give its type, as in `state z: {name}(...)`"
+        )
+    return shape if dims is None else (*shape, classes)
+
+
 def per_example(t: Type) -> Type:
     return Type(t.dtype, t.shape, frozenset({EXAMPLE}))
 
@@ -97,5 +149,7 @@ def shaped_like(value: Any, span: Span) -> tuple[tuple[Any, ...], DType]:
         return value.type.shape, value.type.dtype
     if isinstance(value, Value):
         return value.type.shape, value.type.dtype
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return (), DType.INT if isinstance(value, int) else DType.FLOAT
     known(value)
     return fail("E0304", span, f"`like` takes a value or a type, not {describe(value)}")

@@ -9,14 +9,14 @@ from typing import Any
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value
 from specc.ir.types import EXAMPLE, INT
-from specc.sema import networks, parts, views
+from specc.sema import held, networks, parts, routine
 from specc.sema.arithmetic import add, describe, lift, where
 from specc.sema.evaluate import Evaluator
-from specc.sema.frame import Frame, ObjectiveDone
+from specc.sema.frame import Frame
 from specc.sema.members import params_of, single
 from specc.sema.networks import names_in
 from specc.sema.report import fail
-from specc.sema.values import Bound, Captures, Closure, Env, Law, Marker, Network, Pairs, Partial, TypeRef, View, runtime
+from specc.sema.values import Captures, Closure, Env, Law, Marker, Pairs, TypeRef, View, runtime
 from specc.source import Span
 from specc.syntax import tree
 
@@ -57,6 +57,8 @@ def run_statement(ev: Evaluator, item: tree.Statement, env: Env, frame: Frame) -
         case tree.Return():
             values = tuple(ev.expr(e, env, frame) for e in item.values)
             return Returned(values[0] if len(values) == 1 else values or None)
+        case tree.For() if routine.repeats(item, frame):
+            routine.rounds(ev, item, env, frame, run_block)
         case tree.For():
             return _for(ev, item, env, frame)
         case tree.While():
@@ -66,21 +68,23 @@ def run_statement(ev: Evaluator, item: tree.Statement, env: Env, frame: Frame) -
         case tree.If():
             return _if(ev, item, env, frame)
         case tree.Minimize():
-            _minimize(ev, item, env, frame)
+            routine.minimize(ev, item, env, frame)
+        case tree.Update():
+            routine.update(ev, item, env, frame)
         case tree.Require():
             _require(ev, item, env, frame)
         case tree.ExprStatement():
             ev.expr(item.value, env, frame)
-        case tree.Section(kind="param"):
+        case tree.Section(kind="param") if frame.kind == "network":
             networks.parameter(ev, item, env, frame)
-        case tree.Section() | tree.Update() | tree.Block():
-            what = (
-                item.kind
-                if isinstance(item, tree.Section)
-                else "update"
-                if isinstance(item, tree.Update)
-                else "a block of its own"
-            )
+        case tree.Section(kind="network"):
+            networks.share(ev, item, env, frame)
+        case tree.Section(kind="param" | "state"):
+            held.in_loss(ev, item, env, frame)
+        case tree.Section(kind="together"):
+            routine.together(ev, item, env, frame, run_block)
+        case tree.Section() | tree.Block():
+            what = item.kind if isinstance(item, tree.Section) else "a block of its own"
             fail(
                 "E0211",
                 item.span,
@@ -119,6 +123,8 @@ def _bind(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame) -> None:
     if len(targets) == 1:
         _assign(targets[0], value, env, frame, alias=isinstance(item.values[0], tree.Name))
         return
+    if isinstance(value, Value) and value.type.shape[:1] == (len(targets),):
+        value = [ev.item(value, i, frame, item.span) for i in range(len(targets))]
     if not isinstance(value, (tuple, list)) or len(value) != len(targets):
         fail("E0304", item.span, f"{len(targets)} names for {describe(value)}")
     for target, part in zip(targets, value, strict=True):
@@ -203,8 +209,6 @@ def _for(ev: Evaluator, item: tree.For, env: Env, frame: Frame) -> Returned | No
             if (out := run_block(ev, item.body.items, env, frame)) is not None:
                 return out
         return None
-    if frame.kind == "function":
-        raise Captures
     span = item.iterable.span
     match iterable:
         case range():
@@ -314,6 +318,9 @@ def _if(ev: Evaluator, item: tree.If, env: Env, frame: Frame) -> Returned | None
     if not isinstance(test, Value):
         taken = item.then if test else item.other
         return run_block(ev, taken.items, env, frame) if taken is not None else None
+    if frame.kind == "entry" and routine.trains(item):
+        help = "what is minimised or updated now and then says so: `minimize e when step > 100`"
+        fail("E0306", item.test.span, "this is known only when the program runs", help=help)
     scopes = []
     for block in (item.then, item.other):
         scope = env.child()
@@ -332,53 +339,10 @@ def _if(ev: Evaluator, item: tree.If, env: Env, frame: Frame) -> Returned | None
     return None
 
 
-def _minimize(ev: Evaluator, item: tree.Minimize, env: Env, frame: Frame) -> None:
-    entry = frame.entry
-    if entry is None or entry.role != "objective":
-        fail("E0211", item.span, "`minimize` belongs in a loss")
-    this, entry.minimized = entry.minimized, entry.minimized + 1
-    if entry.objective != this:
-        return
-    value = ev.expr(item.value, env, frame)
-    over: list[str] = []
-    schedule: list[tuple[str, Any]] = []
-    for clause in item.clauses:
-        for node in clause.values:
-            target = ev.expr(node, env, frame)
-            if clause.word == "over":
-                over.append(_parameters(ev, target, node))
-            elif isinstance(target, (int, bool)):
-                schedule.append((clause.word, target))
-    entry.minimize = item.span
-    entry.over = tuple(over)
-    entry.schedule = tuple(schedule)
-    if not isinstance(value, Value):
-        fail("E0502", item.value.span, "this objective is a constant: its gradient is zero")
-    if value.type.shape:
-        fail(
-            "E0301",
-            item.value.span,
-            f"an objective is one number per example, this one has shape ({', '.join(map(str, value.type.shape))})",
-            help="say `mean(...)` or `sum(...)`",
-        )
-    entry.bindings["minimize"] = value
-    raise ObjectiveDone
-
-
-def _parameters(ev: Evaluator, target: Any, node: tree.Expr) -> str:
-    if isinstance(target, Network):
-        return target.bundle
-    if isinstance(target, Bound) and isinstance(target.value, Network):
-        return views.place(target.view.bundles, target.value.bundle)[0]
-    if isinstance(target, Partial) or not isinstance(target, str):
-        fail(
-            "E0304", node.span, "a set of parameters is a network of this model", help="name one: `minimize ... over backbone`"
-        )
-    return target
-
-
 def _require(ev: Evaluator, item: tree.Require, env: Env, frame: Frame) -> None:
     holds = ev.expr(item.test, env, frame)
+    if isinstance(holds, Value) and (known := ev.constant(holds, frame)) is not None:
+        holds = bool(known.all())
     if isinstance(holds, Value):
         fail("E0305", item.test.span, "`require` is decided while compiling, and this depends on a run-time value")
     if not holds:
@@ -404,6 +368,7 @@ def _repeat(ev: Evaluator, item: tree.Repeat, env: Env, frame: Frame) -> None:
     scope = env.child()
     for name, value in (start | captured).items():
         param = inner.builder.param(value.type, name)
+        inner.like = inner.like or (param if value.type.batched else None)
         scope.names[name] = param
         if value.id in ev.classes:
             ev.classes[param.id] = ev.classes[value.id]

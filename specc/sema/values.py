@@ -72,8 +72,17 @@ class Definition:
 
     @property
     def interface(self) -> str | None:
+        """What it is `for`: of an interface, the kind of section that gives it."""
+        return self._word("for")
+
+    @property
+    def base(self) -> str | None:
+        """What an interface builds on."""
+        return self._word("from")
+
+    def _word(self, clause: str) -> str | None:
         return next(
-            (c.values[0].id for c in self.section.clauses if c.word == "for" and isinstance(c.values[0], tree.Name)), None
+            (c.values[0].id for c in self.section.clauses if c.word == clause and isinstance(c.values[0], tree.Name)), None
         )
 
     @property
@@ -102,6 +111,7 @@ class Instance:
     statements: tuple[tree.Statement, ...]
     key: Any
     span: Span | None = None
+    each: tuple[int, ...] = ()  # `times t: vector(16) = uniform`: what draws one number draws these
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -136,6 +146,13 @@ class Lazy:
 @dataclass(frozen=True, slots=True, eq=False)
 class Dynamic:
     """A name whose value depends on the entry being written: the example x, a condition."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Clock:
+    """`step` or `progress`: how far training is."""
 
     name: str
 
@@ -186,13 +203,15 @@ class Network:
     conditioned: bool = False
     promise: tree.Expr | None = None  # the type that its section says it gives
     env: Env | None = None  # names that the promise may use
+    home: object = None  # of one that stands in a network: the names of that network's layers
+    inputs: tuple[str, ...] = ()  # names in the head of its section: arguments go to the definition's inputs of that name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundles:
     """Parameters under other paths than their model's own: a parent's, frozen or copied, or the average of one network.
 
-    prefix: what stands before the networks' own paths or, for an average, in place of the path of `only`.
+    prefix: what stands before the networks' own paths, if anything, or, for an average, in place of the path of `only`.
     """
 
     kind: str  # frozen, copy, average
@@ -203,7 +222,9 @@ class Bundles:
     span: Span | None = None
 
     def path(self, bundle: str) -> str:
-        return f"{self.prefix}.{bundle}" if self.only is None else self.prefix if bundle == self.only else bundle
+        if self.only is not None:
+            return self.prefix if bundle == self.only else bundle
+        return f"{self.prefix}.{bundle}" if self.prefix else bundle
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -241,6 +262,25 @@ class Ancestor:
 
     name: str
     model: Any
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A tensor of the model that belongs to no network: a parameter, or a state. `through`: what its value goes through."""
+
+    path: str
+    type: Type
+    init: tuple[Any, ...]
+    trainable: bool
+    span: Span
+    through: Any = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParameterSet:
+    """`G["*.bias"]`: parameters by patterns of their paths."""
+
+    patterns: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
