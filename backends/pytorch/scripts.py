@@ -14,7 +14,7 @@ from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal
 from specc.backends.pytorch.objective import Objective
 from specc.backends.pytorch.related import lenders
-from specc.backends.pytorch.routine import Turn, batches_of, parameters_of, players, steps_of
+from specc.backends.pytorch.routine import Turn, batches_of, parameters_of, patterned, players, steps_of
 from specc.backends.pytorch.samplers import Way, arguments
 from specc.backends.pytorch.source import grouped, import_lines, table, tidy, used_names
 
@@ -37,6 +37,7 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     features = {"one" if turn is None else "routine", "finite" if data.finite else "endless", decay}
     features |= {"schedule"} if warmup or decay != "constant" else set()
     features |= {"warmup"} if warmup else set()
+    features |= {"starts"} if program.starts else set()
     features |= {"ema"} if program.setting("ema") else set()
     features |= {"clip"} if program.setting("clip") else set()
     features |= {"text"} if data.text_symbols else set()
@@ -54,7 +55,7 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     features |= {"states"} if any(not b.trainable for b in program.bare) else set()
     features |= {"updates"} if program.by_role("update") else set()
     features |= {"rounds"} if batches_of(steps_of(program)) > 1 else set()
-    features |= {"fnmatch"} if any("." in p for o in losses for p in o.entry.over) else set()
+    features |= {"fnmatch"} if any(patterned(program, p) for o in losses for p in o.entry.over) else set()
     knobs = _knobs(program, losses, features, warmup)
     default = f"runs/{_folder(program.name)}"
     starts = " --parent" + "".join(f" runs/{_folder(p.name)}" for p in lenders(program)) if "parents" in features else ""

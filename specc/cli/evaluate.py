@@ -159,6 +159,8 @@ def values_of(wanted: Setting, options: dict[str, Any], found: Evidence) -> dict
         case "macs":
             roots = {root: count.macs(program, function) for root, function in program.networks.items()}
             return {f"macs({root})" if len(roots) > 1 else "macs": value for root, value in roots.items()}
+        case "bits_per_dim":
+            return {"bits_per_dim": bits_per_dim(entry, found)}
         case "probe_accuracy":
             return {"probe_accuracy": features(found).accuracy(found.samples["x"], labels(found, found.samples))}
         case name if name in program.entries:
@@ -182,19 +184,34 @@ def path(name: str, entry: str, found: Evidence) -> float:
         raise Failure(f"`{name}`: {error}") from None
 
 
-def mean_answer(found: Evidence, query: str) -> float:
-    """The mean over held-out examples of what a query of the spec says of each, by the project's own query.py."""
+def mean_answer(found: Evidence, query: str, x: np.ndarray | None = None) -> float:
+    """The mean over held-out examples (or these) of what a query of the spec says of each, by the project's own query.py."""
     import numpy as np
 
     with tempfile.TemporaryDirectory() as folder:
         data, answers = Path(folder) / "data.npz", Path(folder) / "answers.npz"
-        np.savez(data, **{**found.real, found.program.data[0].space.name: found.real["x"]})
+        np.savez(data, **{**found.real, found.program.data[0].space.name: found.real["x"] if x is None else x})
         arguments = ["--query", query, "--data", str(data), "--out", str(answers)]
         python(found.run.project / "query.py", str(found.run.folder), *arguments)
         with np.load(answers, allow_pickle=False) as saved:
             if saved.files != [query]:
                 raise Failure(f"`{query}` answers with several values", "return one number to measure it")
             return float(saved[query].mean())
+
+
+def bits_per_dim(query: str, found: Evidence) -> float:
+    """The mean of a query of held-out examples that gives -log p, in bits a number of the grid that the space has."""
+    import numpy as np
+
+    space, dataset = found.program.data[0].space, found.program.data[0]
+    if space.levels is None or space.low is None or space.high is None:
+        raise Failure("bits per dimension need the levels of the data", "as in `levels 17 in [-1, 1]`")
+    x, reach = found.real["x"], space.high - space.low
+    if any(step.name == "dequantize" for step in dataset.steps):
+        u = np.random.default_rng(0).random(x.shape)
+        x = ((x - space.low) * ((space.levels - 1) / reach) + u) * (reach / space.levels) + space.low
+    nll = mean_answer(found, query, x.astype(np.float32))
+    return nll / (x[0].size * np.log(2)) + float(np.log2(space.levels / reach))
 
 
 def two_sets(name: str, sets: tuple[np.ndarray, np.ndarray], options: dict[str, Any], found: Evidence) -> dict[str, float]:

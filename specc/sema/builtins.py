@@ -9,7 +9,7 @@ from typing import Any
 from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import parts, spaces
+from specc.sema import densities, parts, spaces
 from specc.sema.arithmetic import add, binary, describe, known, lift, shown, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
@@ -392,7 +392,9 @@ def _iota(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) ->
     (n,) = exactly("iota", args, kwargs, 1, span)
     if _ints([n], span)[0] < 1:
         fail("E0601", span, f"`iota({n})` is empty", help="`iota(n)` counts from 0 to n - 1, for an n of 1 or more")
-    return add(frame, span, Op.IOTA, n=n)
+    out = add(frame, span, Op.IOTA, n=n)
+    ev.classes[out.id] = n
+    return out
 
 
 def _interpolate(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
@@ -523,7 +525,9 @@ def depends(frame: Frame, value: Value, on: Value) -> bool:
     return False
 
 
-def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Pairs:
+def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Pairs | TypeRef:
+    if len(args) == 1:  # the space of that name
+        return spaces.space("pairs", args, span)
     if len(args) == 1 and isinstance(args[0], list) and len(args[0]) > 1:
         return _rows(lift(args[0], frame, span), len(args[0]))
     f, n = exactly("pairs", args, kwargs, 2, span)
@@ -672,8 +676,9 @@ FUNCTIONS: dict[str, Any] = {
     **{name: pairwise(name) for name in ("min", "max", "mod")},
     **LAYERS,
     **LAWS,
+    **densities.FUNCTIONS,
     **MATRICES,
-    **{name: _space(name) for name in (*spaces.SPACES, *spaces.CLASSES, *spaces.WHOLE, *spaces.LATER) if name != "scalar"},
+    **{name: _space(name) for name in spaces.NAMES if name != "scalar"},
     "clip": _clip,
     "where": _where,
     "log_softmax": _log_softmax,

@@ -74,18 +74,21 @@ def _metric(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame, model: Judge
             args.append(_sampler(name.id, row, a.value, model, again=bool(args)))
         else:
             knobs[a.name] = _knob(name.id, row, a.name, plain(ev.expr(a.value, env, frame), a.span), a.span)
+    if row.takes == "query" and not args:
+        fail("E0206", node.span, f"`{name.id}` needs a query", help=f"as in `{name.id}(nll)`")
     return Setting(name.id, ((("args", tuple(args)),) if args else ()) + tuple(knobs.items()))
 
 
 def _sampler(metric: str, row: Metric, node: tree.Expr, model: Judged, again: bool) -> str:
-    """The sampler in `nfe(heun)`."""
-    if row.takes not in ("sampler", "trajectory") or again:
+    """The sampler in `nfe(heun)`, or the query in `bits_per_dim(nll)`."""
+    if row.takes not in ("sampler", "trajectory", "query") or again:
         knobs = f"its knobs are {choices(row.knobs)}, by name" if row.knobs else ""
         fail("E0206", node.span, f"`{metric}` takes no such argument", help=knobs)
     found = node.id if isinstance(node, tree.Name) else ""
-    if found not in model.samplers:
-        help = did_you_mean(found, model.samplers) or f"there are {choices(model.samplers)}"
-        fail("E0203", node.span, f"there is no sampler `{node.span.text}`", caption="unknown name", help=help)
+    known, what = (model.queries, "query") if row.takes == "query" else (model.samplers, "sampler")
+    if found not in known:
+        help = did_you_mean(found, known) or f"there are {choices(known)}"
+        fail("E0203", node.span, f"there is no {what} `{node.span.text}`", caption="unknown name", help=help)
     return found
 
 

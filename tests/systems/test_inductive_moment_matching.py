@@ -1,4 +1,4 @@
-"""Zhou et al. 2025: a map between any two times, taught by its own shorter steps, so that sets of particles agree in their moments."""
+"""Zhou et al. 2025: a map between any two times, taught by its own shorter steps: sets of particles agree in their moments."""
 
 from dataclasses import replace
 

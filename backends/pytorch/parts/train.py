@@ -45,6 +45,9 @@ from ahead import Prepared, ahead
 # << data
 from data import examples
 
+# << starts
+from first import start_from
+
 # >>
 from loader import Batches
 from model import Model
@@ -256,6 +259,20 @@ class Run:
         # >>
         # >>
 
+    # << starts
+    def start(self, batch: tuple[Tensor, ...]) -> None:
+        """Parameters that the first batch decides."""
+        # << one
+        start_from(self.model, loss, batch)
+        # >>
+        # << several
+        start_from(self.model, OBJECTIVES[0][1], batch)
+        # >>
+        # << ema
+        torch._foreach_copy_(self.averages, self.weights)
+        # >>
+
+    # >>
     def train(self) -> dict[str, object]:
         """Steps up to the last one, or until a signal; the last line of the log."""
         args = self.args
@@ -273,6 +290,10 @@ class Run:
         while self.step < last and not self.stop:
             # << one
             batch = next(batches)
+            # << starts
+            if not self.step:
+                self.start(batch)
+            # >>
             # << schedule
             for group in self.optimizer.param_groups:
                 group["lr"] = LEARNING_RATE * schedule(self.step, args.steps)
