@@ -34,6 +34,7 @@ from specc.ir.program import (
     Setting,
     Share,
     Space,
+    Start,
     Step,
     Value,
 )
@@ -248,6 +249,7 @@ class DatasetDoc(Part):
     space: SpaceDoc
     reader: SettingDoc
     steps: tuple[SettingDoc, ...] = ()
+    fields: tuple[SpaceDoc, ...] = ()
     doc: str = ""
 
 
@@ -263,6 +265,13 @@ class QuantizationDoc(Part):
     name: str
     rules: tuple[QuantizeRuleDoc, ...]
     span: SpanText | None = None
+
+
+class StartDoc(Part):
+    makes = Start
+    network: str
+    function: str
+    paths: tuple[str, ...]
 
 
 class ShareDoc(Part):
@@ -382,6 +391,7 @@ class ProgramDoc(Part):
     functions: tuple[FunctionDoc, ...]
     networks: dict[str, str]
     entries: tuple[EntryDoc, ...]
+    starts: tuple[StartDoc, ...] = ()
     bare: tuple[BareDoc, ...] = ()
     routine: tuple[StepDoc, ...] = ()
     data: tuple[DatasetDoc, ...] = ()

@@ -83,8 +83,8 @@ class Function:
 class Input:
     """An input of an entry, in the order of its function's block parameters.
 
-    role: "data" (the example x), "condition", "seed" (int64 per example), "argument" (an `input(...)` with its default),
-    "step" (int, steps of training so far), "progress" (float, their share of all steps).
+    role: "data" (the example x, then its fields), "condition", "seed" (int64 per example), "argument" (an `input(...)` with
+    its default), "step" (int, steps of training so far), "progress" (float, their share of all steps).
     """
 
     name: str
@@ -151,6 +151,7 @@ class Dataset:
     space: Space
     reader: Setting
     steps: tuple[Setting, ...] = ()
+    fields: tuple[Space, ...] = ()  # what else the reader gives of each example, under these names
     doc: str = ""
 
 
@@ -168,6 +169,16 @@ class Quantization:
     name: str
     rules: tuple[QuantizeRule, ...]
     span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Parameters of `network` that start from the first batch: `function`, over the same bundle and of the same inputs, gives
+    them."""
+
+    network: str
+    function: str
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +254,7 @@ class Program:
     functions: dict[str, Function]
     networks: dict[str, str]  # root bundle ("backbone") -> function name
     entries: dict[str, Entry]  # by name; objectives first, in text order
+    starts: tuple[Start, ...] = ()
     bare: tuple[Bare, ...] = ()
     routine: tuple[Step, ...] = ()  # a step of training; () is each objective in turn
     data: tuple[Dataset, ...] = ()

@@ -60,6 +60,8 @@ def _program(p: Program) -> Iterator[str]:
     yield f"program {p.name}: {p.level} level, from {p.spec}" + (f", digest {p.digest[:12]}" if p.digest else "")
     for data in p.data:
         yield f"data {_dataset(data)}"
+        for space in data.fields:
+            yield f"field {_space(space)}"
     for space in p.conditions:
         yield f"condition {_space(space)}"
     for key, value in p.train:
@@ -72,6 +74,8 @@ def _program(p: Program) -> Iterator[str]:
         yield f"evaluate {plain(metric)}"
     for root, name in p.networks.items():
         yield f"network {root} = {name}"
+    for start in p.starts:
+        yield f"start {', '.join(start.paths)} of {start.network} = {start.function}"
     for parent in p.parents:
         yield f"parent {parent.name}: digest {parent.digest[:12]}{', averaged' if parent.averaged else ''}"
         for share in parent.shares:

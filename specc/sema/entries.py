@@ -26,7 +26,7 @@ from specc.ir.program import (
     walk,
 )
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import held, library, routine, sections
+from specc.sema import held, library, represent, routine, sections
 from specc.sema.arithmetic import add, binary, describe, lift, where
 from specc.sema.evaluation import Judged, evaluation
 from specc.sema.frame import Around, Condition, EntryState, Event, Frame, ObjectiveDone, Walk
@@ -77,11 +77,17 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     if data is not None:
         own = TypeRef(Type(DType(data.dtype), data.shape), data.kind, data.classes)
         entry.bindings["x"] = like if role != "sampler" else own
+        if role == "objective" and any(s.name == "dequantize" for s in m.data[0].steps):
+            entry.bindings["x"] = _dequantized(data, like, frame, m.span)
+    for space in m.data[0].fields if m.data else ():
+        _field(m, entry, space)
     for space, type_ref in m.conditions:
         t = Type(type_ref.type.dtype, type_ref.type.shape, example)
         value = builder.param(t, space.name)
         inputs.append(Input(name=space.name, role="condition", type=t, classes=space.classes))
         _condition(m, frame, entry, space, value)
+    if m.represented is not None:
+        represent.enter(m.ev, m.represented, entry, frame, entry.bindings["x"])
     for section in m.derived:
         _derived(m, frame, entry, section)
     for section in m.latents:
@@ -89,6 +95,27 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     entry.bindings["batch.index"] = builder.add(Op.BATCH_INDEX, like)
     entry.bindings["batch.size"] = builder.add(Op.BATCH_SIZE, like)
     return frame, entry
+
+
+def _field(m: Model, entry: EntryState, space: Space) -> None:
+    """`field kind: tokens(64, 2)`: what the data say of an example beside x; in a sampler, its type."""
+    type_ = Type(DType(space.dtype), space.shape, frozenset({EXAMPLE}))
+    if entry.role == "sampler":
+        entry.bindings[space.name] = TypeRef(Type(type_.dtype, type_.shape), space.kind, space.classes)
+        return
+    value = entry.bindings[space.name] = entry.builder.param(type_, space.name)
+    if space.classes is not None:
+        m.ev.classes[value.id] = space.classes
+    entry.inputs.append(Input(name=space.name, role="data", type=type_))
+
+
+def _dequantized(space: Space, x: Value, frame: Frame, span: Span) -> Value:
+    """An example on a grid, moved within its cell by a fresh uniform draw: its levels tile the range of the space."""
+    assert space.low is not None and space.high is not None and space.levels is not None
+    reach, u = space.high - space.low, primitive(Op.UNIFORM, space.shape, frame, span, False)
+    level = binary("*", binary("-", x, space.low, frame, span), (space.levels - 1) / reach, frame, span)
+    moved = binary("*", binary("+", level, u, frame, span), reach / space.levels, frame, span)
+    return frame.builder.name(lift(binary("+", moved, space.low, frame, span), frame, span), space.name)
 
 
 def _derived(m: Model, frame: Frame, entry: EntryState, section: tree.Section) -> None:
@@ -177,6 +204,8 @@ def _objective(m: Model, section: tree.Section) -> None:
     p = partial(m, section, ("loss",))
     fits(m, p, section)
     name = p.definition.name if not section.values else name_of(section)
+    if name in {name_of(s) for kind in ("sampler", "query") for s in m.found.get(kind, [])}:
+        name = f"{name}_loss"
     _loss(m, p, name, line_of(section.span), section.span)
 
 
@@ -204,7 +233,7 @@ def _walked(m: Model, instance: Instance, span: Span, walk_: Walk) -> tuple[Fram
     frame, entry = _start(m, "objective")
     entry.walk = walk_
     with contextlib.suppress(ObjectiveDone):
-        m.ev.run(instance, frame, span)
+        m.ev.run(instance, frame, instance.span or m.span)
     return frame, entry
 
 
@@ -251,14 +280,11 @@ def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
         help = "use one that is to be trained, such as `out(z, t)`, with no `stop` around it"
         fail("E0501", event.span, "the objective reaches no network", help=help)
     for name in event.over:
-        root = name.split(".")[0]
-        if root not in reached:
-            fail(
-                "E0501",
-                event.span,
-                f"the objective does not reach the parameters of `{root}`",
-                help="its gradient there is zero: use the network in the objective, or leave it out of `over`",
-            )
+        root = next((r for r in reached if name == r or name.startswith(f"{r}.")), None)
+        if root is None:
+            message = f"the objective does not reach the parameters of `{name.split('.*')[0]}`"
+            help = "its gradient there is zero: use the network in the objective, or leave it out of `over`"
+            fail("E0501", event.span, message, help=help)
         function = reached[root]
         paths = parameters(m.ev.functions, {root: function}) if function is not None else {root}
         if not any(chosen(path, (name,)) for path in paths):
@@ -330,6 +356,8 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
     instance = m.ev.instantiate(p, frame)
     value = m.ev.run(instance, frame, section.span)
     results = tuple(value) if isinstance(value, tuple) else (value,)
+    if role == "sampler" and m.represented is not None and isinstance(results[0], Value):
+        results = (represent.leave(m.ev, m.represented, results[0], frame), *results[1:])
     if not all(isinstance(v, Value) for v in results):
         gives = "returns nothing" if value is None else f"returns {describe(value)}"
         fail("E0209" if value is None else "E0304", mention(section), f"`{name}` {gives}", help="end it with `return`")
@@ -378,7 +406,8 @@ def settings(m: Model) -> None:
 
 
 def _evaluation(m: Model, section: tree.Section) -> list[Setting]:
-    judged = Judged([name_of(s) for s in m.found.get("sampler", [])], any(s.classes for s, _ in m.conditions))
+    samplers, queries = ([name_of(s) for s in m.found.get(kind, [])] for kind in ("sampler", "query"))
+    judged = Judged(samplers, queries, labelled=any(s.classes for s, _ in m.conditions))
     return evaluation(m.ev, section, m.env, m.top, judged)
 
 
@@ -417,14 +446,12 @@ def program(m: Model, doc: str) -> Program:
     for e in m.entries.values():
         for node in walk(m.ev.functions[e.function].block):
             if node.op is Op.CALL and node["bundle"] is not None:
-                known = networks.setdefault(node["bundle"], node["function"])
-                if known != node["function"]:
-                    fail(
-                        "E0310",
-                        e.span or m.span,
-                        f"`{node['bundle']}` is used with inputs of different types",
-                        help="give the network one set of inputs",
-                    )
+                primary = m.ev.family.get(node["function"], node["function"])
+                known = networks.setdefault(node["bundle"], primary)
+                weights = [parameters(m.ev.functions, {"": f}) for f in (known, primary)]
+                if weights[0] != weights[1]:
+                    message = f"`{node['bundle']}` has other parameters for inputs of these types"
+                    fail("E0310", e.span or m.span, message, help="give the network inputs that its parameters fit")
     return Program(
         name=m.name,
         level="example",
@@ -436,6 +463,7 @@ def program(m: Model, doc: str) -> Program:
         bare=_bare(m),
         routine=_routine(m),
         data=tuple(m.data),
+        starts=tuple(m.ev.starts),
         conditions=(*(s for s, _ in m.conditions), *m.computed),
         train=tuple(m.train.items()),
         quantize=tuple(m.quantize),
