@@ -274,8 +274,8 @@ def _free_label(m: Model, label: str) -> str:
 
 def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
     """The parameters that an objective is for: those it names, or all that it reaches."""
-    order = [*m.ev.networks, *m.ev.held_by]
-    reached = {root: function for root, function in _reached(block).items() if root in order}
+    known = [*m.ev.networks, *(path for path, held in m.ev.held_by.items() if held.trainable)]
+    reached = {root: function for root, function in _reached(block).items() if root in known}  # not a teacher, nor an average
     if not reached:
         help = "use one that is to be trained, such as `out(z, t)`, with no `stop` around it"
         fail("E0501", event.span, "the objective reaches no network", help=help)
@@ -290,7 +290,7 @@ def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
         if not any(chosen(path, (name,)) for path in paths):
             some = choices(list(paths)[:4])
             fail("E0505", event.span, f"no parameter of `{root}` has a path like {name!r}", help=f"there are {some}")
-    return event.over or tuple(sorted(reached, key=order.index))
+    return event.over or tuple(sorted(reached, key=known.index))
 
 
 def _reached(block: Block) -> dict[str, str | None]:
