@@ -79,7 +79,7 @@ def test_samples_have_the_law(steps, bound):
 
 @pytest.mark.parametrize("steps", [50, SLOW])
 def test_rounding_to_the_nearest_number_is_biased(steps):
-    assert 0.08 < distance("rounded", "ancestral", steps)  # measured 0.12; with 1000 steps 0.10
+    assert distance("rounded", "ancestral", steps) > 0.08  # measured 0.12; with 1000 steps 0.10
 
 
 def test_without_the_share_of_what_is_lost(tmp_path):
