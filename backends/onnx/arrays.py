@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Spell
 
-from specc.ir.program import Node, Value
+from specc.ir.calc import Calc
+from specc.ir.decompositions import DECOMPOSITIONS
+from specc.ir.program import Builder, Ids, Node, Value
 from specc.ir.types import BATCH, DType, Shape, size
 
 LAST = np.iinfo(np.int64).max  # "to the end" of a Slice
@@ -182,3 +184,16 @@ def batch_cost(e: Emitter, node: Node) -> str:
 
 def _without(shape: Shape) -> Shape:
     return shape[1:] if shape[:1] == (BATCH,) else shape
+
+
+def written_out(e: Emitter, node: Node) -> str:
+    """An op without a form of its own, in the simpler ones that derivatives go through."""
+    calc = Calc(Builder(Ids(max(v.id for v in (*node.inputs, node.out)))))
+    value = DECOMPOSITIONS[node.op](calc, node)
+    outer = e.env
+    e.env = dict(outer)
+    for part in calc.b.nodes:
+        e.node(part)
+    made = e.name(value)
+    e.env = outer
+    return made

@@ -11,7 +11,7 @@ from specc.backends.onnx.emit import Bound, Emitter, Weight
 
 from specc.ir.ops import Op
 from specc.ir.program import Node, Value
-from specc.ir.types import DType, Shape
+from specc.ir.types import DType, Shape, per_dimension
 
 
 def param(e: Emitter, node: Node) -> Weight:
@@ -85,13 +85,13 @@ def window(node: Node) -> dict[str, int | list[int]]:
     spatial = len(weight) - 2
     attrs: dict[str, int | list[int]] = {
         "kernel_shape": [int(d) for d in weight[2:]],
-        "strides": [node.get("stride", 1)] * spatial,
-        "pads": [node.get("padding", 0)] * 2 * spatial,
-        "dilations": [node.get("dilation", 1)] * spatial,
+        "strides": [*per_dimension(node.get("stride", 1), spatial)],
+        "pads": [*per_dimension(node.get("padding", 0), spatial)] * 2,
+        "dilations": [*per_dimension(node.get("dilation", 1), spatial)],
         "group": node.get("groups", 1),
     }
     if node.op is Op.CONV_TRANSPOSE:
-        attrs["output_padding"] = [node.get("output_padding", 0)] * spatial
+        attrs["output_padding"] = [*per_dimension(node.get("output_padding", 0), spatial)]
     return attrs
 
 

@@ -113,6 +113,8 @@ ONNX: dict[Op, Spell] = {
     Op.TAKE: arrays.take,
     Op.SCATTER_ADD: arrays.scatter_add,
     Op.MATMUL: layers.matmul,
+    Op.CHOLESKY: arrays.written_out,
+    Op.INV: arrays.written_out,
     Op.LINEAR: layers.linear,
     Op.CONV: layers.conv,
     Op.CONV_TRANSPOSE: layers.conv_transpose,

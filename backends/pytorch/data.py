@@ -72,7 +72,8 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
     kind = " int64" if space.dtype == "int" else ""
     fields = [f"{space.name} (n, {shape}){kind}{where}" if shape else f"{space.name} (n,){kind}{where}"]
     fields += [
-        f"{c.name} (n,) int64" if c.kind == "class" else f"{c.name} (n, {', '.join(map(str, c.shape))})" for c in conditions
+        f"{c.name} (n,) int64" if c.kind == "class" or not c.shape else f"{c.name} (n, {', '.join(map(str, c.shape))})"
+        for c in (*conditions, *dataset.fields)
     ]
     options = {k: v for k, v in dataset.reader.options if k in reader.options}
     passed = "".join(f", {k}={_value(v, reader.options[k])}" for k, v in options.items())
@@ -93,7 +94,7 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
     lines += [f'        raise ValueError(f"{_inside(problem)}")']
     entries = [f'"{_inside(space.name)}": x']
     for k, c in enumerate(conditions):
-        key = "y" if k == 0 or c.kind == "class" else c.name
+        key = c.name if c.name in reader.fields else "y" if k == 0 or c.kind == "class" else c.name
         lines += [
             f'    if "{_inside(key)}" not in data:',
             f'        raise ValueError("there are no classes for {_inside(c.name)} in these data")',
@@ -106,7 +107,11 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
                     '["', "['"
                 ).replace('"]', "']")
             ]
-    return [*lines, f"    return {{{', '.join(entries)}}}"]
+    for f in dataset.fields:
+        if f.name not in reader.fields:
+            raise ValueError(f"the reader {dataset.reader.name} gives no `{f.name}`; it gives {', '.join(reader.fields)}")
+        entries.append(f'"{_inside(f.name)}": data["{_inside(f.name)}"]')
+    return [*lines, *(f"    {part}" for part in fit(f"return {{{', '.join(entries)}}}", 124))]
 
 
 def _scaled(dataset: Dataset) -> list[str]:

@@ -170,8 +170,15 @@ def _const(site: Site) -> Text:
     texts = [literal(bool(v) if kind is DType.BOOL else int(v) if kind is DType.INT else float(v)) for v in value]
     if kind is DType.FLOAT and texts and all(t.lstrip("-").isdigit() for t in texts):
         texts[0] += ".0"
-    flat = call("torch.tensor", f"[{', '.join(texts)}]", device=site.device)
-    return flat if len(shape) == 1 else f"{flat}.reshape({', '.join(map(str, shape))})"
+    return call("torch.tensor", _nested(texts, shape), device=site.device)
+
+
+def _nested(texts: list[str], shape: tuple[int, ...]) -> str:
+    """Lists of lists, as deep as the shape."""
+    if not shape:
+        return texts[0]
+    each = len(texts) // shape[0]
+    return f"[{', '.join(_nested(texts[i * each : (i + 1) * each], shape[1:]) for i in range(shape[0]))}]"
 
 
 def _iota(site: Site) -> Text:
@@ -343,6 +350,8 @@ TORCH: dict[Op, Spelling] = {
     Op.TAKE: _take,
     Op.SCATTER_ADD: _scatter_add,
     Op.MATMUL: _infix("@"),
+    Op.CHOLESKY: _function("torch.linalg.cholesky"),
+    Op.INV: _function("torch.linalg.inv"),
     Op.LINEAR: layers.linear,
     Op.CONV: layers.conv,
     Op.CONV_TRANSPOSE: layers.conv_transpose,
@@ -372,6 +381,7 @@ ELSEWHERE: dict[Op, str] = {
     Op.FOR: "a loop: statements.py",
     Op.WHILE: "a loop: statements.py",
     Op.IF: "a branch: statements.py",
+    Op.PARTS: "parts of the batch: statements.py",
     Op.CALL: "a call of a function or module: printer.py",
     Op.REPEAT: "a loop over a ModuleList: printer.py",
     Op.EXTERN: "a function in a part: printer.py",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from specc.runtime.metrics.features import FeatureSpace
 
 ENDLESS = 2000  # examples of a law that never ends
+TRACED = 64  # samples whose paths are followed
 COSTS = ("nfe", "parameters", "macs")
 POINTS = ("sliced_wasserstein", "energy_distance", "mmd")
 SYMBOLS = ("unigram_tv", "bigram_tv")
@@ -55,11 +56,10 @@ class Evidence:
     run: Run
     program: Program
     entry: str
-    samples: dict[str, np.ndarray]  # x and the conditions that it was drawn for
+    samples: dict[str, np.ndarray]  # x, and the seeds and conditions that it was drawn for
     train: dict[str, np.ndarray]
     real: dict[str, np.ndarray]  # held out
     label: str | None  # the condition with classes
-    cache: Path  # of feature spaces
     space: FeatureSpace | None = None
 
 
@@ -91,6 +91,8 @@ def evidence(run: Run, program: Program, entry: str, count: int | None, seed: in
     """Held-out data by the project's own data.py, so in the spec's space, and samples by its sample.py."""
     import numpy as np
 
+    from specc.runtime.ort import example_seeds
+
     name, rng = program.data[0].space.name, np.random.default_rng(seed)
     train, real = (examples(run, split, count or ENDLESS, rng) for split in ("train", "test"))
     with tempfile.TemporaryDirectory() as folder:
@@ -99,13 +101,14 @@ def evidence(run: Run, program: Program, entry: str, count: int | None, seed: in
         python(run.project / "sample.py", str(run.folder), *arguments)
         with np.load(file, allow_pickle=False) as saved:
             samples = {key: saved[key] for key in saved.files}
+    samples["seed"] = example_seeds(seed, len(samples["x"]))
     if not np.isfinite(samples["x"]).all():
         say("warning: some samples are not finite; they are left out")
         finite = np.isfinite(samples["x"].reshape(len(samples["x"]), -1)).all(axis=1)
         samples = {key: value[finite] for key, value in samples.items()}
     label = next((c.name for c in program.conditions if c.classes), None)
     train, real = ({"x": fields[name], **fields} for fields in (train, real))
-    return Evidence(run, program, entry, samples, train, real, label, run.folder / "features")
+    return Evidence(run, program, entry, samples, train, real, label)
 
 
 def settings(found: Evidence) -> list[Setting]:
@@ -121,32 +124,34 @@ def settings(found: Evidence) -> list[Setting]:
 
 
 def measure(wanted: Setting, found: Evidence) -> list[Row]:
-    """The rows of one metric; precision and recall are two."""
+    """The rows of one metric; precision and recall are two. A bound on what cannot be counted does not hold."""
+    from specc.ir.metrics import METRICS
+
     options = {k: v for k, v in wanted.options if k not in ("args", "compare", "bound")}
     values, real = values_of(wanted, options, found), {}
     if wanted.name == "probe_accuracy":
         real = {wanted.name: features(found).held_out_accuracy}
     compare, bound = wanted.get("compare", ""), wanted.get("bound")
-    if wanted.name not in (*COSTS, "probe_accuracy", *found.program.entries):
+    if wanted.name not in found.program.entries and METRICS[wanted.name].takes in ("two sets", "two sets of features"):
         real = two_sets(wanted.name, halves(found.real["x"]), options, found)
     rows = []
     for name, value in values.items():
-        holds = COMPARE[compare](value, bound) if compare and value is not None else None
+        holds = (value is not None and COMPARE[compare](value, bound)) if compare else None
         text = f"{compare} {bound:g}" if compare else ""
         rows.append(Row(metric=name, value=value, real=real.get(name), bound=text, holds=holds))
     return rows
 
 
 def values_of(wanted: Setting, options: dict[str, Any], found: Evidence) -> dict[str, float | None]:
+    from specc.ir.metrics import METRICS
     from specc.passes import count
-    from specc.runtime.metrics import METRICS
 
     program, arguments = found.program, wanted.get("args", ())
+    entry = arguments[0] if arguments else found.entry
+    if entry not in program.entries or wanted.name not in METRICS:  # of a run of another version
+        raise Failure(f"`{wanted.name}({', '.join(arguments)})` cannot be measured", "train again with this version")
     match wanted.name:
         case "nfe":
-            entry = arguments[0] if arguments else found.entry
-            if entry not in program.entries:
-                raise Failure(f"`nfe({entry})`: there is no sampler `{entry}`")
             calls = count.network_calls(driver.prepare(program), entry)
             return {f"nfe({entry})" if arguments else "nfe": None if calls is None else calls.calls}
         case "parameters":
@@ -154,30 +159,59 @@ def values_of(wanted: Setting, options: dict[str, Any], found: Evidence) -> dict
         case "macs":
             roots = {root: count.macs(program, function) for root, function in program.networks.items()}
             return {f"macs({root})" if len(roots) > 1 else "macs": value for root, value in roots.items()}
+        case "bits_per_dim":
+            return {"bits_per_dim": bits_per_dim(entry, found)}
         case "probe_accuracy":
             return {"probe_accuracy": features(found).accuracy(found.samples["x"], labels(found, found.samples))}
-        case name if name in program.entries and program.entries[name].role == "query":
+        case name if name in program.entries:
             return {name: mean_answer(found, name)}
-        case name if name in METRICS and METRICS[name].takes != "trajectory":
-            return dict(two_sets(name, (found.real["x"], found.samples["x"]), options, found))
+        case name if METRICS[name].takes == "trajectory":
+            return {f"{name}({entry})" if arguments else name: path(name, entry, found)}
         case name:
-            known = ", ".join((*COSTS, *(n for n, m in METRICS.items() if m.takes != "trajectory")))
-            raise Failure(f"`{name}` cannot be measured on samples", f"what can: {known}")
+            return dict(two_sets(name, (found.real["x"], found.samples["x"]), options, found))
 
 
-def mean_answer(found: Evidence, query: str) -> float:
-    """The mean over held-out examples of what a query of the spec says of each, by the project's own query.py."""
+def path(name: str, entry: str, found: Evidence) -> float:
+    """A metric of the paths of the first samples, from their own seeds and conditions."""
+    from specc.runtime.metrics import metric
+    from specc.runtime.trajectory import trajectory
+
+    feeds = {key: value[:TRACED] for key, value in found.samples.items() if key != "x"}
+    try:
+        states, times = trajectory(found.program, entry, feeds, found.run.weights(found.program))
+        return float(metric(name)(states) if name == "path_length_ratio" else metric(name)(states, times))
+    except ValueError as error:
+        raise Failure(f"`{name}`: {error}") from None
+
+
+def mean_answer(found: Evidence, query: str, x: np.ndarray | None = None) -> float:
+    """The mean over held-out examples (or these) of what a query of the spec says of each, by the project's own query.py."""
     import numpy as np
 
     with tempfile.TemporaryDirectory() as folder:
         data, answers = Path(folder) / "data.npz", Path(folder) / "answers.npz"
-        np.savez(data, **{**found.real, found.program.data[0].space.name: found.real["x"]})
+        np.savez(data, **{**found.real, found.program.data[0].space.name: found.real["x"] if x is None else x})
         arguments = ["--query", query, "--data", str(data), "--out", str(answers)]
         python(found.run.project / "query.py", str(found.run.folder), *arguments)
         with np.load(answers, allow_pickle=False) as saved:
             if saved.files != [query]:
                 raise Failure(f"`{query}` answers with several values", "return one number to measure it")
             return float(saved[query].mean())
+
+
+def bits_per_dim(query: str, found: Evidence) -> float:
+    """The mean of a query of held-out examples that gives -log p, in bits a number of the grid that the space has."""
+    import numpy as np
+
+    space, dataset = found.program.data[0].space, found.program.data[0]
+    if space.levels is None or space.low is None or space.high is None:
+        raise Failure("bits per dimension need the levels of the data", "as in `levels 17 in [-1, 1]`")
+    x, reach = found.real["x"], space.high - space.low
+    if any(step.name == "dequantize" for step in dataset.steps):
+        u = np.random.default_rng(0).random(x.shape)
+        x = ((x - space.low) * ((space.levels - 1) / reach) + u) * (reach / space.levels) + space.low
+    nll = mean_answer(found, query, x.astype(np.float32))
+    return nll / (x[0].size * np.log(2)) + float(np.log2(space.levels / reach))
 
 
 def two_sets(name: str, sets: tuple[np.ndarray, np.ndarray], options: dict[str, Any], found: Evidence) -> dict[str, float]:
@@ -209,7 +243,8 @@ def features(found: Evidence) -> FeatureSpace:
 
     if found.space is None:
         train, real = found.train, found.real
-        found.space = fit_features(train["x"], labels(found, train), real["x"], labels(found, real), cache=found.cache)
+        cache = found.run.folder / "features"
+        found.space = fit_features(train["x"], labels(found, train), real["x"], labels(found, real), cache=cache)
     return found.space
 
 

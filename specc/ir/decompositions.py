@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from specc.ir import factors
 from specc.ir.calc import Calc
 from specc.ir.ops import Op
 from specc.ir.program import Node, Value
@@ -122,4 +123,6 @@ DECOMPOSITIONS: dict[Op, Decomposition] = {
     Op.GROUPNORM: _groupnorm,
     Op.ATTENTION: _attention,
     Op.BATCH_COST: _batch_cost,
+    Op.CHOLESKY: factors.cholesky,
+    Op.INV: factors.inverse,
 }

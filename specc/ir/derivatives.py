@@ -13,7 +13,7 @@ from dataclasses import replace
 from specc.ir.calc import Calc
 from specc.ir.engine import Engine, Functions, Tangents
 from specc.ir.liveness import live
-from specc.ir.ops import Op
+from specc.ir.ops import OPS, Lift, Op
 from specc.ir.program import Block, Builder, Function, Ids, Node, Value
 from specc.ir.rewrite import substitute
 from specc.ir.simplifier import Simplifier
@@ -55,12 +55,14 @@ def forward(
 def derivative_function(functions: MutableMapping[str, Function], function: Function, arg: int, ids: Ids) -> Function | None:
     """f' as a plain function of the same arguments, in closed form, or None where it is identically 0.
 
-    The derivative is partial in argument `arg`, and takes f from numbers to numbers. Calls of other plain functions of
-    numbers stay calls: the derivatives of those are entered in `functions` under names such as `log_alpha_prime`, and f
-    itself, where f' has use for its value, is called. The function returned is not entered; its name is free to change.
+    The derivative is partial in argument `arg`, and takes f from numbers to numbers, or from many to as many where f treats
+    each on its own. Calls of other plain functions of numbers stay calls: the derivatives of those are entered in `functions`
+    under names such as `log_alpha_prime`, and f itself, where f' has use for its value, is called. The function returned is
+    not entered; its name is free to change.
     """
     block = function.block
-    if not all(_is_number(v.type) for v in (*block.params, *block.results)) or len(block.results) != 1:
+    numbers = all(_is_number(v.type) for v in (*block.params, *block.results)) and len(block.results) == 1
+    if not numbers and not elementwise(functions, function):
         raise ValueError(f"{function.name} is not a function of numbers that gives a number")
     builder = Builder(ids)
     params = tuple(builder.param(v.type, v.name) for v in block.params)
@@ -77,6 +79,29 @@ def derivative_function(functions: MutableMapping[str, Function], function: Func
         return None
     name, doc = _title(function, arg)
     return Function(name=name, kind="function", block=made, doc=doc, span=function.span)
+
+
+def elementwise(functions: Functions, function: Function) -> bool:
+    """Whether a function of one array gives an array of the same shape, each element from the one in its place."""
+    block = function.block
+    if len(block.params) != 1 or [v.type.shape for v in block.results] != [block.params[0].type.shape]:
+        return False
+    moving = {block.params[0].id}
+    for node in block.nodes:
+        places = [i for i, v in enumerate(node.inputs) if v.id in moving]
+        if not places:
+            continue
+        match node.op:
+            case Op.TAKE:
+                alone = places == [1]
+            case Op.CALL:
+                alone = node.get("bundle") is None and elementwise(functions, functions[node["function"]])
+            case _:
+                alone = OPS[node.op].lift is Lift.ALIGN
+        if not alone:
+            return False
+        moving.update(v.id for v in node.outputs)
+    return True
 
 
 def _is_number(type: Type) -> bool:
@@ -121,7 +146,9 @@ def _through_call(
     """The tangent of a call of a plain function of numbers, by calls of its partial derivatives."""
     callee, c = functions[node["function"]], Calc(b)
     types = [v.type for v in (*callee.block.params, *callee.block.results)]
-    if node.get("bundle") is not None or len(node.outputs) != 1 or not all(map(_is_number, types)):
+    if node.get("bundle") is not None or len(node.outputs) != 1:
+        return None
+    if not all(map(_is_number, types)) and not elementwise(functions, callee):
         return None
     total: Value | None = None
     for i, v in enumerate(node.inputs):

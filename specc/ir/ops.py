@@ -93,6 +93,8 @@ class Op(Enum):
     SCATTER_ADD = "scatter_add"
     # Linear maps and layers
     MATMUL = "matmul"
+    CHOLESKY = "cholesky"
+    INV = "inv"
     LINEAR = "linear"
     CONV = "conv"
     CONV_TRANSPOSE = "conv_transpose"
@@ -150,7 +152,9 @@ class Row:
 
 OPS: dict[Op, Row] = {
     Op.CONST: Row("const(value, shape, dtype)", rules.const, Lift.SAME, "A number, or an array as a flat tuple of numbers."),
-    Op.PARAM: Row("param(path, shape, init)", rules.param, Lift.SAME, "A parameter of the bundle at hand, by its path."),
+    Op.PARAM: Row(
+        "param(path, shape, init[, dtype])", rules.param, Lift.SAME, "A parameter or state of the bundle at hand, by its path."
+    ),
     Op.IOTA: Row("iota(n)", rules.iota, Lift.SAME, "The integers 0 to n - 1: int (n)."),
     Op.NEG: Row("neg(x)", rules.floating_or_int, Lift.ALIGN, "-x"),
     Op.ABS: Row("abs(x)", rules.floating_or_int, Lift.ALIGN, "Absolute value."),
@@ -234,12 +238,16 @@ OPS: dict[Op, Row] = {
     Op.MATMUL: Row(
         "matmul(a, b)", rules.matmul, Lift.SPECIAL, "Matrix product of the last two dimensions; those before broadcast."
     ),
+    Op.CHOLESKY: Row(
+        "cholesky(a)", rules.square, Lift.SAME, "The lower triangular l with l l' = a, of positive definite (..., n, n)."
+    ),
+    Op.INV: Row("inv(a)", rules.square, Lift.SAME, "The inverse of matrices (..., n, n)."),
     Op.LINEAR: Row("linear(x, weight[, bias])", rules.linear, Lift.SAME, "x (..., d) with weight (n, d), bias (n): (..., n)."),
     Op.CONV: Row(
         "conv(x, weight[, bias], stride, padding, dilation, groups)",
         rules.conv,
         Lift.SAME,
-        "Cross-correlation of x ([B,] c, *s) with weight (o, c / groups, *k).",
+        "Cross-correlation of x ([B,] c, *s) with weight (o, c / groups, *k); options are one number, or one a dimension.",
     ),
     Op.CONV_TRANSPOSE: Row(
         "conv_transpose(x, weight[, bias], stride, padding, dilation, groups, output_padding)",
@@ -320,10 +328,11 @@ OPS: dict[Op, Row] = {
         "A function over the bundle's parameters; with lanes > 1 the arguments of each lane in turn, for one batched run.",
     ),
     Op.REPEAT: Row(
-        "repeat(args..., function, bundle, count, carried)",
+        "repeat(args..., function, bundle, count, carried, reverse=false)",
         rules.repeat,
         Lift.SPECIAL,
-        "A network applied `count` times over bundle.0, bundle.1, ...; the first `carried` arguments are its results again.",
+        "A network applied `count` times over bundle.0, bundle.1, ... (from the last one with `reverse`); the first `carried` "
+        "arguments are its results again.",
     ),
     Op.SPREAD: Row("spread(x, like)", rules.spread, Lift.SPECIAL, "A shared value, one for each example of `like`."),
     Op.BATCH_SIZE: Row("batch_size(like)", rules.batch_size, Lift.SPECIAL, "Number of examples, shared int."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from specc.ir.types import BATCH, EXAMPLE, FLOAT, INT, Dim, DType, Shape, Type, broadcast, size
+from specc.ir.types import BATCH, EXAMPLE, FLOAT, INT, Dim, DType, Shape, Type, broadcast, per_dimension, size
 
 Types = tuple[Type, ...]
 A = dict[str, Any]
@@ -33,7 +33,7 @@ def const(types: Types, a: A) -> Types:
 
 
 def param(types: Types, a: A) -> Types:
-    return (Type(DType.FLOAT, tuple(a["shape"])),)
+    return (Type(DType(a.get("dtype", "float")), tuple(a["shape"])),)
 
 
 def iota(types: Types, a: A) -> Types:
@@ -179,10 +179,19 @@ def matmul(types: Types, a: A) -> Types:
     return (Type(DType.FLOAT, (*lead, x.shape[-2], y.shape[-1]), _axes(types)),)
 
 
+def square(types: Types, a: A) -> Types:
+    x = types[0]
+    _need(x.rank >= 2 and x.shape[-1] == x.shape[-2] != BATCH, f"a square matrix is needed, not {_show(x.shape)}")
+    return (Type(DType.FLOAT, x.shape, x.axes),)
+
+
 def linear(types: Types, a: A) -> Types:
     x, w = types[0], types[1]
     _need(x.rank >= 1 and x.shape[-1] == w.shape[1], f"a linear layer for {w.shape[1]} features does not fit {_show(x.shape)}")
     return (Type(DType.FLOAT, (*x.shape[:-1], w.shape[0]), _axes(types)),)
+
+
+WINDOW = {"stride": 1, "padding": 0, "dilation": 1}  # one number for all dimensions, or a tuple of one for each
 
 
 def _window(n: Dim, k: Dim, stride: int, padding: int, dilation: int) -> int:
@@ -201,10 +210,8 @@ def conv(types: Types, a: A) -> Types:
         channels == size((w.shape[1],)) * groups,
         f"{channels} channels do not fit a convolution for {size((w.shape[1],)) * groups}",
     )
-    spatial = tuple(
-        _window(n, k, a.get("stride", 1), a.get("padding", 0), a.get("dilation", 1))
-        for n, k in zip(x.shape[-s:], w.shape[2:], strict=True)
-    )
+    options = zip(*(per_dimension(a.get(k, d), s) for k, d in WINDOW.items()), strict=True)
+    spatial = tuple(_window(n, k, *o) for n, k, o in zip(x.shape[-s:], w.shape[2:], options, strict=True))
     return (Type(DType.FLOAT, (*x.shape[: -s - 1], w.shape[0], *spatial), _axes(types)),)
 
 
@@ -215,10 +222,10 @@ def conv_transpose(types: Types, a: A) -> Types:
         x.rank - s in (1, 2) and x.shape[-s - 1] == w.shape[0],
         f"{_show(x.shape)} does not fit a transposed convolution of {_show(w.shape)}",
     )
-    stride, padding, dilation = a.get("stride", 1), a.get("padding", 0), a.get("dilation", 1)
+    options = zip(*(per_dimension(a.get(k, d), s) for k, d in (WINDOW | {"output_padding": 0}).items()), strict=True)
     spatial = tuple(
-        (size((n,)) - 1) * stride - 2 * padding + dilation * (size((k,)) - 1) + a.get("output_padding", 0) + 1
-        for n, k in zip(x.shape[-s:], w.shape[2:], strict=True)
+        (size((n,)) - 1) * stride - 2 * padding + dilation * (size((k,)) - 1) + rest + 1
+        for n, k, (stride, padding, dilation, rest) in zip(x.shape[-s:], w.shape[2:], options, strict=True)
     )
     return (Type(DType.FLOAT, (*x.shape[: -s - 1], size((w.shape[1],)) * a.get("groups", 1), *spatial), _axes(types)),)
 

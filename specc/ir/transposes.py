@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from specc.ir.calc import Calc
 from specc.ir.ops import Op
 from specc.ir.program import Node, Value
-from specc.ir.types import BATCH, EXAMPLE, size
+from specc.ir.rules import WINDOW
+from specc.ir.types import BATCH, EXAMPLE, per_dimension, size
 
 Transpose = Callable[[Calc, Node, int, Value], Value]
 
@@ -111,8 +112,8 @@ def _linear(c: Calc, n: Node, i: int, g: Value) -> Value:
     return c.op(Op.MATMUL, c.swap(g), c.reshape(x, (*batch, rows, x.type.shape[-1])))
 
 
-def _window(n: Node) -> dict[str, int]:
-    return {"stride": n.get("stride", 1), "padding": n.get("padding", 0), "dilation": n.get("dilation", 1)}
+def _window(n: Node) -> dict[str, int | tuple[int, ...]]:
+    return {k: n.get(k, d) for k, d in WINDOW.items()}
 
 
 def _conv(c: Calc, n: Node, i: int, g: Value) -> Value:
@@ -126,21 +127,14 @@ def _conv(c: Calc, n: Node, i: int, g: Value) -> Value:
         )
     want = [size((d,)) for d in x.type.shape[-spatial:]]
     a, groups = _window(n), n.get("groups", 1)
-    reach = [a["dilation"] * (size((k,)) - 1) + 1 for k in w.type.shape[2:]]
-    covered = [(size((d,)) - 1) * a["stride"] + r for d, r in zip(g.type.shape[-spatial:], reach, strict=True)]
-    missing = {d - (m - 2 * a["padding"]) for d, m in zip(want, covered, strict=True)}
-    if len(missing) == 1:
-        (rest,) = missing
-        return c.op(Op.CONV_TRANSPOSE, g, w, **a, groups=groups, output_padding=rest)
-    # The dimensions end in different places: without padding, then cut or filled up one by one.
-    out = c.op(Op.CONV_TRANSPOSE, g, w, **(a | {"padding": 0}), groups=groups, output_padding=0)
-    for k, (d, m) in enumerate(zip(want, covered, strict=True)):
-        axis, stop = out.type.rank - spatial + k, a["padding"] + d
-        if stop > m:
-            pads = tuple((0, stop - m) if j == axis else (0, 0) for j in range(out.type.rank))
-            out = c.op(Op.PAD, out, pads=pads, value=0.0)
-        out = c.slice(out, axis, a["padding"], stop)
-    return out
+    stride, padding, dilation = (per_dimension(o, spatial) for o in a.values())
+    covered = [  # by the windows, along each dimension
+        (size((d,)) - 1) * s + e * (size((k,)) - 1) + 1
+        for d, k, s, e in zip(g.type.shape[-spatial:], w.type.shape[2:], stride, dilation, strict=True)
+    ]
+    missing = tuple(d - m + 2 * p for d, m, p in zip(want, covered, padding, strict=True))
+    rest = missing[0] if len(set(missing)) == 1 else missing
+    return c.op(Op.CONV_TRANSPOSE, g, w, **a, groups=groups, output_padding=rest)
 
 
 def _conv_transpose(c: Calc, n: Node, i: int, g: Value) -> Value:

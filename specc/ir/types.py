@@ -78,3 +78,8 @@ def size(shape: Shape) -> int:
             raise ValueError(f"the size of ({', '.join(map(str, shape))}) is not known before run time")
         total *= d
     return total
+
+
+def per_dimension(option: int | tuple[int, ...], count: int) -> tuple[int, ...]:
+    """An option of a convolution, which is one number for all its dimensions or one for each."""
+    return (option,) * count if isinstance(option, int) else option

@@ -6,13 +6,36 @@ channels takes one example (c, *s) or a batch (b, c, *s).
 
 from __future__ import annotations
 
+import contextlib
+
 import numpy as np
 
+from specc.ir.types import per_dimension
+
 Array = np.ndarray
+Sizes = int | tuple[int, ...]  # for all dimensions, or for each
 
 
 def matmul(a: Array, b: Array) -> Array:
     return np.matmul(a, b)
+
+
+def cholesky(a: Array) -> Array:
+    """a: (..., n, n), symmetric and positive definite. Not a number where a matrix is not."""
+    out = np.full(a.shape, np.nan)
+    for place in np.ndindex(a.shape[:-2]):
+        with contextlib.suppress(np.linalg.LinAlgError):
+            out[place] = np.linalg.cholesky(a[place])
+    return out
+
+
+def inv(a: Array) -> Array:
+    """a: (..., n, n). Infinite where a matrix has no inverse."""
+    out = np.full(a.shape, np.inf)
+    for place in np.ndindex(a.shape[:-2]):
+        with contextlib.suppress(np.linalg.LinAlgError):
+            out[place] = np.linalg.inv(a[place])
+    return out
 
 
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
@@ -21,10 +44,12 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
     return out if bias is None else out + bias
 
 
-def _steps(offset: tuple[int, ...], sizes: tuple[int, ...], stride: int, dilation: int) -> tuple[slice, ...]:
+def _steps(
+    offset: tuple[int, ...], sizes: tuple[int, ...], stride: tuple[int, ...], dilation: tuple[int, ...]
+) -> tuple[slice, ...]:
     """Where a kernel element meets the padded input, for every place of a window."""
-    starts = [k * dilation for k in offset]
-    return tuple(slice(a, a + (n - 1) * stride + 1, stride) for a, n in zip(starts, sizes, strict=True))
+    starts = [k * d for k, d in zip(offset, dilation, strict=True)]
+    return tuple(slice(a, a + (n - 1) * s + 1, s) for a, n, s in zip(starts, sizes, stride, strict=True))
 
 
 def _per_channel(values: Array, spatial: int) -> Array:
@@ -37,9 +62,9 @@ def conv(
     weight: Array,
     bias: Array | None = None,
     *,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
     groups: int = 1,
 ) -> Array:
     """Cross-correlation: one matrix product for each element of the kernel. x: ([b,] c, *s), weight: (o, c / g, *k)."""
@@ -47,8 +72,10 @@ def conv(
     if x.ndim == spatial + 1:
         return conv(x[None], weight, bias, stride=stride, padding=padding, dilation=dilation, groups=groups)[0]
     kernel = weight.shape[2:]
-    x = np.pad(x, [(0, 0), (0, 0)] + [(padding, padding)] * spatial)
-    sizes = tuple((n - dilation * (k - 1) - 1) // stride + 1 for n, k in zip(x.shape[2:], kernel, strict=True))
+    stride, padding, dilation = (per_dimension(o, spatial) for o in (stride, padding, dilation))
+    x = np.pad(x, [(0, 0), (0, 0), *((p, p) for p in padding)])
+    places = zip(x.shape[2:], kernel, stride, dilation, strict=True)
+    sizes = tuple((n - d * (k - 1) - 1) // s + 1 for n, k, s, d in places)
     b, c, o = x.shape[0], x.shape[1], weight.shape[0]
     out = np.zeros((b, groups, o // groups, int(np.prod(sizes))), x.dtype)
     for offset in np.ndindex(*kernel):
@@ -64,27 +91,29 @@ def conv_transpose(
     weight: Array,
     bias: Array | None = None,
     *,
-    stride: int = 1,
-    padding: int = 0,
-    dilation: int = 1,
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
     groups: int = 1,
-    output_padding: int = 0,
+    output_padding: Sizes = 0,
 ) -> Array:
     """Every input element adds a scaled kernel to the output. x: ([b,] o, *s), weight: (o, c / g, *k)."""
     spatial = weight.ndim - 2
     if x.ndim == spatial + 1:
-        options = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
-        return conv_transpose(x[None], weight, bias, output_padding=output_padding, **options)[0]
+        window = {"stride": stride, "padding": padding, "dilation": dilation, "output_padding": output_padding}
+        return conv_transpose(x[None], weight, bias, groups=groups, **window)[0]
     kernel, sizes = weight.shape[2:], x.shape[2:]
+    stride, padding, dilation, rest = (per_dimension(o, spatial) for o in (stride, padding, dilation, output_padding))
     b, o, per_group = x.shape[0], x.shape[1], weight.shape[1]
-    full = [(n - 1) * stride + dilation * (k - 1) + 1 + output_padding for n, k in zip(sizes, kernel, strict=True)]
+    places = zip(sizes, kernel, stride, dilation, rest, strict=True)
+    full = [(n - 1) * s + d * (k - 1) + 1 + r for n, k, s, d, r in places]
     out = np.zeros((b, groups * per_group, *full), x.dtype)
     rows = x.reshape(b, groups, o // groups, -1)
     for offset in np.ndindex(*kernel):
         tap = weight[(slice(None), slice(None), *offset)].reshape(groups, o // groups, per_group)
         part = np.matmul(np.swapaxes(tap, -1, -2), rows).reshape(b, groups * per_group, *sizes)
         out[(slice(None), slice(None), *_steps(offset, sizes, stride, dilation))] += part
-    out = out[(slice(None), slice(None), *(slice(padding, n - padding) for n in full))]
+    out = out[(slice(None), slice(None), *(slice(p, n - p) for n, p in zip(full, padding, strict=True)))]
     return out if bias is None else out + _per_channel(bias, spatial)
 
 

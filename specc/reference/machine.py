@@ -15,6 +15,7 @@ import numpy as np
 
 from specc.ir.ops import OPS, Lift, Op
 from specc.ir.program import Block, Function, Node, Value
+from specc.ir.splice import turns
 from specc.ir.types import BATCH, EXAMPLE, DType, Type
 from specc.reference.externs import EXTERNS
 from specc.reference.ops import REFERENCE, as_kind, bind
@@ -38,7 +39,8 @@ Env = dict[int, Cell]
 class Step:
     """One round of a `for` loop: what it was given, what it handed on, and the indices of all loops around, outermost first.
 
-    `loop` is the number of the loop node's first result; arrays of values that vary by example are (B, *shape).
+    `loop` is the number of the loop node's first result; arrays of values that vary by example are (B, *shape). `named` are
+    those with a name of the author's: the times of the round among them.
     """
 
     loop: int
@@ -46,6 +48,7 @@ class Step:
     names: tuple[str | None, ...]
     before: tuple[Array, ...]
     after: tuple[Array, ...]
+    named: Mapping[str, float]
 
     @property
     def depth(self) -> int:
@@ -65,6 +68,7 @@ class Machine:
     draws: Draws | None = None
     noise: Mapping[int, Array] = field(default_factory=dict)
     trace: list[Step] | None = None
+    named: dict[str, float] = field(default_factory=dict)  # for the trace
     strict: bool = True
     indices: list[int] = field(default_factory=list)
 
@@ -117,6 +121,8 @@ class Machine:
                 cells = self.node(function, node, bundle, env)
                 for value, cell in zip(node.outputs, cells, strict=True):
                     env[value.id] = self.checked(value, cell)
+                    if self.trace is not None and value.name and not cell.varies and cell.array.ndim == 0:
+                        self.named[value.name] = float(cell.array)
             except Exception as error:
                 error.add_note(f"in {function.name}: {node.op.value} -> {', '.join(map(str, node.outputs))} {node.span or ''}")
                 raise
@@ -222,7 +228,7 @@ class Machine:
         carried_values = body.params[1:]
         for k in range(int(count.array)):
             self.indices.append(k)
-            before = carried
+            before, around, self.named = carried, self.named, {}
             carried = self.block(function, body, bundle, env, [Cell(np.asarray(k, dtype=np.int64)), *carried])
             carried = [self.checked(v, c) for v, c in zip(carried_values, carried, strict=True)]
             if self.trace is not None:
@@ -233,8 +239,10 @@ class Machine:
                         names=tuple(v.name for v in carried_values),
                         before=tuple(self.whole(c, v.type) for c, v in zip(before, carried_values, strict=True)),
                         after=tuple(self.whole(c, v.type) for c, v in zip(carried, carried_values, strict=True)),
+                        named=self.named,
                     )
                 )
+            self.named = around
             self.indices.pop()
         return carried
 
@@ -292,7 +300,7 @@ class Machine:
     def repeat(self, function: Function, node: Node, bundle: str, env: Env) -> Sequence[Cell]:
         callee, carried = self.functions[node["function"]], node["carried"]
         args = [env[v.id] for v in node.inputs]
-        for i in range(node["count"]):
+        for i in turns(node):
             args[:carried] = self.apply(callee, _join(bundle, f"{node['bundle']}.{i}"), args)
         return args[:carried]
 

@@ -367,6 +367,8 @@ REFERENCE: dict[Op, Callable[..., Array]] = {
     Op.TAKE: take,
     Op.SCATTER_ADD: scatter_add,
     Op.MATMUL: layers.matmul,
+    Op.CHOLESKY: layers.cholesky,
+    Op.INV: layers.inv,
     Op.LINEAR: layers.linear,
     Op.CONV: layers.conv,
     Op.CONV_TRANSPOSE: layers.conv_transpose,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from specc.diagnostics import Diagnostic, SpecError
+from specc.ir.digest import digest
 from specc.ir.program import Program
 from specc.sema import builtins, library
 from specc.sema.checks import check_mathematics, check_model
@@ -16,7 +17,7 @@ from specc.sema.entries import elaborate_model
 from specc.sema.model import Default, Model
 from specc.sema.report import diagnostic, did_you_mean, fail
 from specc.sema.shape import check_shape
-from specc.sema.stages import Unit, Units, covered, inherited, introduce, stages, unit
+from specc.sema.stages import Unit, Units, inherited, introduce, stages, unit
 from specc.sema.values import Definition, Env
 from specc.source import Source
 from specc.syntax import tree
@@ -27,7 +28,7 @@ __all__ = ["Default", "Elaborated", "elaborate"]
 DEEPEST_IMPORT = 20  # files that import each other
 DEFINABLE = (
     "process", "predict", "source", "coupling", "times", "loss", "weight", "sampler", "query", "guidance", "grid", "network",
-    "backbone", "reader", "optimizer", "decay", "interface", "function",
+    "backbone", "bijection", "law", "reader", "optimizer", "decay", "interface", "function",
 )  # fmt: skip
 
 
@@ -68,7 +69,7 @@ def _elaborate(file: tree.File, source: Source, model: str | None) -> Elaborated
     for one in models:
         if model is not None and one.name != model:
             continue
-        found.extend(_made(one, definitions, [*models, *named.values()]))
+        found.extend(_made(one, definitions))
         assert one.model is not None
         defaults.extend(one.model.defaults)
         if one.program is not None:
@@ -77,12 +78,12 @@ def _elaborate(file: tree.File, source: Source, model: str | None) -> Elaborated
     return Elaborated(programs=programs, diagnostics=tuple(found), defaults=tuple(defaults), outline=outline)
 
 
-def _made(one: Unit, definitions: dict[tuple[str, str], Definition], known: list[Unit]) -> list[Diagnostic]:
+def _made(one: Unit, definitions: dict[tuple[str, str], Definition]) -> list[Diagnostic]:
     """Elaborate a model after its parents; what there is to say of it, or of a parent with errors."""
     if one.model is not None:
         return one.model.ev.diagnostics
     for _, parent in one.parents:
-        said = _made(parent, definitions, known)
+        said = _made(parent, definitions)
         if parent.program is None:
             one.model = parent.model
             return said
@@ -92,7 +93,6 @@ def _made(one: Unit, definitions: dict[tuple[str, str], Definition], known: list
     ev.user = {key: (d, world) for key, d in definitions.items()}
     body = section.body or tree.Block(span=section.span, items=())
     one.model = m = Model(one.name, body, section.span, ev, Env({}, world, outer=True))
-    m.text = covered(one, known)
     introduce(m, one)
     made = elaborate_model(m, _comment(section.span.source, section))
     check_mathematics(m)
@@ -101,7 +101,7 @@ def _made(one: Unit, definitions: dict[tuple[str, str], Definition], known: list
     if made is not None:
         check_model(m, made)
         if not any(d.severity == "error" for d in ev.diagnostics):
-            one.program = made
+            one.program = replace(made, digest=digest(made))
     return ev.diagnostics
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from specc.ir.ops import Op
@@ -46,7 +46,7 @@ WHOLE = 2**63  # integers are 64 bits wide
 
 
 def lift(value: Any, frame: Frame, span: Span, dtype: DType | None = None) -> Value:
-    """A value as a run-time one: numbers become constants, lists of numbers become vectors."""
+    """A value as a run-time one: numbers become constants, lists of numbers vectors, and lists of such lists matrices."""
     if isinstance(value, Value):
         if dtype is DType.FLOAT and value.type.dtype is DType.INT:
             return frame.builder.add(Op.CAST, value, dtype="float", span=span)
@@ -57,13 +57,31 @@ def lift(value: Any, frame: Frame, span: Span, dtype: DType | None = None) -> Va
         return frame.builder.add(Op.CONST, value=value, shape=(), dtype="int", span=span)
     if isinstance(value, (int, float)):
         return frame.builder.add(Op.CONST, value=float(value), shape=(), dtype="float", span=span)
-    if isinstance(value, (list, tuple)) and value and all(isinstance(v, (int, float)) for v in value):
-        flat = tuple(float(v) for v in value)
-        return frame.builder.add(Op.CONST, value=flat, shape=(len(flat),), dtype="float", span=span)
+    if isinstance(value, (list, tuple)) and (shape := rectangle(value)) is not None:
+        return frame.builder.add(Op.CONST, value=tuple(_flat(value)), shape=shape, dtype="float", span=span)
     known(value)
     if isinstance(value, TypeRef):
         fail("E0304", span, "there is no example here, only its type", help="draw a value first, as in `z ~ normal(like = x)`")
     return fail("E0304", span, f"a number or a tensor is needed here, not {describe(value)}")
+
+
+def rectangle(value: Any) -> tuple[int, ...] | None:
+    """The shape of a number, or of numbers in lists of one length within lists; None where it has none."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return ()
+    if not isinstance(value, (list, tuple)) or not value:
+        return None
+    inner = {rectangle(v) for v in value}
+    shape = inner.pop()
+    return None if inner or shape is None else (len(value), *shape)
+
+
+def _flat(value: Any) -> Iterator[float]:
+    if isinstance(value, (list, tuple)):
+        for v in value:
+            yield from _flat(v)
+    else:
+        yield float(value)
 
 
 def known(value: Any) -> Any:
@@ -120,7 +138,7 @@ def binary(op: str, a: Any, b: Any, frame: Frame, span: Span) -> Any:
         return _static(op, compute, a, b, span)
     if op == "*" and -1 in (a if isinstance(a, (int, float)) else 0, b if isinstance(b, (int, float)) else 0):
         return negate(b if isinstance(b, Value) else a, frame, span)
-    if (short := _identity(op, a, b)) is not None:
+    if (short := _identity(op, a, b, frame)) is not None:
         return short
     if op in (">", ">="):
         a, b = b, a
@@ -129,7 +147,7 @@ def binary(op: str, a: Any, b: Any, frame: Frame, span: Span) -> Any:
     x, y = lift(a, frame, span, wide), lift(b, frame, span, wide)
     if op == "@":
         return matmul(x, y, frame, span)
-    if x.type.shape != y.type.shape and x.type.shape and y.type.shape:
+    if (pair := aligned((x, y), frame, span)) is None:
         left, right = _shape(x), _shape(y)
         message = f"shapes {left} and {right} differ, and nothing is broadcast silently"
         fail(
@@ -139,6 +157,7 @@ def binary(op: str, a: Any, b: Any, frame: Frame, span: Span) -> Any:
             caption=f"{left} {op} {right}",
             help="say `expand(v, like = w)`, with `axis = ...` for the new axis",
         )
+    x, y = pair
     if op == "+":
         for v, w in ((x, y), (y, x)):
             node = frame.builder.made_by(w)
@@ -146,6 +165,22 @@ def binary(op: str, a: Any, b: Any, frame: Frame, span: Span) -> Any:
                 return binary("-", v, node.inputs[0], frame, span)
     x, y = _unexpanded(x, y, frame), _unexpanded(y, x, frame)
     return add(frame, span, row, x, y)
+
+
+def aligned(values: Sequence[Value], frame: Frame, span: Span) -> list[Value] | None:
+    """Values whose shapes are equal, scalars aside; None where they are not. In an equation of one time, times for each
+    element are made to lie along the leading axes of the others."""
+    whole = max((v.type.shape for v in values), key=len)
+    if any(v.type.shape not in ((), whole) and not (frame.lined and v.type.shape == whole[: v.type.rank]) for v in values):
+        return None
+
+    def full(v: Value) -> Value:
+        shape = v.type.shape
+        if shape in ((), whole):
+            return v
+        return add(frame, span, Op.RESHAPE, v, shape=(*shape, *(1,) * (len(whole) - len(shape))))
+
+    return [full(v) for v in values]
 
 
 def _static(op: str, compute: Callable[[Any, Any], Any], a: Any, b: Any, span: Span) -> Any:
@@ -180,8 +215,9 @@ def whole(value: Any, span: Span) -> Any:
     return value
 
 
-def _identity(op: str, a: Any, b: Any) -> Any:
+def _identity(op: str, a: Any, b: Any, frame: Frame) -> Any:
     """x + 0, 1 * x and their like need no node; None when one is needed."""
+    numbers = frame.lined and frame.kind == "function"  # an equation, where 0 stands for zeros of any shape
     if a == 1 and op == "*" and isinstance(a, int) and isinstance(b, Value) and b.type.dtype is DType.INT:
         return b
     if isinstance(a, Value) and a.type.dtype is DType.INT and type(b) is int and (op, b) in UNCHANGED:
@@ -189,12 +225,12 @@ def _identity(op: str, a: Any, b: Any) -> Any:
     if isinstance(a, (int, float)) and not isinstance(a, bool) and isinstance(b, Value) and b.type.dtype is DType.FLOAT:
         if (a == 0 and op == "+") or (a == 1 and op == "*"):
             return b
-        if a == 0 and op in ("*", "/") and not b.type.shape:
+        if a == 0 and op in ("*", "/") and (numbers or not b.type.shape):
             return 0
     if isinstance(b, (int, float)) and not isinstance(b, bool) and isinstance(a, Value) and a.type.dtype is DType.FLOAT:
         if (b == 0 and op in ("+", "-")) or (b == 1 and op in ("*", "/", "^")):
             return a
-        if b == 0 and op == "*" and not a.type.shape:
+        if b == 0 and op == "*" and (numbers or not a.type.shape):
             return 0
     return None
 
@@ -269,7 +305,7 @@ def where(test: Any, a: Any, b: Any, frame: Frame, span: Span) -> Any:
     dtypes = {v.type.dtype if isinstance(v, Value) else _dtype(v) for v in (a, b)}
     wide = DType.FLOAT if DType.FLOAT in dtypes else None
     x, y = lift(a, frame, span, wide), lift(b, frame, span, wide)
-    shapes = {v.type.shape for v in (test, x, y) if v.type.shape}
-    if len(shapes) > 1:
+    operands = aligned((test, x, y), frame, span)
+    if operands is None:
         fail("E0302", span, "the condition and its two values differ in shape", help="say `expand(v, like = w)`")
-    return add(frame, span, Op.WHERE, test, x, y)
+    return add(frame, span, Op.WHERE, *operands)

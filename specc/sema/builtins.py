@@ -9,16 +9,20 @@ from typing import Any
 from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import parts, spaces
+from specc.sema import densities, parts, spaces
 from specc.sema.arithmetic import add, binary, describe, known, lift, shown, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
 from specc.sema.laws import LAWS
-from specc.sema.networks import LAYERS, index_count
+from specc.sema.layers import LAYERS
+from specc.sema.matrices import MATRICES
+from specc.sema.networks import index_count
+from specc.sema.padding import padded
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.values import (
     Builtin,
     Captures,
+    Clock,
     Closure,
     Dynamic,
     Env,
@@ -107,10 +111,12 @@ def axis_of(value: Any, rank: int, span: Span) -> int:
 
 def reduction(name: str) -> Any:
     def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
-        x, axis = exactly(name, args, kwargs, 1, span, axis=None)
+        x, axis, like = exactly(name, args, kwargs, 1, span, axis=None, like=None)
         if isinstance(x, (int, float)):
             return x
         v = lift(x, frame, span, DType.FLOAT)
+        if like is not None:
+            axis = _beyond(v, like, axis, span)
         if not v.type.shape:
             return v
         wanted = (
@@ -118,9 +124,23 @@ def reduction(name: str) -> Any:
             if axis is None
             else [axis_of(a, v.type.rank, span) for a in (axis if isinstance(axis, list) else [axis])]
         )
-        return add(frame, span, REDUCTIONS[name], v, axes=tuple(sorted(wanted)))
+        return add(frame, span, REDUCTIONS[name], v, axes=tuple(sorted(wanted))) if wanted else v
 
     return apply
+
+
+def _beyond(v: Value, like: Any, axis: Any, span: Span) -> list[int]:
+    """The trailing axes of a value that another one lacks: `mean(v, like = t)` is a mean for each time of t."""
+    shape = like.type.shape if isinstance(like, Value) else ()
+    if axis is not None or shape != v.type.shape[: len(shape)]:
+        help = "`like = t` takes the mean over the axes after those of t"
+        fail(
+            "E0302",
+            span,
+            f"{shown(v.type.shape)} does not begin as {shown(shape)}" if axis is None else "`axis` and `like`",
+            help=help,
+        )
+    return list(range(len(shape), v.type.rank))
 
 
 def along(name: str) -> Any:
@@ -303,6 +323,30 @@ def _split(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -
     return tuple(add(frame, span, Op.SLICE, v, axis=a, start=i * each, stop=(i + 1) * each, step=1) for i in range(n))
 
 
+def _pad(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    """pad(v, before, after, axis = -1, mode = zeros): also `reflect`, `circular` or `edge`."""
+    x, before, after, axis, mode = exactly("pad", args, kwargs, 3, span, axis=-1, mode=Symbol("zeros", span))
+    v = lift(x, frame, span)
+    low, high = _ints([before, after], span)
+    if low < 0 or high < 0:
+        fail("E0601", span, f"padding by {min(low, high)} makes no sense", help="take a slice to make a value shorter")
+    return padded(v, axis_of(axis, v.type.rank, span), low, high, mode, frame, span)
+
+
+def _put(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    """put(v, i, e): v with e in place of its item i, along the first axis; i may be known only when the program runs."""
+    x, i, e = exactly("put", args, kwargs, 3, span)
+    v, item = lift(x, frame, span), lift(e, frame, span)
+    if v.type.rank < 1 or v.type.shape[1:] != item.type.shape:
+        fail("E0301", span, f"an item of shape {shown(item.type.shape)} does not fit {shown(v.type.shape)}")
+    (n,) = _ints([v.type.shape[0]], span)
+    here = binary("==", add(frame, span, Op.IOTA, n=n), i, frame, span)
+    if v.type.rank > 1:
+        here = add(frame, span, Op.RESHAPE, here, shape=(n, *(1,) * item.type.rank))
+        item = add(frame, span, Op.RESHAPE, item, shape=(1, *item.type.shape))
+    return add(frame, span, Op.WHERE, here, item, v)
+
+
 def _parts(v: Value, axis: int, sizes: tuple[int, ...], frame: Frame, span: Span) -> tuple[Value, ...]:
     """Parts of these sizes, in order; one of size 0 is nothing, and left out."""
     if sum(sizes) != v.type.shape[axis] or min(sizes) < 0:
@@ -326,14 +370,20 @@ def _filled(number: float | None) -> Any:
         value = number if number is not None else args[0]
         sizes = args if number is not None else args[1:]
         shape, kind = spaces.shaped_like(like, span) if like is not None else (_ints(sizes, span), DType.FLOAT)
-        whole = kind is DType.INT and (isinstance(value, int) or value in (0.0, 1.0))
-        const = lift(
-            int(value) if whole and not isinstance(value, Value) else value, frame, span, None if whole else DType.FLOAT
-        )
+        if isinstance(known(value), (int, float)):
+            whole = kind is DType.INT and (isinstance(value, int) or value in (0.0, 1.0))
+            return add(
+                frame,
+                span,
+                Op.CONST,
+                value=int(value) if whole else float(value),
+                shape=shape,
+                dtype="int" if whole else "float",
+            )
+        filling = lift(value, frame, span, None if kind is DType.INT else DType.FLOAT)
         if not shape:
-            return const
-        ones = add(frame, span, Op.RESHAPE, const, shape=(1,) * len(shape))
-        return add(frame, span, Op.EXPAND, ones, shape=shape)
+            return filling
+        return add(frame, span, Op.EXPAND, add(frame, span, Op.RESHAPE, filling, shape=(1,) * len(shape)), shape=shape)
 
     return apply
 
@@ -342,7 +392,9 @@ def _iota(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) ->
     (n,) = exactly("iota", args, kwargs, 1, span)
     if _ints([n], span)[0] < 1:
         fail("E0601", span, f"`iota({n})` is empty", help="`iota(n)` counts from 0 to n - 1, for an n of 1 or more")
-    return add(frame, span, Op.IOTA, n=n)
+    out = add(frame, span, Op.IOTA, n=n)
+    ev.classes[out.id] = n
+    return out
 
 
 def _interpolate(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
@@ -473,7 +525,11 @@ def depends(frame: Frame, value: Value, on: Value) -> bool:
     return False
 
 
-def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Pairs:
+def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Pairs | TypeRef:
+    if len(args) == 1:  # the space of that name
+        return spaces.space("pairs", args, span)
+    if len(args) == 1 and isinstance(args[0], list) and len(args[0]) > 1:
+        return _rows(lift(args[0], frame, span), len(args[0]))
     f, n = exactly("pairs", args, kwargs, 2, span)
     if isinstance(n, float) and n.is_integer():
         n = int(n)
@@ -482,6 +538,15 @@ def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -
     if isinstance(n, int) and n < 1:
         fail("E0601", span, f"{n} steps make no sampler", help="take 1 step or more")
     return Pairs(f, n)
+
+
+def _rows(rows: Value, count: int) -> Pairs:
+    """pairs([a, b, c]): a and b, then b and c: times, or rows of times for each element."""
+
+    def place(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+        return add(frame, span, Op.TAKE, rows, lift(args[0], frame, span), axis=0)
+
+    return Pairs(Builtin("rows", place), count - 1)
 
 
 def _reversed(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
@@ -530,8 +595,11 @@ def _falls(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -
 
 
 def _like(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> TypeRef:
-    (x,) = exactly("like", args, kwargs, 1, span)
+    """like(x): the type of x; like(x, copies = n): of n of them with a new first axis."""
+    x, copies = exactly("like", args, kwargs, 1, span, copies=None)
     shape, dtype = spaces.shaped_like(x, span)
+    if copies is not None:
+        return TypeRef(Type(dtype, (*_ints([copies], span), *shape)), "tensor")
     if isinstance(x, TypeRef):
         return x
     return TypeRef(Type(dtype, shape), "tensor", ev.classes.get(x.id))
@@ -608,7 +676,9 @@ FUNCTIONS: dict[str, Any] = {
     **{name: pairwise(name) for name in ("min", "max", "mod")},
     **LAYERS,
     **LAWS,
-    **{name: _space(name) for name in (*spaces.SPACES, *spaces.CLASSES, *spaces.WHOLE, *spaces.LATER) if name != "scalar"},
+    **densities.FUNCTIONS,
+    **MATRICES,
+    **{name: _space(name) for name in spaces.NAMES if name != "scalar"},
     "clip": _clip,
     "where": _where,
     "log_softmax": _log_softmax,
@@ -627,6 +697,8 @@ FUNCTIONS: dict[str, Any] = {
     "expand": _expand,
     "concat": _concat,
     "split": _split,
+    "pad": _pad,
+    "put": _put,
     "zeros": _filled(0.0),
     "ones": _filled(1.0),
     "fill": _filled(None),
@@ -674,7 +746,7 @@ def environment() -> Env:
     names["pi"] = math.pi
     names |= {kind: of_parent(kind) for kind in ("frozen", "copy")}
     names["ema"] = Builtin("ema", ema)
-    names |= {clock: Dynamic(clock) for clock in ("step", "progress")}
+    names |= {name: Clock(name) for name in ("step", "progress")}
     names["scalar"] = TypeRef(spaces.space("scalar", [], Span.__new__(Span)).type, "scalar")
     names["batch"] = Namespace("batch", BATCH)
     return Env(names)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from specc.ir.ops import Op
+from specc.ir.paths import parameters
 from specc.ir.program import Function, Program, walk
 from specc.ir.types import EXAMPLE, FLOAT
 from specc.reference.interpret import evaluate
 from specc.sema import library
 from specc.sema.model import Model, mention, place_of
 from specc.sema.networks import names_in
-from specc.sema.rehearse import MISSING, Known, rehearse
+from specc.sema.prove import check_bijections
+from specc.sema.rehearse import MISSING, Gain, Known, NotFinite, rehearse
 from specc.sema.report import choices, diagnostic, fail, foreign
 from specc.sema.values import Closure, Definition, Network
 from specc.source import Span
@@ -24,6 +25,7 @@ from specc.syntax import tree
 
 MOST_PARAMETERS = 10**13  # of one network
 MOST_TENSORS = 10**6
+MOST_GAIN = 100  # of an error of the network in the state of a sampler
 POINTS = 257  # times at which schedules are looked at, ends included
 NUMBER = "a schedule is a function of time that gives a number"
 NEEDED = {"alpha", "sigma", "target", "t_min", "t_end"}  # without them other errors have been reported
@@ -49,6 +51,8 @@ def check_model(m: Model, program: Program) -> None:
     check_groups(m)
     if not _failed(m):
         check_quantize(m, program)
+    if not _failed(m):
+        check_bijections(m, program)
     if not _failed(m):
         check_samplers(m, program)
 
@@ -106,25 +110,51 @@ def check_samplers(m: Model, program: Program) -> None:
     known: Known = {}
     examples = math.lcm(*m.ev.groups.values())
     for entry in program.entries.values():
-        if entry.role == "objective" or (found := rehearse(program, entry.name, known, examples)) is None:
+        if entry.role in ("objective", "update"):
             continue
-        turns = " in ".join(f"turn {k} of {n}" if n else f"turn {k}" for k, n in reversed(found.turns))
-        times = ", ".join(f"{name} = {found.times[name]:.4g}" for name in ("t", "s") if name in found.times)
-        where = f" at {times} ({turns})" if turns and times else f" in {turns}" if turns else ""
-        message = f"`{entry.name}` comes to a value that is not a number{where}"
-        help = "keep the values that are divided by, or taken a root or logarithm of, away from zero"
-        if found.why == MISSING:
-            message, help = f"`{entry.name}` asks for an item that does not exist{where}", "indices count from 0"
-        elif "predict" in m.parts and found.turns and found.node.span is not None and foreign(found.node.span):
-            last = found.turns[-1][0] == found.turns[-1][1]
-            name = m.parts["predict"].definition.name
-            help = f"what `{name}` predicts has no such conversion there: predict `velocity` or `v`, or " + (
-                "let samplers stop earlier, as in `with { t_end = 1e-3 }`" if last else "end the process earlier"
-            )
         at = next((mention(s) for k in ("sampler", "query") for s in m.found.get(k, []) if s.span == entry.span), m.span)
-        origin = found.node.span
-        labels = ((origin, found.why),) if origin is not None and origin.source.text else ()
-        report(m, "E0303" if found.why == MISSING else "E0406", at, message, help=help, labels=labels)
+        match rehearse(program, entry.name, known, examples):
+            case NotFinite() as found:
+                _not_finite(m, entry.name, found, at)
+            case Gain() as found if found.factor > MOST_GAIN and not _warned(m, "W0406"):
+                _ill_conditioned(m, entry.name, found, at)
+
+
+def _warned(m: Model, code: str) -> bool:
+    return any(d.code == code for d in m.ev.diagnostics)
+
+
+def _place(turns: tuple[tuple[int, int], ...], times: dict[str, float]) -> str:
+    """Where in a sampler: " at t = 0.5, s = 0.4 (turn 3 of 7)"."""
+    rounds = " in ".join(f"turn {k} of {n}" if n else f"turn {k}" for k, n in reversed(turns))
+    clock = ", ".join(f"{name} = {times[name]:.4g}" for name in ("t", "s") if name in times)
+    return f" at {clock} ({rounds})" if rounds and clock else f" in {rounds}" if rounds else ""
+
+
+def _not_finite(m: Model, name: str, found: NotFinite, at: Span) -> None:
+    where = _place(found.turns, found.times)
+    message = f"`{name}` comes to a value that is not a number{where}"
+    help = "keep the values that are divided by, or taken a root or logarithm of, away from zero"
+    if found.why == MISSING:
+        message, help = f"`{name}` asks for an item that does not exist{where}", "indices count from 0"
+    elif "predict" in m.parts and found.turns and found.node.span is not None and foreign(found.node.span):
+        last = found.turns[-1][0] == found.turns[-1][1]
+        predicted = m.parts["predict"].definition.name
+        help = f"what `{predicted}` predicts has no such conversion there: predict `velocity` or `v`, or " + (
+            "let samplers stop earlier, as in `with { t_end = 1e-3 }`" if last else "end the process earlier"
+        )
+    origin = found.node.span
+    labels = ((origin, found.why),) if origin is not None and origin.source.text else ()
+    report(m, "E0303" if found.why == MISSING else "E0406", at, message, help=help, labels=labels)
+
+
+def _ill_conditioned(m: Model, name: str, found: Gain, at: Span) -> None:
+    where = _place(found.turns, found.times) or " in its last step"
+    message = f"`{name}` multiplies an error of the network by {found.factor:.0f}{where}"
+    help = "predict what is well conditioned there, such as `v` or `velocity`, take smaller steps, or end the process earlier"
+    predict = m.found.get("predict")
+    labels = ((mention(predict[0]), "what the network predicts"),) if predict else ()
+    report(m, "W0406", at, message, severity="warning", help=help, labels=labels)
 
 
 def report(m: Model, code: str, span: Span, message: str, *, severity: Any = "error", help: str = "", labels: Any = ()) -> None:
@@ -272,11 +302,6 @@ def _check_noise_end(m: Model, name: str, det: np.ndarray, size: np.ndarray, spa
             help="predict `v`, `velocity` or `x0`, or end the process before alpha reaches 0",
             labels=label,
         )
-        return
-    gain = float(curve(m, "sigma", np.array([high]))[0] / abs(det[-1])) if det[-1] else np.inf
-    if gain > 1000:
-        message = f"an error of the network is multiplied by {gain:.0f} in x at t_max = {high:g}"
-        report(m, "W0406", span, message, severity="warning", help="`v` or `velocity` are well conditioned at both ends")
 
 
 def check_pairing(m: Model) -> None:
@@ -351,7 +376,7 @@ def check_unused(m: Model) -> None:
                 help=f"the backbone takes it by name: give it an input `{space.name}`",
             )
     for name, value in m.ev.world.names.items():
-        if isinstance(value, Network) and name not in m.ev.networks and m.entries:
+        if isinstance(value, Network) and value.bundle == name and name not in m.ev.networks and m.entries:
             assert value.partial.span is not None
             if not own(m, value.partial.span):
                 continue
@@ -380,29 +405,9 @@ def _unused_knobs(m: Model, definition: Definition) -> None:
             )
 
 
-def parameters(program: Program) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Every parameter of a program: its path from a root, and its shape."""
-
-    def inside(function: Function, prefix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-        for node in walk(function.block):
-            match node.op:
-                case Op.PARAM:
-                    yield f"{prefix}.{node['path']}", tuple(node["shape"])
-                case Op.CALL if node["bundle"] is not None:
-                    yield from inside(program.functions[node["function"]], f"{prefix}.{node['bundle']}")
-                case Op.REPEAT:
-                    for i in range(node["count"]):
-                        yield from inside(program.functions[node["function"]], f"{prefix}.{node['bundle']}.{i}")
-                case _:
-                    pass
-
-    for root, name in program.networks.items():
-        yield from inside(program.functions[name], root)
-
-
 def check_quantize(m: Model, program: Program) -> None:
     """Each rule of quantisation matches a matrix or a kernel."""
-    weights = [p for p, shape in parameters(program) if len(shape) >= 2]
+    weights = [p for p, shape in parameters(program.functions, program.networks).items() if len(shape) >= 2]
     for quantization in program.quantize:
         assert quantization.span is not None
         for rule in quantization.rules:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from specc.ir import derivatives
-from specc.ir.ops import Op
-from specc.ir.program import Builder, Function, Ids, Value
+from specc.ir.ops import OPS, Op
+from specc.ir.program import Block, Builder, Function, Ids, Node, Value
 from specc.ir.types import FLOAT, Type
 from specc.reference.interpret import evaluate
-from specc.sema.arithmetic import describe, lift, shown
+from specc.sema.arithmetic import describe, lift
 from specc.sema.frame import Frame
 from specc.sema.report import fail
 from specc.sema.values import Captures, Closure, Derivative, Env, freeze, runtime
@@ -65,7 +65,7 @@ class Functions(ABC):
 
     def _outline(self, f: Closure, bound: list[Any]) -> Any:
         floor = self.ids.last
-        inner = Frame(builder=Builder(self.ids), kind="function", floor=max(floor, 1), span=f.span)
+        inner = Frame(builder=Builder(self.ids), kind="function", floor=max(floor, 1), span=f.span, lined=True)
         env = f.env.child()
         for p, v in zip(f.params, bound, strict=True):
             assert p.name is not None
@@ -86,6 +86,31 @@ class Functions(ABC):
         self.functions[name] = made
         return made
 
+    def constant(self, value: Value, frame: Frame) -> np.ndarray | None:
+        """A run-time value that depends on numbers alone, worked out in double precision; None where it depends on more."""
+        order: list[Node] = []
+        seen: set[int] = set()
+
+        def visit(v: Value) -> bool:
+            node = frame.builder.made_by(v)
+            if node is None or node.regions or not (OPS[node.op].pure or node.op is Op.CALL):
+                return False
+            if node.op in (Op.PARAM, Op.NORMAL, Op.UNIFORM, Op.GRAD) or node.get("bundle") is not None or v.type.axes:
+                return False
+            if node.outputs[0].id in seen:
+                return True
+            seen.add(node.outputs[0].id)
+            if not all(visit(w) for w in node.inputs):
+                return False
+            order.append(node)
+            return True
+
+        if not visit(value):
+            return None
+        block = Block(params=(), nodes=tuple(order), results=(value,))
+        made = Function(name="constant", kind="function", block=block)
+        return np.asarray(evaluate(made, [], self.functions)[0])
+
     def unique(self, name: str) -> str:
         taken, count = name, 1
         while taken in self.functions:
@@ -94,7 +119,7 @@ class Functions(ABC):
         return taken
 
     def call_derivative(self, f: Derivative, args: list[Any], frame: Frame, span: Span) -> Any:
-        """`f'(t)`: the IR function of f is differentiated by the one engine."""
+        """`f'(t)`: the IR function of f is differentiated by the one engine; of many numbers, for each of them."""
         if len(args) != 1:
             fail("E0206", span, "a derivative takes one argument")
         value = args[0]
@@ -102,12 +127,6 @@ class Functions(ABC):
             if not isinstance(value, (int, float)):
                 fail("E0304", span, f"a derivative is taken at a number, not at {describe(value)}")
             return self.numeric(f, float(value))
-        if value.type.shape:
-            fail(
-                "E0304",
-                span,
-                f"`'` is the derivative of a function of one number; this argument has shape {shown(value.type.shape)}",
-            )
         function = self.derivative(f, value.type, span)
         if not isinstance(function, Function):
             return function

@@ -3,28 +3,41 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from typing import Any
 
 from specc.diagnostics import SpecError
+from specc.ir.liveness import live
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value
-from specc.ir.types import FLOAT, DType
-from specc.sema import spaces, views
-from specc.sema.arithmetic import add, describe, known, lift, shown
+from specc.ir.types import EXAMPLE, FLOAT, DType, Type
+from specc.sema import bijections, spaces, starts, views
+from specc.sema.arithmetic import add, describe, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
-from specc.sema.report import did_you_mean, fail, foreign, moved
-from specc.sema.values import Builtin, Captures, Definition, Env, Law, Lazy, Network, Partial, Symbol, TypeRef, freeze
+from specc.sema.report import fail, foreign, moved
+from specc.sema.values import (
+    Builtin,
+    Captures,
+    Closure,
+    Definition,
+    Env,
+    Law,
+    Lazy,
+    Network,
+    Partial,
+    Symbol,
+    TypeRef,
+    freeze,
+)
 from specc.source import Span
 from specc.syntax import tree
 
-Shapes = dict[str, tuple[tuple[int, ...], tuple[Any, ...]]]  # of a layer's parameters, and how they start
-
 
 def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object) -> Any:
-    """A call of one of the model's own networks, with the conditions that it names."""
+    """A call of one of the model's own networks, with the conditions that it names, or of one that a network shares."""
+    if net.home is not None:
+        return _call_shared(ev, net, args, kwargs, frame, span, node)
     if frame.kind == "function" or frame.entry is None:
         raise Captures
     entry = frame.entry
@@ -33,22 +46,37 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
     if net.conditioned:
         for name, condition in conditions_for(definition, entry, len(args)):
             named.setdefault(name, _condition_value(ev, condition, frame, span))
-    inputs, statics = _separate(ev, net.partial, args, named, frame, span, whole=True)
-    batched = tuple(
-        ev.spread(lift(v, frame, span, None if _is_int(v) else DType.FLOAT), frame, span) for v in inputs if v is not None
-    )
+    args, named = _by_head(net, args, named, span)
+    inputs, statics = separate(ev, net.partial, args, named, frame, span, whole=True)
+    batched = spread_over(ev, inputs, frame, span)
     for value in batched:
         _of_state(ev, value)
     given = tuple(v is not None for v in inputs)
-    function = _function(ev, net.partial, statics, given, batched, span, promise=_promised(ev, net, frame))
+    function = function_for(ev, net.partial, statics, given, batched, span, promise=_promised(ev, net, frame))
+    out = call_over(ev, net, function, batched, frame, span)
+    return out[0] if len(out) == 1 else out
+
+
+def call_over(
+    ev: Evaluator, net: Network, function: Function, values: tuple[Value, ...], frame: Frame, span: Span
+) -> tuple[Value, ...]:
+    """A call of a function over the parameters of one of the model's networks, or of those that stand in their place."""
     types = tuple(r.type for r in function.block.results)
+    if net.promise is not None:
+        _keep_promise(net.partial.definition, _promised(ev, net, frame), types[0], span)
     bundle, origin = views.place(ev.through, net.bundle)
-    out = frame.builder.add_many(Op.CALL, *batched, function=function.name, bundle=bundle, lanes=1, types=types, span=span)
+    out = frame.builder.add_many(Op.CALL, *values, function=function.name, bundle=bundle, lanes=1, types=types, span=span)
     if origin is not None:
         _borrow(ev, bundle, origin, span)
     if origin is None or origin.bundles.kind == "copy":
         ev.networks[bundle] = net
-    return out[0] if len(out) == 1 else out
+    return out
+
+
+def spread_over(ev: Evaluator, inputs: list[Any], frame: Frame, span: Span) -> tuple[Value, ...]:
+    """A network's inputs as values that vary by example; those that are left out stay out."""
+    kinds = [(v, None if _is_int(v) else DType.FLOAT) for v in inputs if v is not None]
+    return tuple(ev.spread(lift(v, frame, span, kind), frame, span) for v, kind in kinds)
 
 
 def _of_state(ev: Evaluator, value: Value) -> None:
@@ -103,6 +131,16 @@ def _borrow(ev: Evaluator, path: str, origin: views.Borrowed, span: Span) -> Non
         )
 
 
+def _by_head(net: Network, args: list[Any], named: dict[str, Any], span: Span) -> tuple[list[Any], dict[str, Any]]:
+    """Arguments as the head of a network's section names them: to the inputs of these names, the others in order."""
+    if len(args) > len(net.inputs) > 0:
+        fail("E0206", span, f"`{net.bundle}` takes {len(net.inputs)} arguments, not {len(args)}")
+    known = {a.name for a in net.partial.definition.inputs}
+    by_name = {name: value for name, value in zip(net.inputs, args, strict=False) if name in known}
+    rest = [value for i, value in enumerate(args) if i >= len(net.inputs) or net.inputs[i] not in known]
+    return rest, named | by_name
+
+
 def _is_int(value: Any) -> bool:
     return isinstance(value, Value) and value.type.dtype is DType.INT
 
@@ -133,26 +171,54 @@ def _condition_value(ev: Evaluator, condition: Condition, frame: Frame, span: Sp
     return condition.value
 
 
+def share(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> None:
+    """`network cell = gru_cell(width = 8)` in a network: the same parameters wherever it is called by that name."""
+    if frame.kind != "network":
+        fail("E0309", item.span, "a network that others share stands in a network, or among the sections of the model")
+    if not isinstance(item.head, tree.Name) or not item.values:
+        fail("E0304", item.span, "a shared network is written `network NAME = DEFINITION(...)`")
+    found = ev.expr(item.values[0], env, frame)
+    if not isinstance(found, Partial) or found.definition.kind not in ("network", "backbone"):
+        fail("E0304", item.values[0].span, f"{describe(found)} is not a network")
+    env.names[item.head.id] = Network(found, frame.stem(item.head.id), home=frame.stems)
+
+
+def _call_shared(
+    ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object
+) -> Any:
+    if frame.stems is not net.home:
+        help = "call it from the network that declares it, outside of `repeat`"
+        fail("E0309", span, f"`{net.bundle}` belongs to the network around this one", help=help)
+    return call_part(ev, net.partial, args, kwargs, frame, span, node, bundle=net.bundle)
+
+
 def call_part(
-    ev: Evaluator, partial: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object
+    ev: Evaluator,
+    partial: Partial,
+    args: list[Any],
+    kwargs: dict[str, Any],
+    frame: Frame,
+    span: Span,
+    node: object,
+    bundle: str | None = None,
 ) -> Any:
     """A call of a network's definition: inside another network, with parameters of its own, or, without any, anywhere."""
-    inputs, statics = _separate(ev, partial, args, kwargs, frame, span)
     definition = partial.definition
-    if not any(isinstance(v, Value) for v in inputs) and definition.inputs:
+    if definition.inputs and not any(isinstance(v, Value) for v in (*args, *kwargs.values())):
         return dataclasses.replace(partial, args=(*partial.args, *args), kwargs=(*partial.kwargs, *kwargs.items()), span=span)
+    inputs, statics = separate(ev, partial, args, kwargs, frame, span)
     if frame.kind != "network":
         return _inline(ev, partial, statics, inputs, frame, span)
     values = tuple(lift(v, frame, span) for v in inputs if v is not None)
     given = tuple(v is not None for v in inputs)
-    function = _function(ev, partial, statics, given, values, span)
-    stem = frame.stem(definition.name, node)
+    function = function_for(ev, partial, statics, given, values, span)
+    stem = bundle or frame.stem(definition.name, node)
     types = tuple(r.type for r in function.block.results)
     out = frame.builder.add_many(Op.CALL, *values, function=function.name, bundle=stem, lanes=1, types=types, span=span)
     return out[0] if len(out) == 1 else out
 
 
-def _separate(
+def separate(
     ev: Evaluator, partial: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, *, whole: bool = False
 ) -> tuple[list[Any], Env]:
     """The inputs of a network in order, and its knobs bound: run-time values fill inputs first, what is left fills knobs.
@@ -198,6 +264,9 @@ def _scope(ev: Evaluator, definition: Definition, statics: Env, values: list[Any
         if isinstance(value, Value):
             what = f"`{a.name}` of `{definition.name}`"
             spaces.match(a.type, value, dims, what, span, statics.names, ev.classes.get(value.id))
+    for a in definition.inputs:
+        if a.name in dims:
+            fail("E0208", a.span, f"`{a.name}` is an input and a size", help="write another letter for the size: `vector(n)`")
     scope.names.update(dims)
     return scope
 
@@ -206,10 +275,10 @@ def _inline(ev: Evaluator, partial: Partial, statics: Env, inputs: list[Any], fr
     scope = _scope(ev, partial.definition, statics, inputs, span)
     if partial.definition.body is None:
         fail("E0209", partial.definition.section.span, f"`{partial.definition.name}` has no body", help="define it: `{ ... }`")
-    return ev.body(partial.definition.body, scope, frame)
+    return _run(ev, partial.definition, inputs, scope, frame)
 
 
-def _function(
+def function_for(
     ev: Evaluator,
     partial: Partial,
     statics: Env,
@@ -230,7 +299,7 @@ def _function(
         return ev.memo[key]  # type: ignore[no-any-return]
     if definition.body is None:
         fail("E0211", span, f"`{definition.name}` is declared and has no body that can be compiled")
-    frame = Frame(builder=Builder(ev.ids), kind="network", floor=max(ev.ids.last, 1), span=definition.section.span)
+    frame = Frame(builder=Builder(ev.ids), kind="network", floor=max(ev.ids.last, 1), span=definition.section.span, starts=[])
     inner: list[Any] = []
     rest = iter(zip(values, classes, strict=True))
     for a, present in zip(definition.inputs, given, strict=True):
@@ -239,6 +308,7 @@ def _function(
             continue
         value, many = next(rest)
         param = frame.builder.param(value.type, a.name)
+        frame.like = frame.like or (param if value.type.batched else None)
         if many is not None:
             ev.classes[param.id] = many
         inner.append(param)
@@ -246,12 +316,16 @@ def _function(
     try:
         scope = _scope(ev, definition, statics, inner, span)
         scope.names["result"] = promise or _usual_result(ev, inner)
-        result = ev.body(definition.body, scope, frame)
+        sizes = statics.child(**{n: _seen_back(v) for n, v in scope.names.items() if n not in statics.names})
+        result = _run(ev, definition, inner, scope, frame)
         if result is None or result == ():
             fail("E0209", definition.section.span, f"`{definition.name}` returns nothing", help="end it with `return`")
-        results = tuple(lift(r, frame, span) for r in (result if isinstance(result, tuple) else (result,)))
+        kind = DType.FLOAT if definition.kind == "bijection" else None
+        results = tuple(lift(r, frame, span, kind) for r in (result if isinstance(result, tuple) else (result,)))
         _check_result(definition, scope, results, span)
-        _keep_promise(definition, promise, results, span)
+        results = tuple(_varying(r, frame) for r in results)
+        if definition.kind == "bijection":
+            bijections.check_forward(definition, results, span)
     except Captures:
         fail(
             "E0309",
@@ -263,20 +337,45 @@ def _function(
         raise moved(error, partial.span) from None
     name = ev.unique(definition.name)
     shown = ", ".join(f"{a.name} = {_show(statics.names[a.name])}" for a in definition.params if a.name)
+    block = frame.builder.block(*results)
     made = Function(
         name=name,
         kind="network",
-        block=frame.builder.block(*results),
+        block=live(block) if frame.starts else block,
         doc=f"{definition.kind} {definition.name}({shown})",
         span=span,
     )
     ev.functions[name] = made
     ev.memo[key] = made
+    if definition.kind == "bijection":
+        ev.memo["forward", name] = bijections.Origin(partial, statics, sizes, made)
+    starts.note(ev, made, block, frame)
     return made
+
+
+def _seen_back(value: Any) -> Any:
+    """What the way back knows of a name of the way there: of an input, its type alone."""
+    return TypeRef(Type(value.type.dtype, value.type.shape)) if isinstance(value, Value) else value
+
+
+def _run(ev: Evaluator, definition: Definition, inputs: list[Any], scope: Env, frame: Frame) -> Any:
+    """What a network gives; of a bijection, what its forward direction gives."""
+    if definition.kind == "bijection":
+        return bijections.direction(ev, definition, "forward", inputs, scope, frame)
+    assert definition.body is not None
+    return ev.body(definition.body, scope, frame)
+
+
+def _varying(value: Value, frame: Frame) -> Value:
+    """A result of a network, one for each example also where it is the same for all."""
+    like = frame.like
+    return value if like is None or EXAMPLE in value.type.axes else frame.builder.add(Op.SPREAD, value, like)
 
 
 def _show(value: Any) -> str:
     match value:
+        case TypeRef():
+            return f"{value.kind}{shown(value.type.shape)}" if value.type.shape else value.kind
         case Partial():
             return value.definition.name
         case Builtin():
@@ -285,6 +384,12 @@ def _show(value: Any) -> str:
             return "none"
         case bool():
             return "true" if value else "false"
+        case Closure():
+            return value.span.text
+        case list():
+            return f"[{', '.join(map(_show, value))}]"
+        case Law():
+            return value.name
         case _:
             return str(value)
 
@@ -307,9 +412,9 @@ def _usual_result(ev: Evaluator, inputs: list[Any]) -> TypeRef | None:
     return _logits(ev, first)
 
 
-def _keep_promise(definition: Definition, promise: TypeRef | None, results: tuple[Value, ...], span: Span) -> None:
-    if promise is not None and results[0].type.shape != promise.type.shape:
-        message = f"`{definition.name}` gives shape {shown(results[0].type.shape)}, and {shown(promise.type.shape)} is needed"
+def _keep_promise(definition: Definition, promise: TypeRef | None, given: Type, span: Span) -> None:
+    if promise is not None and given.shape != promise.type.shape:
+        message = f"`{definition.name}` gives shape {shown(given.shape)}, and {shown(promise.type.shape)} is needed"
         fail("E0301", span, message)
 
 
@@ -338,9 +443,16 @@ def parameter(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> None
     kind = ev.expr(item.type, env, frame)
     if not isinstance(kind, TypeRef):
         fail("E0304", item.type.span, f"{describe(kind)} is not a type")
-    init = ("zeros",) if not item.values else initial(ev.expr(item.values[0], env, frame, symbols=True), item.values[0].span)
     path = frame.stem(item.head.id)
-    env.names[item.head.id] = add(frame, item.span, Op.PARAM, path=path, shape=kind.type.shape, init=init)
+    first = starts.of_first_batch(item.values[0]) if item.values else None
+    init: tuple[Any, ...] = ("zeros",) if first is None else ("ones",)
+    if item.values and first is None:
+        init = initial(ev.expr(item.values[0], env, frame, symbols=True), item.values[0].span)
+    made = add(frame, item.span, Op.PARAM, path=path, shape=kind.type.shape, init=init)
+    env.names[item.head.id] = frame.builder.name(made, item.head.id)
+    if first is not None and frame.starts is not None:
+        start = starts.value(ev, first, kind.type, env, frame)
+        frame.starts.append((path, made, frame.builder.name(start, item.head.id)))
 
 
 def initial(value: Any, span: Span) -> tuple[Any, ...]:
@@ -354,9 +466,8 @@ def initial(value: Any, span: Span) -> tuple[Any, ...]:
             pass
         case int() | float():
             return ("zeros",) if value == 0 else ("ones",) if value == 1 else ("constant", float(value))
-        case Law(name=name) if name.startswith(("normal ", "uniform ")):
-            kind, number = name.split(" ")
-            return (kind, float(number))
+        case Law(name="normal" | "uniform" as kind, numbers=numbers) if (size := _spread(kind, *numbers.values())) is not None:
+            return (kind, size)
         case _:
             pass
     return fail(
@@ -367,130 +478,10 @@ def initial(value: Any, span: Span) -> tuple[Any, ...]:
     )
 
 
-# Layers --------------------------------------------------------------------------------------------------------------
-
-
-def weights(ev: Evaluator, frame: Frame, span: Span, kind: str, shapes: Shapes) -> list[Value]:
-    """The parameters of a layer, under one stem."""
-    if frame.kind != "network":
-        fail(
-            "E0309",
-            span,
-            f"`{kind}` has parameters: it belongs in a network",
-            help="write `network NAME(z) -> ... { ... }` and call that",
-        )
-    stem = frame.stem(kind, ev.node)
-    return [add(frame, span, Op.PARAM, path=f"{stem}.{name}", shape=shape, init=init) for name, (shape, init) in shapes.items()]
-
-
-def _options(name: str, kwargs: dict[str, Any], span: Span, **defaults: Any) -> dict[str, Any]:
-    for key in kwargs:
-        if key not in defaults:
-            fail("E0205", span, f"`{name}` has no knob `{key}`", help=did_you_mean(key, defaults))
-    return defaults | kwargs
-
-
-def _count(value: Any, what: str, span: Span) -> int:
-    if isinstance(known(value), bool) or not isinstance(value, int):
-        fail("E0305", span, f"{what} is an integer known while compiling, not {describe(value)}")
-    if value < 1:
-        fail("E0601", span, f"{what} is {value}; it must be 1 or more")
-    return value
-
-
-def _starts(init: Any, fan_in: int, span: Span) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """How weight and bias start: PyTorch's default for linear and convolutional layers unless the spec says otherwise."""
-    if init is None:
-        bound = ("uniform", 1 / math.sqrt(fan_in))
-        return bound, bound
-    return initial(init, span), ("zeros",)
-
-
-def linear(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dict[str, Any]) -> Value:
-    """linear(x, n, bias = true, init = none): x (..., d) to (..., n)."""
-    o = _options("linear", kwargs, span, bias=True, init=None)
-    x = _tensor("linear", args, 2, span, frame)
-    n = _count(args[1], "the width of `linear`", span)
-    if not x.type.shape:
-        x = add(frame, span, Op.RESHAPE, x, shape=(1,))
-    d = x.type.shape[-1]
-    assert isinstance(d, int)
-    weight, bias = _starts(o["init"], d, span)
-    shapes: Shapes = {"weight": ((n, d), weight)}
-    if o["bias"]:
-        shapes["bias"] = ((n,), bias)
-    return add(frame, span, Op.LINEAR, x, *weights(ev, frame, span, "linear", shapes))
-
-
-def conv(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dict[str, Any]) -> Value:
-    """conv(x, n, kernel = 3, stride = 1, padding = kernel // 2, dilation = 1, groups = 1, bias = true, init = none)."""
-    o = _options("conv", kwargs, span, kernel=3, stride=1, padding=None, dilation=1, groups=1, bias=True, init=None)
-    x = _tensor("conv", args, 2, span, frame)
-    n = _count(args[1], "the number of channels of `conv`", span)
-    spatial = x.type.rank - 1
-    if spatial < 1:
-        fail("E0301", span, f"`conv` needs channels and at least one dimension, not shape {shown(x.type.shape)}")
-    k, groups = _count(o["kernel"], "the kernel", span), _count(o["groups"], "`groups`", span)
-    padding = o["dilation"] * (k - 1) // 2 if o["padding"] is None else o["padding"]
-    channels = x.type.shape[0]
-    assert isinstance(channels, int)
-    if channels % groups or n % groups:
-        fail("E0301", span, f"{groups} groups do not divide {channels} and {n} channels")
-    weight, bias = _starts(o["init"], channels // groups * k**spatial, span)
-    shapes = {"weight": ((n, channels // groups, *[k] * spatial), weight)} | ({"bias": ((n,), bias)} if o["bias"] else {})
-    made = weights(ev, frame, span, "conv", shapes)
-    return add(frame, span, Op.CONV, x, *made, stride=o["stride"], padding=padding, dilation=o["dilation"], groups=groups)
-
-
-def embedding(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dict[str, Any]) -> Value:
-    """embedding(y, n): a learnt vector for each class, the null one included; a vector condition goes through `linear`."""
-    o = _options("embedding", kwargs, span, count=None, init=None)
-    y = _tensor("embedding", args, 2, span, frame)
-    n = _count(args[1], "the width of `embedding`", span)
-    if y.type.dtype is not DType.INT:
-        return linear(ev, frame, span, args, {})
-    count = o["count"] or ev.classes.get(y.id)
-    if count is None:
-        fail("E0304", span, "how many classes there are is not known here", help="say `count = ...`")
-    init = ("normal", 1.0) if o["init"] is None else initial(o["init"], span)
-    (table,) = weights(ev, frame, span, "embedding", {"weight": ((count, n), init)})
-    return add(frame, span, Op.TAKE, table, y, axis=0)
-
-
-def _norm(kind: str, op: Op) -> Any:
-    def layer(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dict[str, Any]) -> Value:
-        o = _options(
-            kind,
-            kwargs,
-            span,
-            affine=True,
-            eps=1e-5 if op is not Op.RMSNORM else 1e-6,
-            **({"groups": 8} if op is Op.GROUPNORM else {}),
-        )
-        x = _tensor(kind, args, 1, span, frame)
-        n = x.type.shape[0] if op is Op.GROUPNORM else x.type.shape[-1]
-        assert isinstance(n, int)
-        shapes: Shapes = {"weight": ((n,), ("ones",))}
-        if op is not Op.RMSNORM:
-            shapes["bias"] = ((n,), ("zeros",))
-        made = weights(ev, frame, span, kind, shapes) if o["affine"] else []
-        extra = {"groups": o["groups"], "spatial": x.type.rank - 1} if op is Op.GROUPNORM else {}
-        return add(frame, span, op, x, *made, eps=o["eps"], **extra)
-
-    return layer
-
-
-def _tensor(name: str, args: list[Any], count: int, span: Span, frame: Frame) -> Value:
-    if len(args) != count:
-        fail("E0206", span, f"`{name}` takes {count} arguments, not {len(args)}")
-    return lift(args[0], frame, span)
-
-
-LAYERS = {
-    "linear": linear,
-    "conv": conv,
-    "embedding": embedding,
-    "layernorm": _norm("layernorm", Op.LAYERNORM),
-    "groupnorm": _norm("groupnorm", Op.GROUPNORM),
-    "rmsnorm": _norm("rmsnorm", Op.RMSNORM),
-}
+def _spread(kind: str, first: Any, second: Any) -> float | None:
+    """The size of a law around zero as a start for parameters: `normal(0.02)`, `normal(0, 0.02)`, `uniform(-0.1, 0.1)`."""
+    if not all(isinstance(v, (int, float)) for v in (first, second)):
+        return None
+    if second == 1 and first > 0:  # one number is the size
+        return float(first)
+    return float(second) if first == (0 if kind == "normal" else -second) else None

@@ -8,15 +8,16 @@ the steps are carried out, in float32 as they will be. Long loops are visited at
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Node, Program, Value
-from specc.ir.types import DType
+from specc.ir.types import EXAMPLE, DType
 from specc.reference.machine import Cell, Env, Machine
 
 ROUNDS = 8  # a loop with no more is carried out whole
@@ -24,7 +25,7 @@ WHILE_ROUNDS = 12
 NODES = 30_000  # after as many operations nothing more is looked at
 LARGE = 2**16  # elements of an example from which only the ends of loops are visited
 TOO_LARGE = 2**22  # elements of an example that is not tried out
-
+NUDGE = 1.0  # of the network's answers: large enough that a choice which it flips counts as no more than it moves the state
 
 MISSING = "asks for an item that does not exist here"
 Known = dict[Any, Sequence[Cell]]  # results of functions of shared values
@@ -44,11 +45,23 @@ class NotFinite(Exception):
     times: dict[str, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """By how much an error of the network, of the size of its answers, moves the state or the sample in one round."""
+
+    factor: float
+    turns: tuple[tuple[int, int], ...]
+    times: dict[str, float]
+
+
 @dataclass
 class Rehearsal(Machine):
     """The reference interpreter with a stand-in for networks, fewer rounds, and an eye on every value."""
 
     sign: int = 0  # of the stand-in's numbers; 0 for a tenth of its first argument
+    nudge: float = 0.0  # added to them
+    worst: Gain | None = None
+    looped: dict[int, Sequence[Cell]] = field(default_factory=dict)  # what outermost loops came to
     few: bool = False
     worked: int = 0
     origins: dict[int, tuple[Node, str]] = field(default_factory=dict)
@@ -71,6 +84,8 @@ class Rehearsal(Machine):
                 cells = ends[0]
             case Op.GRAD:
                 cells = [self.tenth(env[v.id], g) for v, g in zip(node.inputs[1:], node.outputs, strict=True)]
+            case Op.PARAM:  # a bare one: numbers that any training may lead to
+                cells = [Cell(np.full(node["shape"], 0.3))]
             case Op.REPEAT | Op.CALL if node.op is Op.REPEAT or node.get("bundle") is not None:
                 self.matter(node.inputs, [env[v.id] for v in node.inputs])
                 cells = [self.tenth(env[node.inputs[0].id], v) for v in node.outputs]
@@ -135,20 +150,49 @@ class Rehearsal(Machine):
         made = 0.1 * array if array.shape == shape else np.full(shape, 0.1 * math.tanh(float(array.mean())))
         if self.sign:
             made = self.sign * (np.abs(made) + 5)
+        made = made + self.nudge
+        if EXAMPLE not in out.type.axes:  # a network may ignore its inputs
+            return Cell(made.astype(self.float_type))
         return Cell(np.broadcast_to(made, (self.examples, *made.shape)).astype(self.float_type), True)
 
     def some_rounds(self, function: Function, node: Node, bundle: str, env: Env) -> Sequence[Cell]:
         count, carried = int(env[node.inputs[0].id].array), [env[v.id] for v in node.inputs[1:]]
         (body,) = node.regions
+        if self.nudge and not self.turns and carried:
+            return self.looped[node.outputs[0].id]
         for k in visited(count, self.few):
             self.indices.append(k)
             self.turns.append((k + 1, count))
-            index = Cell(np.asarray(k, dtype=np.int64))
-            carried = list(self.turn(function, body, bundle, env, [index, *carried]))
+            given = [Cell(np.asarray(k, dtype=np.int64)), *carried]
+            carried = list(self.turn(function, body, bundle, env, given))
             carried = [self.checked(v, c) for v, c in zip(body.params[1:], carried, strict=True)]
+            if len(self.turns) == 1 and not self.sign and carried:
+                self.weigh(given[1], carried[:1], partial(self.turn, function, body, bundle, env, given))
             self.turns.pop()
             self.indices.pop()
+        if not self.turns and carried:
+            self.looped[node.outputs[0].id] = carried
         return carried
+
+    def weigh(self, state: Cell, now: Sequence[Cell], again: Callable[[], Sequence[Cell]]) -> None:
+        """Do a round again with other answers of the network, and compare what it comes to, at the scale of the state before.
+
+        What is carried beside the first value, such as a former prediction, acts in later rounds only.
+        """
+        self.nudge, times, worked = NUDGE, dict(self.times), self.worked
+        try:
+            nudged = again()
+        except NotFinite:
+            return
+        finally:
+            self.nudge, self.worked = 0.0, worked
+        scale = max(1.0, float(np.abs(state.array).max(initial=0.0)))
+        for before, after in zip(now, nudged, strict=False):
+            if before.array.dtype.kind != "f":
+                continue
+            moved = float(np.abs(after.array - before.array).max(initial=0.0)) / (NUDGE * scale)
+            if np.isfinite(moved) and moved > (self.worst.factor if self.worst else 0.0):
+                self.worst = Gain(moved, tuple(self.turns), times)
 
     def turn(self, function: Function, body: Block, bundle: str, env: Env, args: Sequence[Cell]) -> Sequence[Cell]:
         for value, cell in zip(body.params, args, strict=True):
@@ -200,19 +244,20 @@ def reason(node: Node, env: Env) -> str:
             return "leaves the range of numbers here"
 
 
-def rehearse(program: Program, name: str, known: Known, examples: int = 1) -> NotFinite | None:
+def rehearse(program: Program, name: str, known: Known, examples: int = 1) -> NotFinite | Gain | None:
     """Run a sampler or query on an example; what became of it when a value is not a number, whatever the network says.
 
-    known: kept between the entries of a program. examples: how many there must be, where they work in groups.
+    Else the round in which an error of the network counts most. known: kept between the entries of a program. examples: how
+    many there must be, where they work in groups.
     """
     first = _run(program, name, known, 0, examples)
-    if first is None:
-        return None
+    if not isinstance(first, NotFinite):
+        return first
     others = [_run(program, name, known, sign, examples) for sign in (1, -1)]
-    return first if all(other is not None and other.node is first.node for other in others) else None
+    return first if all(isinstance(other, NotFinite) and other.node is first.node for other in others) else None
 
 
-def _run(program: Program, name: str, known: Known, sign: int, examples: int) -> NotFinite | None:
+def _run(program: Program, name: str, known: Known, sign: int, examples: int) -> NotFinite | Gain | None:
     entry = program.entries[name]
     function = program.functions[entry.function]
     largest = max((math.prod(d.space.shape) for d in program.data), default=1)
@@ -238,8 +283,11 @@ def _run(program: Program, name: str, known: Known, sign: int, examples: int) ->
         with np.errstate(all="ignore"):
             out = machine.apply(function, "", args)
             machine.matter(function.block.results, out)
+            if not sign:
+                last = next((cells[0] for cells in reversed(machine.looped.values()) if cells), out[0])
+                machine.weigh(last, out, lambda: machine.apply(function, "", args))
     except Enough:
         return None
     except NotFinite as found:
         return found
-    return None
+    return machine.worst

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from specc.ir.paths import parameters
 from specc.ir.program import Builder, Parent, Program, Share
 from specc.sema import builtins
 from specc.sema.arithmetic import shown
-from specc.sema.checks import parameters
 from specc.sema.elaborator import Elaborator
 from specc.sema.frame import Frame
 from specc.sema.model import ONCE, Model
 from specc.sema.report import did_you_mean, fail
-from specc.sema.values import Ancestor, Env, Namespace
+from specc.sema.values import Ancestor, Bundles, Env, Namespace, View
 from specc.source import Span
 from specc.syntax import tree
 
@@ -82,8 +82,10 @@ def stages(item: tree.Section, known: Units) -> list[Unit]:
 
 
 def _stage(name: str, item: tree.Section, parents: list[tuple[str, Unit]], numbers: dict[str, int]) -> Unit:
-    section = replace(item, body=_merged(parents[0][1].section, item, OUTSIDE), clauses=())
     said = item.body.items if item.body else ()
+    sampled = any(isinstance(i, tree.Section) and i.kind == "sampler" for i in said)
+    body = _merged(parents[0][1].section, item, ("view", *(OUTSIDE if sampled else ())))
+    section = replace(item, body=body, clauses=())
     return Unit(name, section, (item.span,), tuple(parents), numbers, said)
 
 
@@ -110,14 +112,12 @@ def _merged(base: tree.Section, item: tree.Section, outside: tuple[str, ...] = (
     own: dict[tuple[str, str], list[tree.Statement]] = {}
     for statement in item.body.items if item.body else ():
         own.setdefault(_identity(statement), []).append(statement)
-    if not any(kind == "sampler" for kind, _ in own):
-        outside = ()
     items: list[tree.Statement] = []
     for statement in base.body.items if base.body else ():
         identity = _identity(statement)
         if identity in own:
             items += own[identity]
-        elif identity[0] not in (*outside, "view"):
+        elif identity[0] not in outside:
             items.append(statement)
     items += [statement for again in own.values() for statement in again]
     return tree.Block(span=item.span, items=tuple({id(i): i for i in items}.values()))
@@ -139,19 +139,6 @@ def _identity(item: tree.Statement) -> tuple[str, str]:
     return (item.kind, head.id if isinstance(head, tree.Name) else "")
 
 
-def covered(made: Unit, known: list[Unit]) -> str:
-    """The text that the hash of its program covers: its file, without the other models, and its parents' hashes."""
-    source = made.section.span.source
-    others = {(s.start, s.stop) for other in known for s in other.own[:1] if s.source is source} - {
-        (s.start, s.stop) for s in made.own
-    }
-    text, at = "", 0
-    for start, stop in sorted(others):
-        text, at = text + source.text[at:start], stop
-    parents = (f"\n{unit.program.digest}" for _, unit in made.parents if unit.program is not None)
-    return f"{text}{source.text[at:]}{''.join(parents)}"
-
-
 # What a stage sees of its parents, and what its program says of them --------------------------------------------------
 
 
@@ -167,6 +154,17 @@ def introduce(m: Model, made: Unit) -> None:
             m.env.names[name] = ancestor
         if i == 0:
             m.env.names["parent"] = ancestor
+            m.env.names.update(_lent(unit.model))
+
+
+def _lent(parent: Model | None) -> dict[str, View]:
+    """What the parent itself sees of its parents, for the losses that are taken over with it."""
+    found = parent.env.names.items() if parent is not None else ()
+    views = {name: view for name, view in found if isinstance(view, View)}
+    return {
+        name: replace(view, bundles=(*view.bundles, Bundles(view.bundles[-1].kind, "", of=parent, span=view.bundles[-1].span)))
+        for name, view in views.items()
+    }
 
 
 def inherited(made: Unit, m: Model, program: Program) -> Program:
@@ -179,6 +177,8 @@ def inherited(made: Unit, m: Model, program: Program) -> Program:
         if i == 0:
             kept = [root for root in program.networks if root in unit.program.networks and root not in m.ev.borrowed]
             shares += [Share(path=root, of=root) for root in kept if not made.anew(root)]
+        paths = list(parameters(program.functions, program.networks))
+        shares = [s for s in shares if any(path.startswith(f"{s.path}.") for path in paths)]
         for share in shares:
             at = next((b.bundles.span for path, b in lent if path == share.path), None)
             _fits(share, program, unit, at or made.section.kind_span)
@@ -190,8 +190,8 @@ def inherited(made: Unit, m: Model, program: Program) -> Program:
 def _fits(share: Share, program: Program, unit: Unit, span: Span) -> None:
     """The parent has every weight that is taken from it, in the same shape."""
     assert unit.program is not None
-    theirs = {path: shape for path, shape in parameters(unit.program)}
-    for path, shape in parameters(program):
+    theirs = parameters(unit.program.functions, unit.program.networks)
+    for path, shape in parameters(program.functions, program.networks).items():
         if not path.startswith(f"{share.path}."):
             continue
         there = share.of + path[len(share.path) :]

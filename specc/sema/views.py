@@ -36,7 +36,7 @@ def place(bundles: tuple[Bundles, ...], path: str) -> tuple[str, Borrowed | None
     frozen = False
     for b in bundles:
         before, path = path, b.path(path)
-        if path == before:
+        if b.only not in (None, before):
             continue
         origin = Borrowed(replace(b, kind="frozen") if frozen and b.kind == "copy" else b, before)
         frozen = frozen or b.kind != "copy"
@@ -127,7 +127,7 @@ def _over_time(ev: Any, value: Value, frame: Frame, span: Span) -> str:
     builder = Builder(ev.ids)
     clocks = {name: builder.param(type_, name) for name, type_ in (("step", INT), ("progress", FLOAT))}
     entry = frame.entry
-    here = {entry.bindings[n].id: v for n, v in clocks.items() if n in entry.bindings} if entry is not None else {}
+    here = {entry.clock[n].id: v for n, v in clocks.items() if n in entry.clock} if entry is not None else {}
 
     def written(v: Value) -> Value:
         if v.id not in here:

@@ -23,7 +23,7 @@ model points {
   sampler fast = euler(steps = 3)
   sampler slow = euler(steps = 5)
   train { optimizer = adam(lr = 1e-3); steps = 4; batch = 16; ema = 0.9; picture_every = 0 }
-  evaluate { nfe <= 3; energy_distance <= 1e6; sliced_wasserstein }
+  evaluate { nfe <= 3; energy_distance <= 1e6; sliced_wasserstein; straightness >= 0; path_length_ratio(slow) >= 0.999 }
 }
 """
 
@@ -102,6 +102,7 @@ def test_evaluating_reports_and_holds_bounds(run: Path) -> None:
     report = json.loads(result.stdout)
     assert report["samples"] == 50
     assert report["metrics"]["nfe"] == 3 and report["metrics"]["sliced_wasserstein"] > 0
+    assert report["metrics"]["straightness"] > 0 and report["metrics"]["path_length_ratio(slow)"] > 1
     result = specc("evaluate", run, "--sampler", "slow", "-n", 50)
     assert result.returncode == 3
     assert "nfe" in result.stderr and "DOES NOT HOLD" in result.stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from op_case import EXAMPLES, Case, Operand, between, bias, case, exactly, one, per, rows, weight, whole
 
 from specc.ir.ops import Op
@@ -11,6 +12,18 @@ from specc.ir.types import BATCH
 
 INTS = whole(-4, 5)
 SEEDS = whole(-(2**40), 2**62)
+
+
+def _regular(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    return (rng.normal(size=shape) + 3 * np.eye(shape[-1])).astype(np.float32).astype(np.float64)
+
+
+def _definite(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    a = np.atleast_2d(rng.normal(size=shape))
+    return (a @ a.swapaxes(-1, -2) + np.eye(shape[-1])).astype(np.float32).astype(np.float64)
+
+
+REGULAR, DEFINITE = _regular, _definite
 
 
 def layer(op: Op, *shape: int, weight_shape: tuple[int, ...], out: int, **attrs: Any) -> list[Case]:
@@ -135,6 +148,10 @@ ARRAY_CASES: dict[Op, list[Case]] = {
         case(Op.SCATTER_ADD, per(2, 3, 4), at(5, 2, 4)[0], axis=2, n=5, batch=1),
         case(Op.SCATTER_ADD, rows(3), at(5, 3)[2], axis=2, n=5, batch=2),
     ],
+    Op.CHOLESKY: [case(Op.CHOLESKY, per(n, n, fill=DEFINITE)) for n in (1, 2, 4)]
+    + [case(Op.CHOLESKY, rows(3, 3, fill=DEFINITE)), case(Op.CHOLESKY, one(5, 2, 2, fill=DEFINITE))],
+    Op.INV: [case(Op.INV, per(n, n, fill=REGULAR)) for n in (1, 2, 4)]
+    + [case(Op.INV, rows(3, 3, fill=DEFINITE)), case(Op.INV, one(5, 2, 2, fill=REGULAR))],
     Op.MATMUL: [
         case(Op.MATMUL, per(2, 3), per(3, 4)),
         case(Op.MATMUL, per(2, 3), one(3, 1)),
@@ -157,11 +174,24 @@ ARRAY_CASES: dict[Op, list[Case]] = {
         *layer(Op.CONV, 3, 4, 5, weight_shape=(2, 3, 1, 1), out=2, stride=1, padding=0, dilation=1, groups=1),
         *layer(Op.CONV, 2, 6, 5, weight_shape=(2, 1, 3, 3), out=2, stride=2, padding=1, dilation=1, groups=2),
         *layer(Op.CONV, 1, 7, 7, weight_shape=(2, 1, 3, 2), out=2, stride=3, padding=2, dilation=2, groups=1),
+        *layer(Op.CONV, 2, 7, 3, weight_shape=(2, 2, 3, 1), out=2, stride=(3, 1), padding=(1, 0), dilation=(1, 2), groups=1),
         *layer(Op.CONV, 2, 3, 4, 3, weight_shape=(2, 2, 2, 3, 1), out=2, stride=1, padding=1, dilation=1, groups=1),
     ],
     Op.CONV_TRANSPOSE: [
         *transposed(2, 4, weight_shape=(2, 3, 4), out=3, stride=2, padding=1, dilation=1, groups=1, output_padding=0),
         *transposed(4, 3, 2, weight_shape=(4, 1, 3, 3), out=2, stride=2, padding=1, dilation=1, groups=2, output_padding=1),
+        *transposed(
+            2,
+            3,
+            2,
+            weight_shape=(2, 1, 4, 3),
+            out=1,
+            stride=(2, 1),
+            padding=(1, 0),
+            dilation=(1, 2),
+            groups=1,
+            output_padding=(1, 0),
+        ),
         *transposed(1, 3, 3, weight_shape=(1, 2, 2, 3), out=2, stride=1, padding=0, dilation=2, groups=1, output_padding=0),
     ],
     Op.AVG_POOL: [

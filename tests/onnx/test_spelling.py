@@ -109,6 +109,8 @@ CASES = [
     Case(Op.SCATTER_ADD, (x, whole(B, 4, high=6)), {"axis": 1, "n": 6, "batch": 1}),
     Case(Op.SCATTER_ADD, (real(B, 2, 3, 4), whole(B, 3, high=2)), {"axis": 2, "n": 2, "batch": 1}),
     Case(Op.SCATTER_ADD, (real(B, 4), whole(B, high=3)), {"axis": 0, "n": BATCH}),
+    Case(Op.CHOLESKY, (3 * np.eye(3, dtype=np.float32) + real(B, 3, 3, low=0, high=0.5),), {}, 1e-5),
+    Case(Op.INV, (3 * np.eye(3, dtype=np.float32) + real(B, 3, 3, low=0, high=0.5),), {}, 1e-5),
     Case(Op.MATMUL, (x, real(5, 6)), {}, 1e-5),
     Case(Op.MATMUL, (real(B, 2, 4, 5), real(B, 1, 5, 3)), {}, 1e-5),
     Case(Op.LINEAR, (x, real(6, 5), real(6)), {}, 1e-5),
@@ -141,7 +143,19 @@ CASES = [
     Case(Op.BATCH_COST, (x, y), {"cost": "sqdist"}, 1e-5),
     Case(Op.BATCH_COST, (x, y), {"cost": "dist"}, 1e-5),
 ]  # fmt: skip
-ELSEWHERE = {Op.PARAM, Op.NORMAL, Op.UNIFORM, Op.FOR, Op.WHILE, Op.IF, Op.CALL, Op.REPEAT, Op.BATCH_GATHER, Op.BATCH_SCATTER}
+ELSEWHERE = {
+    Op.PARAM,
+    Op.NORMAL,
+    Op.UNIFORM,
+    Op.FOR,
+    Op.WHILE,
+    Op.IF,
+    Op.PARTS,
+    Op.CALL,
+    Op.REPEAT,
+    Op.BATCH_GATHER,
+    Op.BATCH_SCATTER,
+}
 ONLY_FOR_SIZE = {Op.EXPAND: 1, Op.IOTA: 0, Op.CONST: 0, Op.BATCH_SIZE: 1}  # operands that the op itself takes
 
 

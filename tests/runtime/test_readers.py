@@ -14,6 +14,7 @@ from specc.runtime.readers import READERS
 N = 40_000
 WHOLE = ("markov", "parity")  # of integers: see test_readers_of_integers.py
 ENDLESS = [name for name, row in READERS.items() if row.kind == "endless" and name not in WHOLE]
+SHAPES = {"tones": (1, 1024), "hawkes": (64,), "graphs": (20, 20)}  # of an example, where it is no point of the plane
 
 
 def draw(name, n=N, seed=0, **options):
@@ -49,13 +50,14 @@ def test_a_reader_stands_alone(name):
 @pytest.mark.parametrize("name", ENDLESS)
 def test_endless_fields(name):
     fields = draw(name, 257)
+    shape = SHAPES.get(name, (2,))
     assert tuple(fields) == READERS[name].fields
-    assert fields["x"].shape == (257, 2) and fields["x"].dtype == np.float32
+    assert fields["x"].shape == (257, *shape) and fields["x"].dtype == (np.int64 if name == "graphs" else np.float32)
     if "y" in fields:
         assert fields["y"].shape == (257,) and fields["y"].dtype == np.int64
     again, other = draw(name, 257), draw(name, 257, seed=1)
     assert np.array_equal(fields["x"], again["x"]) and not np.array_equal(fields["x"], other["x"])
-    assert draw(name, 0)["x"].shape == (0, 2)
+    assert draw(name, 0)["x"].shape == (0, *shape)
 
 
 @pytest.mark.parametrize(
@@ -163,3 +165,84 @@ def test_digits_refuse():
         load("train", size=28)
     with pytest.raises(ValueError, match="splits"):
         load("valid")
+
+
+def test_tones():
+    fields = draw("tones", 64, size=2048, rate=8000, partials=4)
+    x = fields["x"][:, 0]
+    assert np.abs(x).max() <= 1 and np.abs(x).max(axis=1).min() > 0.5
+    spectrum = np.abs(np.fft.rfft(x * np.hanning(2048)))
+    frequency = np.fft.rfftfreq(2048, 1 / 8000)
+    near = np.abs((frequency / fields["f0"][:, None] + 0.5) % 1 - 0.5) * fields["f0"][:, None] < 16  # hertz from a partial
+    assert ((spectrum**2 * near).sum(axis=1) / (spectrum**2).sum(axis=1)).min() > 0.95
+    assert stats.kstest(np.log(draw("tones", 4000, size=8)["f0"] / 100) / math.log(4), "uniform").pvalue > 0.001
+
+
+def compensators(fields, base, branching, decay):
+    """The integral of each kind's intensity between its events, by the formula: exponential under the right process."""
+    gaps = []
+    for x, kind, mask in zip(fields["x"].astype(float), fields["kind"], fields["mask"], strict=True):
+        times, kinds = x[mask == 1], kind[mask == 1]
+        for k in range(len(base)):
+            own = times[kinds == k]
+            before = np.maximum(own[:, None] - times[None], 0)
+            total = base[k] * own + (np.asarray(branching)[k][kinds] * (1 - np.exp(-decay * before))).sum(axis=1)
+            gaps.extend(np.diff(total, prepend=0))
+    return np.array(gaps)
+
+
+def test_hawkes():
+    base, branching = (0.3, 0.2), ((0.15, 0.6), (0.675, 0.075))
+    fields = draw("hawkes", 800, size=256)
+    x, kind, mask, end = (fields[k] for k in ("x", "kind", "mask", "end"))
+    assert (np.diff(x, axis=1) >= 0).all() and (end == 20).all() and (x[mask == 0] == 20).all() and (kind[mask == 0] == 0).all()
+    rate = np.linalg.solve(np.eye(2) - np.array(branching), base)  # of the stationary process: the start is emptier
+    counts = [((kind == k) & (mask == 1)).sum(axis=1).mean() / 20 for k in range(2)]
+    assert all(0.7 * r < c < r for c, r in zip(counts, rate, strict=True))
+    longer = draw("hawkes", 60, size=1024, horizon=300.0)  # the last gap of each sequence is cut off, and missing
+    assert stats.kstest(compensators(longer, base, branching, 2.0), "expon").statistic < 0.01
+    assert stats.kstest(compensators(longer, base, np.zeros((2, 2)), 2.0), "expon").statistic > 0.1
+    short = draw("hawkes", 50, size=4)
+    assert (short["end"][short["mask"].all(axis=1)] == short["x"][short["mask"].all(axis=1), -1]).all()
+    with pytest.raises(ValueError, match="never end"):
+        draw("hawkes", 2, branching=((1.0, 0.5), (0.5, 1.0)))
+
+
+@pytest.mark.parametrize("family, options", [("barabasi_albert", {}), ("community", {"inside": 0.9}), ("ego", {})])
+def test_graphs(family, options):
+    fields = draw("graphs", 40, family=family, size=16, least=10, **options)
+    x, mask = fields["x"], fields["mask"]
+    assert (x == x.transpose(0, 2, 1)).all() and set(np.unique(x)) == {0, 1} and (x[:, range(16), range(16)] == 0).all()
+    count = mask.sum(axis=1)
+    assert (mask == (np.arange(16) < count[:, None])).all() and (x * (1 - mask[:, None]) == 0).all()
+    assert (fields["degree"] == x.sum(axis=2)).all()
+    edges = x.sum(axis=(1, 2)) / 2
+    if family == "barabasi_albert":
+        assert len(set(count)) > 3 and (edges == 2 * (count - 2)).all()
+    if family == "ego":
+        assert ((fields["degree"] == count[:, None] - 1) & (mask == 1)).any(axis=1).all()
+    with pytest.raises(ValueError, match="graphs"):
+        draw("graphs", 1, family="star")
+
+
+def test_wav(tmp_path):
+    import wave
+
+    load = READERS["wav"].function
+    rng = np.random.default_rng(0)
+    samples = rng.integers(-32768, 32768, (1050, 2)).astype("<i2")
+    with wave.open(str(tmp_path / "a.wav"), "wb") as file:
+        file.setnchannels(2)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(samples.tobytes())
+    x = load("all", path=str(tmp_path), size=100)["x"]
+    np.testing.assert_allclose(x.ravel(), samples[:1000].mean(axis=1) / 32768, atol=1e-6)
+    assert load("train", path=str(tmp_path), size=100)["x"].shape == (9, 1, 100)
+    with pytest.raises(ValueError, match="8000 samples a second"):
+        load(path=str(tmp_path), size=100, rate=16000)
+    (tmp_path / "b.wav").write_bytes(b"RIFF")
+    with pytest.raises(ValueError, match=r"b\.wav: not a recording"):
+        load(path=str(tmp_path), size=100)
+    with pytest.raises(ValueError, match=r"no \.wav files"):
+        load(path=str(tmp_path / "none"))

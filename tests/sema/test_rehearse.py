@@ -78,3 +78,30 @@ def test_the_ends_of_a_loop_are_always_visited() -> None:
         for few in (False, True):
             rounds = visited(count, few)
             assert rounds == sorted(set(rounds)) and {0, count - 1} <= set(rounds) <= set(range(count))
+
+
+def test_an_error_of_the_network_is_followed_into_the_state() -> None:
+    """`eps` at the noise end is safe in small steps and unsafe in large ones; only the large ones are warned about."""
+
+    def steps(n: int) -> str:
+        return text(process="process vp_cosine", predict="predict eps", sampler=f"sampler ddim(steps = {n})")
+
+    assert codes(steps(500)) == []
+    (found,) = elaborated(steps(5)).diagnostics
+    assert (found.code, found.severity) == ("W0406", "warning")
+    assert "t = 0.9999, s = 0.7999 (turn 1 of 5)" in found.message
+
+
+def test_a_prediction_that_is_clipped_is_well_conditioned() -> None:
+    predict = "predict eps with {\n  denoise(z, t) = clip(denoise_of(out(z, t), z, t), -1, 1)\n"
+    predict += "  noise_of(z, t) = (z - alpha(t) * denoise(z, t)) / sigma(t)\n}"
+    assert codes(text(process="process vp_cosine", predict=predict, sampler="sampler ddim(steps = 5)")) == []
+
+
+def test_a_network_that_ignores_its_inputs() -> None:
+    spec = text(
+        "network size_of(z, t) = counted",
+        before="network counted(z: vector(n), t: scalar) -> scalar { return n }",
+        sampler="sampler mine { z ~ prior(); for k in 1..3 { z = z + size_of(z, t_max) * velocity(z, t_max) }; return z }",
+    )
+    assert codes(spec) == []

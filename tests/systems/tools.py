@@ -69,16 +69,19 @@ def curve(spec: str, name: str | None, function: str, *args: np.ndarray) -> np.n
 
 
 def train(spec: str, name: str | None = None, *, steps: int | None = None, seed: int = 0) -> Path:
-    """The folder of a trained model: trained once for a project, a number of steps and a seed, then kept."""
+    """The folder of a trained model: trained once for a project, a number of steps and a seed, then kept. A stage's parents
+    are trained first, as long as their spec says."""
     program = model(spec, name)
+    parents = [train(spec, parent.name, seed=seed) for parent in program.parents if parent.shares]
     project = RUNS / "projects" / f"{program.name}-{os.getpid()}"
     files = driver.emit(program, "pytorch", project)
     text = "".join(p.read_text() for p in sorted(files))
-    key = hashlib.sha256(f"{text}{steps}{seed}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{text}{steps}{seed}{parents}".encode()).hexdigest()[:16]
     out = RUNS / f"{program.name}-{key}"
     if not (out / "done.json").exists():
         command = [sys.executable, "train.py", "--out", str(out), "--seed", str(seed)]
         command += ["--steps", str(steps)] if steps else []
+        command += ["--parent", *map(str, parents)] if parents else []
         done = subprocess.run(command, cwd=project, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
         assert done.returncode == 0, done.stderr[-3000:]
         (out / "done.json").write_text(done.stdout.strip().splitlines()[-1])

@@ -1,0 +1,243 @@
+"""Stages: what they take over from their parents, whose weights their networks have, and what their hashes cover."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from specc import driver
+from specc.ir.document import from_json, to_json
+from specc.ir.ops import Op
+from specc.ir.program import Average, Program, Share, walk
+from specc.ir.verify import verify
+from specc.passes.count import network_calls
+from specc.reference.interpret import evaluate, run
+from specc.sema import elaborate
+from specc.sema.checks import parameters
+from specc.source import Source
+from specc.syntax.parser import parse
+
+BASE = """specc 1
+# The teacher.
+model base {
+  data x: vector(2) from moons
+  condition y: class(2) with { drop = 0.1 }
+  process linear
+  backbone mlp(width = 8, depth = 1)
+  predict velocity
+  guidance cfg(scale = 3)
+  sampler euler(steps = 4)
+  train { steps = 7; batch = 4; ema = 0.9 }
+}
+"""
+STUDENT = """# The student.
+stage student from base {
+  teacher = frozen(base)
+  loss imitation {
+    t ~ times()
+    e ~ source()
+    z = draw(x, e, t)
+    minimize mean((velocity(z, t) - teacher.velocity(z, t))^2)
+  }
+  sampler one { z ~ prior(); return z - velocity(z, t_max) }
+}
+"""
+
+
+def programs(text: str, folder: Path | None = None) -> dict[str, Program]:
+    path = (folder or Path("/")) / "s.spec"
+    if folder is None:
+        source = Source("s.spec", text)
+        made = elaborate(parse(source)[0], source)
+    else:
+        path.write_text(text)
+        made = driver.check(path)
+    errors = [f"{d.span}: {d.code} {d.message}" for d in made.diagnostics if d.severity == "error"]
+    assert not errors, errors
+    for program in made.programs.values():
+        verify(program)
+    return made.programs
+
+
+def weights(program: Program, scale: dict[str, float]) -> dict[str, np.ndarray]:
+    """The same numbers below every root, times a factor of the root's own."""
+    out = {}
+    for path, shape in parameters(program):
+        root = max((r for r in scale if path.startswith(f"{r}.")), key=len)
+        rng = np.random.default_rng(len(path.removeprefix(root)))
+        out[path] = scale[root] * rng.standard_normal(shape)
+    return out
+
+
+def test_a_stage_takes_over_what_it_does_not_say() -> None:
+    made = programs(BASE + STUDENT)
+    base, student = made["base"], made["student"]
+    assert student.data == base.data and student.conditions == base.conditions and student.train == base.train
+    assert [e.name for e in student.entries.values()] == ["imitation", "one"]  # samplers of its own: not the parent's
+    assert student.networks["backbone"] == student.networks["teacher.backbone"]  # one code, two sets of weights
+
+
+def test_its_program_says_which_weights_come_from_where() -> None:
+    (parent,) = (made := programs(BASE + STUDENT))["student"].parents
+    assert (parent.name, parent.digest, parent.averaged) == ("base", made["base"].digest, True)
+    assert set(parent.shares) == {
+        Share(path="teacher.backbone", of="backbone", frozen=True),
+        Share(path="backbone", of="backbone"),
+    }
+    assert made["student"].untrained("teacher.backbone") and not made["student"].untrained("backbone")
+    assert made["student"].entries["imitation"].over == ("backbone",)
+    assert from_json(to_json(made["student"])) is not None
+    assert from_json(to_json(made["student"])).parents == made["student"].parents
+
+
+def test_a_network_that_is_said_anew_starts_afresh() -> None:
+    anew = STUDENT.replace("  loss", "  backbone mlp(width = 16)\n  loss")
+    (parent,) = programs(BASE + anew)["student"].parents
+    assert parent.shares == (Share(path="teacher.backbone", of="backbone", frozen=True),)
+
+
+def test_a_copy_is_trained_beside() -> None:
+    text = STUDENT.replace("frozen(base)", "copy(base)")
+    student = programs(BASE + text)["student"]
+    assert Share(path="teacher.backbone", of="backbone") in student.parents[0].shares
+    assert set(student.entries["imitation"].over) == {"backbone", "teacher.backbone"}
+
+
+def test_a_teacher_is_itself_and_guided_where_that_is_asked() -> None:
+    """velocity at scale 3 is free + 3 (conditional - free), of the teacher's weights."""
+    text = BASE + STUDENT.replace(
+        "  sampler",
+        "  query plain { return teacher.velocity(x, 0.5) }\n  query free { return unconditional(teacher.velocity(x, 0.5)) }\n"
+        "  query led { return teacher.guided.velocity(x, 0.5) }\n  sampler",
+    )
+    program = driver.prepare(programs(text)["student"])
+    x = {"x": np.array([[0.3, -1.0], [2.0, 0.1]]), "y": np.array([0, 1])}
+
+    def ask(name: str, scale: float) -> np.ndarray:
+        return run(program, name, x, weights(program, {"backbone": 1.0, "teacher.backbone": scale}), dtype="float64")[0]
+
+    assert np.abs(ask("plain", 1.0) - ask("plain", 2.0)).max() > 0.1  # they are the teacher's own
+    np.testing.assert_allclose(ask("led", 2.0), ask("free", 2.0) + 3 * (ask("plain", 2.0) - ask("free", 2.0)), rtol=1e-9)
+
+
+REPEATED = """stage half for n in [4, 2, 1] from base {
+  teacher = frozen(parent)
+  loss imitation { minimize mean((velocity(x, 0.5) - n * teacher.velocity(x, 0.5))^2) }
+  sampler euler(steps = n)
+}
+"""
+
+
+def test_a_repeated_stage_follows_from_the_one_before() -> None:
+    made = programs(BASE + REPEATED)
+    assert list(made) == ["base", "half_4", "half_2", "half_1"]
+    for before, after in zip(list(made)[:-1], list(made)[1:], strict=True):
+        assert [p.digest for p in made[after].parents] == [made[before].digest]
+        assert set(made[after].networks) == {"backbone", "teacher.backbone"}
+    assert len({p.digest for p in made.values()}) == 4
+    graphs = [driver.prepare(program) for program in made.values()]
+    assert [network_calls(g, "euler").calls for g in graphs] == [4, 4, 2, 1]
+    lanes = [max(n["lanes"] for n in walk(g.functions["euler"].block) if n.op is Op.CALL) for g in graphs]
+    assert lanes == [2, 1, 1, 1]  # guidance stays behind with the parent's samplers
+
+
+def test_a_view_of_a_stage_reaches_its_own_teacher() -> None:
+    text = (
+        BASE
+        + STUDENT
+        + """
+stage third from student {
+  before = frozen(student)
+  query old { return before.teacher.velocity(x, 0.5) }
+}
+"""
+    )
+    third = programs(text)["third"]
+    assert "before.teacher.backbone" in third.networks
+    assert "teacher.backbone" in third.networks  # of the loss that it takes over
+    assert Share(path="teacher.backbone", of="teacher.backbone", frozen=True) in third.parents[0].shares
+    assert third.entries["imitation"].over == ("backbone",)
+    assert Share(path="before.teacher.backbone", of="teacher.backbone", frozen=True) in third.parents[0].shares
+
+
+def test_a_stage_of_another_file(tmp_path: Path) -> None:
+    (tmp_path / "base.spec").write_text(BASE)
+    text = 'specc 1\nimport "base.spec" as there\n' + STUDENT.replace("from base", "from there.base").replace(
+        "(base)", "(there.base)"
+    )
+    student = programs(text, tmp_path)["student"]
+    assert student.parents[0].digest == programs(BASE)["base"].digest
+
+
+def test_errors_of_a_parent_are_told_once_and_its_stage_is_left() -> None:
+    source = Source("s.spec", (BASE + STUDENT).replace("process linear", "process liner"))
+    made = elaborate(parse(source)[0], source)
+    assert {(d.code, str(d.span)) for d in made.diagnostics if d.severity == "error"} == {("E0203", "s.spec:6:11")}
+    assert not made.programs
+
+
+# Hashes
+
+
+def test_a_hash_covers_the_model_and_its_parents_and_no_other() -> None:
+    before = {name: p.digest for name, p in programs(BASE + STUDENT).items()}
+    assert before["base"] == programs(BASE)["base"].digest
+    stage = {
+        name: p.digest for name, p in programs(BASE + STUDENT.replace("mean(", "2 * mean(").replace("The st", "A st")).items()
+    }
+    assert stage["base"] == before["base"] and stage["student"] != before["student"]
+    parent = {name: p.digest for name, p in programs(BASE.replace("steps = 7", "steps = 8") + STUDENT).items()}
+    assert parent["base"] != before["base"] and parent["student"] != before["student"]
+
+
+# Averages
+
+
+AVERAGED = (
+    BASE
+    + """stage student from base {
+  loss follow(slow = 0.9) {
+    target = ema(backbone, SLOW)
+    minimize mean((velocity(x, 0.5) - stop(target.velocity(x, 0.5)))^2)
+  }
+}
+"""
+)
+
+
+def test_an_average_is_a_network_over_other_weights() -> None:
+    program = programs(AVERAGED.replace("SLOW", "slow"))["student"]
+    assert program.averages == (Average(path="target", of="backbone", decay=0.9),)
+    assert program.networks["target"] == program.networks["backbone"] and program.untrained("target")
+    assert program.entries["follow"].over == ("backbone",)
+    assert {s.path for s in program.parents[0].shares} == {"backbone"}  # it starts where its network does
+    value = run(
+        driver.prepare(program),
+        "follow",
+        {"x": np.ones((2, 2)), "y": np.zeros(2, int)},
+        weights(program, {"backbone": 1.0, "target": 1.0}),
+        dtype="float64",
+    )[0]
+    np.testing.assert_allclose(value, 0, atol=1e-12)
+
+
+def test_a_decay_may_depend_on_how_far_training_is() -> None:
+    program = programs(AVERAGED.replace("SLOW", "1 - (1 - slow) * exp(-progress) / (1 + step)"))["student"]
+    (average,) = program.averages
+    assert isinstance(average.decay, str)
+    function = program.functions[average.decay]
+    got = evaluate(function, [np.array(3), np.array(0.5)], program.functions)[0]
+    np.testing.assert_allclose(got, 1 - 0.1 * np.exp(-0.5) / 4, rtol=1e-12)
+    assert average.decay in driver.prepare(program).functions  # passes keep what only the trainer calls
+
+
+@pytest.mark.parametrize(
+    ("decay", "code"),
+    [("mean(x)", "E0305"), ("1", "E0601"), ("-0.1", "E0601"), ("mean(velocity(x, 0.5))", "E0305")],
+)
+def test_a_decay_is_one_number_at_each_step(decay: str, code: str) -> None:
+    source = Source("s.spec", AVERAGED.replace("SLOW", decay))
+    made = elaborate(parse(source)[0], source)
+    assert code in {d.code for d in made.diagnostics}
