@@ -42,6 +42,7 @@ from specc.sema.model import (
     partial,
     place,
     place_of,
+    serves,
     show,
     sort_sections,
 )
@@ -189,6 +190,8 @@ def objectives(m: Model) -> None:
     if not found and "predict" in m.parts and "backbone" in m.ev.world.names:
         mse = library.find("loss", "mse")
         assert mse is not None
+        if not serves(m, mse):
+            return
         default = Partial(mse, span=m.span, env=m.ev.world)
         m.attempt(place_of(m, "predict"), _loss, m, default, "mse", "loss mse  [default]", m.span)
         if "mse" not in m.entries:
