@@ -44,6 +44,7 @@ SHAPES: dict[str, Shape] = {
     "network": Shape(("for",), ("value", "result", "body")),
     "bijection": Shape((), ("value", "body")),
     "law": Shape(),
+    "function": Shape((), ("value", "body")),
     "interface": Shape(("for", "from")),
     "reader": Shape((), ("value", "result")),
     "optimizer": Shape((), ("value",)),
