@@ -206,10 +206,12 @@ def call_part(
     definition = partial.definition
     if definition.inputs and not any(isinstance(v, Value) for v in (*args, *kwargs.values())):
         return dataclasses.replace(partial, args=(*partial.args, *args), kwargs=(*partial.kwargs, *kwargs.items()), span=span)
+    if definition.kind == "bijection":  # beside x it is handed what any part of a chain may want, and takes what it names
+        args = args[: len(definition.inputs)]
     inputs, statics = separate(ev, partial, args, kwargs, frame, span)
     if frame.kind != "network":
         return _inline(ev, partial, statics, inputs, frame, span)
-    values = tuple(lift(v, frame, span) for v in inputs if v is not None)
+    values = tuple(ev.spread(lift(v, frame, span), frame, span) for v in inputs if v is not None)
     given = tuple(v is not None for v in inputs)
     function = function_for(ev, partial, statics, given, values, span)
     stem = bundle or frame.stem(definition.name, node)
@@ -336,6 +338,8 @@ def function_for(
     except SpecError as error:
         raise moved(error, partial.span) from None
     name = ev.unique(definition.name)
+    if definition.kind == "bijection":
+        name = bijections.name_of(ev, definition, (id(definition), knobs, values[0].type), given)
     shown = ", ".join(f"{a.name} = {_show(statics.names[a.name])}" for a in definition.params if a.name)
     block = frame.builder.block(*results)
     made = Function(

@@ -46,6 +46,7 @@ SHAPES: dict[str, Shape] = {
     "network": Shape(("for",), ("value", "result", "body")),
     "bijection": Shape((), ("value", "body")),
     "law": Shape(),
+    "function": Shape((), ("value", "body")),
     "interface": Shape(("for", "from")),
     "function": Shape(),
     "reader": Shape((), ("value", "result")),
