@@ -15,7 +15,7 @@ from specc.sema.arithmetic import add, describe, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
 from specc.sema.report import fail, foreign, moved
-from specc.sema.values import Builtin, Captures, Definition, Env, Law, Network, Partial, Symbol, TypeRef, freeze
+from specc.sema.values import Builtin, Captures, Definition, Env, Law, Network, Partial, Symbol, TypeRef, freeze, runtime
 from specc.source import Span
 from specc.syntax import tree
 
@@ -289,7 +289,8 @@ def _function(
         result = ev.body(definition.body, scope, frame)
         if result is None or result == ():
             fail("E0209", definition.section.span, f"`{definition.name}` returns nothing", help="end it with `return`")
-        results = tuple(lift(r, frame, span) for r in (result if isinstance(result, tuple) else (result,)))
+        several = isinstance(result, tuple) or (isinstance(result, list) and runtime(result))
+        results = tuple(lift(r, frame, span) for r in (result if several else (result,)))
         _check_result(definition, scope, results, span)
         results = tuple(_varying(r, frame) for r in results)
     except Captures:
