@@ -29,6 +29,7 @@ from specc.sema.values import (
     Symbol,
     TypeRef,
     freeze,
+    runtime,
 )
 from specc.source import Span
 from specc.syntax import tree
@@ -323,7 +324,8 @@ def function_for(
         if result is None or result == ():
             fail("E0209", definition.section.span, f"`{definition.name}` returns nothing", help="end it with `return`")
         kind = DType.FLOAT if definition.kind == "bijection" else None
-        results = tuple(lift(r, frame, span, kind) for r in (result if isinstance(result, tuple) else (result,)))
+        several = isinstance(result, tuple) or (isinstance(result, list) and runtime(result))
+        results = tuple(lift(r, frame, span, kind) for r in (result if several else (result,)))
         _check_result(definition, scope, results, span)
         results = tuple(_varying(r, frame) for r in results)
         if definition.kind == "bijection":
