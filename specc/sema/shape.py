@@ -48,7 +48,6 @@ SHAPES: dict[str, Shape] = {
     "law": Shape(),
     "function": Shape((), ("value", "body")),
     "interface": Shape(("for", "from")),
-    "function": Shape(),
     "reader": Shape((), ("value", "result")),
     "optimizer": Shape((), ("value",)),
     "decay": Shape((), ("value",)),
