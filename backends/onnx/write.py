@@ -43,7 +43,7 @@ def initial(program: Program, seed: int = 0) -> dict[str, np.ndarray]:
 
     for root, function in program.networks.items():
         visit(function, root)
-    return found
+    return found | {b.path: _drawn(rng, b.init, b.shape) for b in program.bare}
 
 
 def _drawn(rng: np.random.Generator, init: tuple, shape: tuple[int, ...]) -> np.ndarray:

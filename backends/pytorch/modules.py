@@ -17,7 +17,7 @@ from specc.backends.pytorch.expressions import call, literal
 from specc.backends.pytorch.spelling import TORCH
 
 from specc.ir.ops import Op
-from specc.ir.program import Function, Node, walk
+from specc.ir.program import Bare, Function, Node, walk
 
 # Attributes of nn.Module and of its containers, which a child of that name would hide
 HIDDEN = frozenset(
@@ -134,6 +134,26 @@ class Layout:
         raise ValueError(f"{init} is not a start for parameters")
 
 
+def reached(bare: Bare, model: str = "model") -> str:
+    """A tensor of the model that belongs to no network, from outside."""
+    if _plain(bare.path):
+        return f"{model}.{bare.path}"
+    return f"{model}.{'_parameters' if bare.trainable else '_buffers'}[{_string(bare.path)}]"
+
+
+def registered(bare: Bare) -> str:
+    """The line of the model's `__init__` that makes it."""
+    start = _tensor(bare.shape, bare.init)
+    if bare.dtype == "int":
+        start = f"{start}.long()"
+    if not _plain(bare.path):
+        value = f"nn.Parameter({start})" if bare.trainable else start
+        return f"self.{'_parameters' if bare.trainable else '_buffers'}[{_string(bare.path)}] = {value}"
+    if bare.trainable:
+        return f"self.{bare.path} = nn.Parameter({start})"
+    return f"self.register_buffer({_string(bare.path)}, {start})"
+
+
 def layout(functions: Iterable[Function], class_of: dict[str, str], is_plain: Callable[[Node], bool]) -> Layout:
     """Registers what functions over one bundle need. class_of: how a sub-network is made, by its function."""
     out = Layout()
@@ -212,6 +232,8 @@ def _tensor(shape: tuple[int, ...], init: tuple[object, ...]) -> str:
         case ("uniform", float() | int() as bound):
             return f"torch.empty({sizes}).uniform_(-{_bound(bound)}, {_bound(bound)})"
         case ("constant", float() | int() as value):
+            if not shape:
+                return f"torch.tensor({float(value)})"
             return f"torch.full(({sizes}{',' if len(shape) == 1 else ''}), {float(value)})"
     raise ValueError(f"{init} is not a start for parameters")
 

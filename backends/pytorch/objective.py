@@ -1,4 +1,4 @@
-"""objective.py: what is minimised, and the part of it that runs ahead of training."""
+"""objective.py: what is minimised and updated, and the part of it that runs ahead of training."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal, snake
 from specc.backends.pytorch.networks import Networks, show
 from specc.backends.pytorch.printer import print_block
-from specc.backends.pytorch.related import clocks
+from specc.backends.pytorch.routine import in_routine
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Entry, Function, Node, Program, Value, walk
 from specc.ir.types import BATCH
 
+CLOCK = {"step": "int", "progress": "float"}  # inputs that are numbers, by role
+
 
 @dataclass(slots=True)
 class Objective:
-    """A printed objective: its name, its definitions, and whether a part of it runs ahead."""
+    """A printed objective or update: its name, its definitions, and whether a part of it runs ahead."""
 
     entry: Entry
     name: str
@@ -29,14 +31,14 @@ class Objective:
 
 
 def objectives(program: Program, library: Library, networks: Networks) -> list[Objective]:
-    found = program.by_role("objective")
+    found, others = program.by_role("objective"), program.by_role("update")
     taken = {p.name for p in library.plain.values()}
     out = []
-    for entry in found:
-        name = "loss" if len(found) == 1 else legal(snake(entry.name), taken)
+    for entry in (*found, *others):
+        name = "loss" if entry.role == "objective" and len(found) == 1 else legal(snake(entry.name), taken)
         function = program.functions[entry.function]
         block, head = function.block, None
-        if len(found) == 1:
+        if len(found) == 1 and not in_routine(program):
             split = split_ahead(program, function)
             if split is not None:
                 head, block = split
@@ -47,27 +49,28 @@ def objectives(program: Program, library: Library, networks: Networks) -> list[O
 
 
 def _loss(name: str, entry: Entry, block: Block, library: Library, networks: Networks) -> list[str]:
-    block, mean = _whole_mean(block)
-    manner = library.manner(block, gradients="on", network=networks.reach)
+    block, mean = _whole_mean(block) if entry.role == "objective" else (block, False)
+    manner = library.manner(block, gradients="on", network=networks.reach, param=networks.param)
 
     def finish(pieces: list[Piece]) -> str:
-        return f"{pieces[0].atom}.mean()" if mean else pieces[0].text
+        return ", ".join([f"{pieces[0].atom}.mean()" if mean else pieces[0].text, *(p.text for p in pieces[1:])])
 
-    roles = {i.name: i.role for i in entry.inputs}
-    numbers = {"step": "int", "progress": "float"}
-    kinds = clocks([roles.get(v.name or "", "") for v in block.params])
-    printed = print_block(block, manner, kinds, finish=finish)
-    named = list(zip(printed.params, block.params, kinds, strict=True))
-    params = ["model: Model", *(f"{p}: {numbers[v.name or ''] if k.host else 'Tensor'}" for p, v, k in named)]
-    shapes = ", ".join(f"{p}: {show(v.type.shape)}" for p, v, k in named if not k.host)
-    doc = entry.doc or f"The objective {entry.name}."
-    text = docstring(doc, 4, f"{shapes}. Returns the mean over the batch." if shapes else "")
-    return [*exploded(f"def {name}(", params, ") -> Tensor:", 128), *text, *(f"    {line}" for line in printed.lines)]
+    clock = {i.name: i.role for i in entry.inputs if i.role in CLOCK}
+    printed = print_block(block, manner, [Kind(v.name in clock) for v in block.params], finish=finish)
+    types = [CLOCK[clock[v.name]] if v.name in clock else "Tensor" for v in block.params]
+    params = ["model: Model", *(f"{p}: {t}" for p, t in zip(printed.params, types, strict=True))]
+    shapes = ", ".join(f"{p}: {show(v.type.shape)}" for p, v in zip(printed.params, block.params, strict=True) if v.type.rank)
+    gives = ["the mean over the batch"] if entry.role == "objective" else []
+    gives += [f"the new {path}" for path in entry.writes]
+    doc = entry.doc or f"The {entry.role} {entry.name}."
+    text = docstring(doc, 4, f"{shapes}. Returns {' and '.join(gives)}." if shapes else "")
+    result = "Tensor" if len(block.results) == 1 else "tuple[Tensor, ...]"
+    return [*exploded(f"def {name}(", params, f") -> {result}:", 128), *text, *(f"    {line}" for line in printed.lines)]
 
 
 def _whole_mean(block: Block) -> tuple[Block, bool]:
     """The mean over the batch of a mean over everything else is one mean."""
-    (value,) = block.results[:1]
+    value, *others = block.results
     batched = value.type.shape[:1] == (BATCH,)
     node = next((n for n in block.nodes if value in n.outputs), None)
     if batched and node is not None and node.op is Op.MEAN and value.type.rank == 1:
@@ -75,7 +78,7 @@ def _whole_mean(block: Block) -> tuple[Block, bool]:
         rank = source.type.rank
         users = [n for n in walk(block) if any(v is value for v in n.inputs)]
         if not users and sorted(a % rank for a in node["axes"]) == list(range(1, rank)):
-            return Block(params=block.params, nodes=block.nodes, results=(source,)), True
+            return Block(params=block.params, nodes=block.nodes, results=(source, *others)), True
     return block, batched
 
 

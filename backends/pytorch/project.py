@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -12,6 +13,7 @@ from specc.backends.pytorch.library import Library
 from specc.backends.pytorch.networks import Networks
 from specc.backends.pytorch.objective import Objective, objectives
 from specc.backends.pytorch.related import averages_file, lenders, parents_file
+from specc.backends.pytorch.routine import Turn, in_routine, names_of
 from specc.backends.pytorch.samplers import ways
 from specc.backends.pytorch.scripts import query_script, sample_script, train_script
 from specc.backends.pytorch.source import module
@@ -26,6 +28,7 @@ def project(program: Program) -> dict[str, str]:
     library = Library(program)
     networks = Networks(program, library).build()
     losses = objectives(program, library, networks)
+    turn = Turn(program, library, names_of(program, library, losses)).written() if in_routine(program) else None
     samplers, queries, derived = (ways(program, role, library, networks) for role in ("sampler", "query", "condition"))
     local = _local(library)
     files = {"model.py": _model(program, networks, local)}
@@ -43,8 +46,10 @@ def project(program: Program) -> dict[str, str]:
     if queries:
         files["query.py"] = query_script(program, queries, local)
     if losses and data is not None:
-        files["train.py"] = train_script(program, losses, samplers, data)
+        files["train.py"] = train_script(program, losses, samplers, data, turn)
         files["loader.py"] = choose(part("loader_finite" if data.finite else "loader_endless"), ())
+        if program.starts:
+            files["first.py"] = choose(part("first"), ())
         if lenders(program):
             files["parents.py"] = parents_file(program)
         if program.averages:
@@ -95,16 +100,9 @@ def _model(program: Program, networks: Networks, local: dict[str, str]) -> str:
 
 def _objective(program: Program, losses: list[Objective], local: dict[str, str]) -> str:
     definitions = [lines for o in losses for lines in o.definitions]
-    more = "\n".join(
-        [*([program.doc, ""] if program.doc else []), "t runs from data (smallest) to noise (largest). Shapes: B examples."]
-    )
-    if len(losses) > 1:
-        over = {
-            o.name: f"({', '.join(json.dumps(p) for p in o.entry.over)}{',' if len(o.entry.over) == 1 else ''})" for o in losses
-        }
-        rows = [f'    ("{o.name}", {o.name}, {over[o.name] if o.entry.over else "()"}),' for o in losses]
-        doc = "# Each in turn, by name, and the parameters that it trains"
-        definitions.append([doc, "OBJECTIVES = [", *rows, "]"])
+    timed = any(re.search(r"\bt\b", line) for lines in definitions for line in lines)
+    shapes = f"{'t runs from data (smallest) to noise (largest). ' if timed else ''}Shapes: B examples."
+    more = "\n".join([*([program.doc, ""] if program.doc else []), shapes])
     return module(f"What {program.name} minimises.", definitions, local, more)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from specc.backends.pytorch.choose import choose, part
 from specc.backends.pytorch.expressions import literal
-from specc.backends.pytorch.kinds import Kind
 from specc.backends.pytorch.library import Library
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal, snake
@@ -50,8 +49,3 @@ def _decay(program: Program, library: Library, function: str, name: str) -> list
     types = zip(printed.params, ("int", "float"), strict=True)
     head = f"def {name}({', '.join(f'{p}: {t}' for p, t in types)}) -> Tensor | float:"
     return [head, *docstring(program.functions[function].doc, 4), *(f"    {line}" for line in printed.lines)]
-
-
-def clocks(roles: list[str]) -> list[Kind]:
-    """The kinds of an objective's inputs: how far training is comes as plain numbers."""
-    return [Kind(role in ("step", "progress")) for role in roles]

@@ -33,7 +33,7 @@ def ways(program: Program, role: str, library: Library, networks: Networks) -> l
 
 def _way(program: Program, entry: Entry, name: str, library: Library, networks: Networks) -> Way:
     function = program.functions[entry.function]
-    manner = library.manner(function.block, gradients="off", network=networks.reach)
+    manner = library.manner(function.block, gradients="off", network=networks.reach, param=networks.param)
     manner.taken |= {name}
     numbers = [i.role == "argument" and not i.type.shape for i in entry.inputs]
     kinds = [Kind(n) for n in numbers]

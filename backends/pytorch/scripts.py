@@ -8,12 +8,13 @@ from typing import Any
 
 from specc.backends.pytorch.choose import choose, part
 from specc.backends.pytorch.conditions import conditions
-from specc.backends.pytorch.data import Data
+from specc.backends.pytorch.data import Data, image_shape
 from specc.backends.pytorch.expressions import literal
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal
 from specc.backends.pytorch.objective import Objective
 from specc.backends.pytorch.related import lenders
+from specc.backends.pytorch.routine import Turn, batches_of, parameters_of, patterned, players, steps_of
 from specc.backends.pytorch.samplers import Way, arguments
 from specc.backends.pytorch.source import grouped, import_lines, table, tidy, used_names
 
@@ -21,35 +22,40 @@ from specc.ir.program import Program
 
 OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop", "adagrad": "Adagrad"}
 DECAYS = ("cosine", "linear", "constant")
-CLOCK = {"step": "self.step", "progress": "self.step / args.steps"}
 KNOBS = {"lr": "LEARNING_RATE", "eps": "EPSILON"}
 
 
 # train.py ------------------------------------------------------------------------------------------------------------
 
 
-def train_script(program: Program, losses: list[Objective], samplers: list[Way], data: Data) -> str:
+def train_script(program: Program, losses: list[Objective], samplers: list[Way], data: Data, turn: Turn | None) -> str:
     decay = _word(program.setting("decay", "constant"))
     if decay not in DECAYS:
         raise ValueError(f"there is no schedule of the learning rate {decay}")
     warmup = int(program.setting("warmup", 0) or 0)
-    features = {"several" if len(losses) > 1 else "one", "finite" if data.finite else "endless", decay}
+    losses = [o for o in losses if o.entry.role == "objective"]
+    features = {"one" if turn is None else "routine", "finite" if data.finite else "endless", decay}
     features |= {"schedule"} if warmup or decay != "constant" else set()
     features |= {"warmup"} if warmup else set()
+    features |= {"starts"} if program.starts else set()
     features |= {"ema"} if program.setting("ema") else set()
     features |= {"clip"} if program.setting("clip") else set()
+    features |= {"text"} if data.text_symbols else set()
     features |= {"prepared"} if losses[0].prepared else set()
     asked = conditions(program, samplers, [])
     if samplers and _pictured(program) and not asked.needed() & set(asked.of[samplers[0].entry.name]):
         features |= {"pictures", *_pictured(program)}
     over = losses[0].entry.over
     trained = {root for root in program.networks if not program.untrained(root)}
-    if len(losses) == 1 and over and set(over) != trained:
+    if turn is None and over and set(over) != trained:
         features.add("over")
     features |= {"frozen"} if len(trained) < len(program.networks) else set()
     features |= {"parents"} if lenders(program) else set()
     features |= {"averages"} if program.averages else set()
-    clocks = ", ".join(f"{i.name}={CLOCK[i.name]}" for i in losses[0].entry.inputs if i.role in CLOCK)
+    features |= {"states"} if any(not b.trainable for b in program.bare) else set()
+    features |= {"updates"} if program.by_role("update") else set()
+    features |= {"rounds"} if batches_of(steps_of(program)) > 1 else set()
+    features |= {"fnmatch"} if any(patterned(program, p) for o in losses for p in o.entry.over) else set()
     knobs = _knobs(program, losses, features, warmup)
     default = f"runs/{_folder(program.name)}"
     starts = " --parent" + "".join(f" runs/{_folder(p.name)}" for p in lenders(program)) if "parents" in features else ""
@@ -58,14 +64,17 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "    python train.py --resume                # go on from the last checkpoint",
         "    torchrun --nproc-per-node 2 train.py    # data parallel: each process takes its share of a batch",
     ]
-    names = ["OBJECTIVES"] if len(losses) > 1 else ["loss", "prepare"] if losses[0].prepared else ["loss"]
+    names = ["loss", "prepare"] if losses[0].prepared else ["loss"]
     every = f"PICTURE_EVERY = {int(program.setting('picture_every', 1000) or 0)}  # steps; 0 for none"
     replaced = {
         "knobs": "\n".join(knobs),
-        "optimizer": "\n".join(_make_optimizer(program)),
-        "objective": f"from objective import {', '.join(names)}",
+        "optimizer": "\n".join(_make_optimizer(program) if turn is None else _make_optimizers(program)),
+        "objective": f"from objective import {', '.join(names if turn is None else turn.imported('objective'))}",
+        "process": "\n".join(f"from process import {', '.join(used)}" for used in [turn and turn.imported("process")] if used),
+        "iterators": f"from collections.abc import {'Callable, Iterator' if turn is not None else 'Iterator'}",
+        "turn": "\n".join(f"        {line}" for line in turn.lines) if turn is not None else "",
+        "data": f"from data import {'alphabet, ' if data.text_symbols else ''}examples",
         "picture_every": every,
-        "call": f"{' ' * 16}value = loss(self.model, *batch{', ' if clocks else ''}{clocks})",
     }
     text = grouped(choose(part("train"), features, replaced))
     return tidy("\n".join([docstring(f"Train {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""', "", text]))
@@ -73,12 +82,15 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
 
 def _knobs(program: Program, losses: list[Objective], features: set[str], warmup: int) -> list[str]:
     """Numbers on top, and the optimizer."""
-    kind, options = _optimizer(program)
     steps, batch = int(program.setting("steps", 1000)), int(program.setting("batch", 64))
     lines = [f"STEPS = {steps}", f"BATCH = {batch}  # examples, over all processes"]
-    for key, value in options.items():
-        shown = _tuple(value) if isinstance(value, (list, tuple)) else _scientific(value)
-        lines.append(f"{_knob(key)} = {shown}" + (f"  # {OPTIMIZERS[kind]}" if key == "lr" else ""))
+    if "rounds" in features:
+        lines.append(f"BATCHES = {batches_of(steps_of(program))}  # a step")
+    usual = "routine" not in features or any(p.setting is None for p in players(program))
+    lines += _numbers(program.setting("optimizer", "adam"), "", "") if usual else []
+    for player in players(program) if "routine" in features else ():
+        if player.setting is not None:
+            lines += _numbers(player.setting, f"{player.name.upper()}_", f" of {player.name}")
     if "schedule" in features:
         lines.append(f"WARMUP = {warmup}  # steps" + ("" if "constant" in features else ", before the learning rate falls"))
     if "ema" in features:
@@ -94,27 +106,68 @@ def _knobs(program: Program, losses: list[Objective], features: set[str], warmup
     if "images" in features:
         low, high = _limits(program)
         lines.append(f"LOW, HIGH = {low}, {high}  # of pixels")
+    if "folded" in features:
+        lines.append(f"SHAPE = {_tuple(image_shape(program.data[0]))}  # of a picture")
     lines.append(f"FILES = {_strings(['model', 'optimizer', *(['ema'] if 'ema' in features else [])])}  # of a checkpoint")
     lines.append(f"SAVE_EVERY = {int(program.setting('save_every', 1000) or 10**9)}  # steps")
     return lines
 
 
-def _optimizer(program: Program) -> tuple[str, dict[str, Any]]:
+def _numbers(setting: Any, prefix: str, whose: str) -> list[str]:
+    """The options of an optimizer as constants."""
+    kind, options = _optimizer(setting)
+    lines = []
+    for key, value in options.items():
+        shown = _tuple(value) if isinstance(value, (list, tuple)) else _scientific(value)
+        lines.append(f"{prefix}{_knob(key)} = {shown}" + (f"  # {OPTIMIZERS[kind]}{whose}" if key == "lr" else ""))
+    return lines
+
+
+def _optimizer(setting: Any) -> tuple[str, dict[str, Any]]:
     """The optimizer's name and options."""
-    setting = program.setting("optimizer", "adam")
     kind, options = _word(setting), dict(getattr(setting, "options", ()))
     if kind not in OPTIMIZERS:
         raise ValueError(f"there is no optimizer {kind}")
     return kind, {"lr": 1e-3} | options
 
 
+def _made(setting: Any, prefix: str, parameters: str, fused: str) -> tuple[str, list[str]]:
+    """The call that makes an optimizer, and its arguments."""
+    kind, options = _optimizer(setting)
+    passed = [f"{key}={prefix}{_knob(key)}" for key in options]
+    return f"torch.optim.{OPTIMIZERS[kind]}(", [parameters, *passed, *([] if kind == "rmsprop" else [f"fused={fused}"])]
+
+
 def _make_optimizer(program: Program) -> list[str]:
-    kind, options = _optimizer(program)
-    passed = [f"{key}={_knob(key)}" for key in options]
-    fused = [] if kind == "rmsprop" else ['fused=parameters[0].device.type in ("cpu", "cuda")']
-    call = exploded(f"return torch.optim.{OPTIMIZERS[kind]}(", ["parameters", *passed, *fused], ")", 124)
-    head = "def make_optimizer(parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:"
-    return [head, *(f"    {line}" for line in call)]
+    fused = 'parameters[0].device.type in ("cpu", "cuda")'
+    head, inside = _made(program.setting("optimizer", "adam"), "", "parameters", fused)
+    call = exploded(f"return {head}", inside, ")", 124)
+    return [
+        "def make_optimizer(parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:",
+        *(f"    {line}" for line in call),
+    ]
+
+
+def _make_optimizers(program: Program) -> list[str]:
+    """One for each player."""
+    found = players(program)
+    rows = []
+    for player in found:
+        own = player.setting is not None
+        setting = player.setting or program.setting("optimizer", "adam")
+        prefix = f"{player.name.upper()}_" if own else ""
+        head, inside = _made(setting, prefix, parameters_of(program, player.over), "fused")
+        call = exploded(f"{json.dumps(player.name)}: {head}", inside, "),", 116)
+        rows += [f"        {line}" for line in call]
+    fused = ['    fused = next(model.parameters()).device.type in ("cpu", "cuda")'] if any("fused=" in r for r in rows) else []
+    return [
+        "def make_optimizers(model: Model) -> dict[str, torch.optim.Optimizer]:",
+        '    """Who trains which parameters, and how."""',
+        *fused,
+        "    return {",
+        *rows,
+        "    }",
+    ]
 
 
 def _scientific(value: float) -> str:
@@ -136,7 +189,8 @@ def _word(value: Any) -> str:
 
 
 def _tuple(values: Any) -> str:
-    return f"({', '.join(literal(v) for v in values)})"
+    """Of floats: an optimizer refuses the integer 0."""
+    return f"({', '.join(f'{literal(v)}.0' if literal(v).isdigit() else literal(v) for v in values)})"
 
 
 def _strings(values: list[str]) -> str:
@@ -151,12 +205,16 @@ def _pictured(program: Program) -> set[str]:
     space = program.data[0].space
     if len(space.shape) == 3 and space.shape[0] in (1, 3):
         return {"images"}
+    if image_shape(program.data[0]) is not None:
+        return {"images", "folded"}
     return {"points"} if tuple(space.shape) == (2,) else set()
 
 
 def _limits(program: Program) -> tuple[str, str]:
     space = program.data[0].space
     low, high = (0.0, 1.0) if space.low is None or space.high is None else (space.low, space.high)
+    if space.classes:
+        low, high = 0, space.classes - 1
     return f"{float(low)}", f"{float(high)}"
 
 
@@ -166,11 +224,11 @@ def _limits(program: Program) -> tuple[str, str]:
 def sample_script(program: Program, samplers: list[Way], derived: list[Way], local: dict[str, str]) -> str:
     named = arguments([w.entry for w in samplers])
     asked = conditions(program, samplers, derived)
-    features = set(_pictured(program)) & {"images"}
+    features = set(_pictured(program)) & {"images", "folded"}
     features |= {"ema"} if program.setting("ema") else set()
     features |= asked.features()
     features |= {"named"} if named else set()
-    features |= {"whole"} if program.data and program.data[0].space.dtype == "int" else set()
+    features |= {"whole", "lines"} if program.data and program.data[0].space.dtype == "int" else set()
     tables = table("SAMPLERS", {w.entry.name: w.name for w in samplers})
     if asked.inputs:
         tables += table("CONDITIONS", {sampler: _strings(list(names)) for sampler, names in asked.of.items()})
@@ -181,6 +239,8 @@ def sample_script(program: Program, samplers: list[Way], derived: list[Way], loc
     if "images" in features:
         low, high = _limits(program)
         tables.append(f"LOW, HIGH = {low}, {high}  # of x")
+    if "folded" in features:
+        tables.append(f"SHAPE = {_tuple(image_shape(program.data[0]))}  # of a picture")
     options = [line for n, i in named.items() for line in _option(n, "int" if i.type.dtype.value == "int" else "float")]
     replaced = {
         "table": "\n".join(tables),

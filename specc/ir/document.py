@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, Val
 from specc.ir.ops import Op
 from specc.ir.program import (
     Average,
+    Bare,
     Block,
     Dataset,
     Entry,
@@ -33,6 +34,8 @@ from specc.ir.program import (
     Setting,
     Share,
     Space,
+    Start,
+    Step,
     Value,
 )
 from specc.ir.types import BATCH, Dim, DType, Type
@@ -220,7 +223,9 @@ class EntryDoc(Part):
     function: str
     inputs: tuple[InputDoc, ...]
     over: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
     calls: int | None = None
+    hidden: tuple[int, int] = (0, 0)
     doc: str = ""
     span: SpanText | None = None
 
@@ -245,6 +250,7 @@ class DatasetDoc(Part):
     space: SpaceDoc
     reader: SettingDoc
     steps: tuple[SettingDoc, ...] = ()
+    fields: tuple[SpaceDoc, ...] = ()
     doc: str = ""
 
 
@@ -260,6 +266,13 @@ class QuantizationDoc(Part):
     name: str
     rules: tuple[QuantizeRuleDoc, ...]
     span: SpanText | None = None
+
+
+class StartDoc(Part):
+    makes = Start
+    network: str
+    function: str
+    paths: tuple[str, ...]
 
 
 class ShareDoc(Part):
@@ -282,6 +295,28 @@ class AverageDoc(Part):
     path: str
     of: str
     decay: Number | str
+
+
+class BareDoc(Part):
+    makes = Bare
+    path: str
+    shape: tuple[int, ...]
+    dtype: Literal["float", "int"] = "float"
+    init: Plain = ("zeros",)
+    trainable: bool = True
+
+
+class StepDoc(Part):
+    makes = Step
+    entries: tuple[str, ...] = ()
+    steps: tuple[StepDoc, ...] = ()
+    times: int = 1
+    maps: str | None = None
+    over: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    every: int = 1
+    when: str | None = None
+    doc: str = ""
 
 
 Scope = dict[int, Value]
@@ -357,6 +392,9 @@ class ProgramDoc(Part):
     functions: tuple[FunctionDoc, ...]
     networks: dict[str, str]
     entries: tuple[EntryDoc, ...]
+    starts: tuple[StartDoc, ...] = ()
+    bare: tuple[BareDoc, ...] = ()
+    routine: tuple[StepDoc, ...] = ()
     data: tuple[DatasetDoc, ...] = ()
     conditions: tuple[SpaceDoc, ...] = ()
     train: tuple[tuple[str, Plain], ...] = ()

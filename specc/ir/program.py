@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from specc.ir.ops import OPS, Op
@@ -82,8 +83,8 @@ class Function:
 class Input:
     """An input of an entry, in the order of its function's block parameters.
 
-    role: "data" (the example x), "condition", "seed" (int64 per example), "argument" (an `input(...)` with its default),
-    "step" (int, steps of training so far), "progress" (float, their share of all steps).
+    role: "data" (the example x, then its fields), "condition", "seed" (int64 per example), "argument" (an `input(...)` with
+    its default), "step" (int, steps of training so far), "progress" (float, their share of all steps).
     """
 
     name: str
@@ -95,11 +96,14 @@ class Input:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A way into the program. role: "objective", "sampler", "query", or "condition": what computes the derived conditions of
-    an example, in the order of `Program.conditions`.
+    """A way into the program. role: "objective", "update", "sampler", "query", or "condition": what computes the derived
+    conditions of an example, in the order of `Program.conditions`.
 
-    For an objective the function returns one value per example (or a shared scalar), `over` lists the path prefixes that it
-    trains. For a sampler, `calls` is the number of network calls of one sample (None when it depends on the data).
+    For an objective the function returns one value per example (or a shared scalar), `over` lists what it trains: names of
+    networks and bare parameters, and patterns of paths (`G.*.bias`). `writes` are the paths of states whose new values the
+    function gives as its last results; an update gives nothing else. For a sampler, `calls` is the number of network calls
+    of one sample (None when it depends on the data). `hidden`: calls, and evaluations of single examples, that a pass has
+    written out in the entry, where they are no calls any more.
     """
 
     name: str
@@ -107,7 +111,9 @@ class Entry:
     function: str
     inputs: tuple[Input, ...]
     over: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
     calls: int | None = None
+    hidden: tuple[int, int] = (0, 0)
     doc: str = ""
     span: Span | None = None
 
@@ -147,6 +153,7 @@ class Dataset:
     space: Space
     reader: Setting
     steps: tuple[Setting, ...] = ()
+    fields: tuple[Space, ...] = ()  # what else the reader gives of each example, under these names
     doc: str = ""
 
 
@@ -164,6 +171,16 @@ class Quantization:
     name: str
     rules: tuple[QuantizeRule, ...]
     span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Parameters of `network` that start from the first batch: `function`, over the same bundle and of the same inputs, gives
+    them."""
+
+    network: str
+    function: str
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +215,37 @@ class Average:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Bare:
+    """A tensor of the model that belongs to no network: a parameter, or (not trainable) a state that updates write."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str = "float"
+    init: tuple[Any, ...] = ("zeros",)
+    trainable: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """A part of a step of training: done in every `every`-th step, where the plain function `when` of (step, progress) holds.
+
+    One of: `entries`, objectives whose gradients are all taken before any of them moves its parameters, or one update;
+    `steps`, in turn, `times` over with a fresh batch each; `maps`, a plain function of one number that each parameter of
+    `over` goes through, together with those of the same relative paths in the sets of `beside`.
+    """
+
+    entries: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    times: int = 1
+    maps: str | None = None
+    over: tuple[str, ...] = ()
+    beside: tuple[str, ...] = ()
+    every: int = 1
+    when: str | None = None
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Program:
     """A whole model, at one level ("example" or "array")."""
 
@@ -208,6 +256,9 @@ class Program:
     functions: dict[str, Function]
     networks: dict[str, str]  # root bundle ("backbone") -> function name
     entries: dict[str, Entry]  # by name; objectives first, in text order
+    starts: tuple[Start, ...] = ()
+    bare: tuple[Bare, ...] = ()
+    routine: tuple[Step, ...] = ()  # a step of training; () is each objective in turn
     data: tuple[Dataset, ...] = ()
     conditions: tuple[Space, ...] = ()
     train: tuple[tuple[str, Any], ...] = ()  # resolved settings: optimizer, steps, batch, ema, ...
@@ -228,6 +279,18 @@ class Program:
 
     def setting(self, key: str, default: Any = None) -> Any:
         return next((v for k, v in self.train if k == key), default)
+
+
+def all_steps(routine: tuple[Step, ...]) -> Iterator[Step]:
+    """Every step of a routine, and those inside, in order."""
+    for step in routine:
+        yield step
+        yield from all_steps(step.steps)
+
+
+def chosen(path: str, over: tuple[str, ...]) -> bool:
+    """Whether a path is among those that an objective trains."""
+    return any(path == p or path.startswith(f"{p}.") or fnmatchcase(path, p) for p in over)
 
 
 def walk(block: Block) -> Iterator[Node]:

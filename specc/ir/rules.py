@@ -33,7 +33,7 @@ def const(types: Types, a: A) -> Types:
 
 
 def param(types: Types, a: A) -> Types:
-    return (Type(DType.FLOAT, tuple(a["shape"])),)
+    return (Type(DType(a.get("dtype", "float")), tuple(a["shape"])),)
 
 
 def iota(types: Types, a: A) -> Types:

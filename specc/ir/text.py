@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from specc.ir.ops import Op
-from specc.ir.program import Block, Dataset, Entry, Function, Node, Program, Setting, Space, Value
+from specc.ir.program import Block, Dataset, Entry, Function, Node, Program, Setting, Space, Step, Value
 from specc.ir.types import DType
 
 LONGEST = 8  # numbers of an array constant that are printed
@@ -60,6 +60,8 @@ def _program(p: Program) -> Iterator[str]:
     yield f"program {p.name}: {p.level} level, from {p.spec}" + (f", digest {p.digest[:12]}" if p.digest else "")
     for data in p.data:
         yield f"data {_dataset(data)}"
+        for space in data.fields:
+            yield f"field {_space(space)}"
     for space in p.conditions:
         yield f"condition {_space(space)}"
     for key, value in p.train:
@@ -72,17 +74,34 @@ def _program(p: Program) -> Iterator[str]:
         yield f"evaluate {plain(metric)}"
     for root, name in p.networks.items():
         yield f"network {root} = {name}"
+    for start in p.starts:
+        yield f"start {', '.join(start.paths)} of {start.network} = {start.function}"
     for parent in p.parents:
         yield f"parent {parent.name}: digest {parent.digest[:12]}{', averaged' if parent.averaged else ''}"
         for share in parent.shares:
             yield f"  {share.path} {'is' if share.frozen else 'starts from'} {share.of}"
     for average in p.averages:
         yield f"average {average.path} of {average.of}, decay {average.decay}"
+    for bare in p.bare:
+        kind = "param" if bare.trainable else "state"
+        yield f"{kind} {bare.path}: {bare.dtype}{plain(bare.shape) if bare.shape else ''} = {plain(bare.init)}"
     for entry in p.entries.values():
         yield _entry(entry)
+    yield from _routine(p.routine, 0)
     for function in p.functions.values():
         yield ""
         yield from _function(function)
+
+
+def _routine(steps: tuple[Step, ...], depth: int) -> Iterator[str]:
+    for s in steps:
+        words = [f"do {' together with '.join(s.entries)}"] if s.entries else []
+        words += [f"map {', '.join(s.over)} by {s.maps}({', '.join(('it', *s.beside))})"] if s.maps else []
+        words += [f"{s.times} times"] if s.steps else []
+        words += [f"every {s.every}"] if s.every != 1 else []
+        words += [f"when {s.when}(step, progress)"] if s.when else []
+        yield INDENT * depth + " ".join(words) + (f"  # {s.doc}" if s.doc else "")
+        yield from _routine(s.steps, depth + 1)
 
 
 def _space(s: Space) -> str:
@@ -106,6 +125,7 @@ def _entry(e: Entry) -> str:
         classes = "" if i.classes is None else f" of {i.classes} classes"
         inputs.append(f"{i.name}: {i.role}{classes} {i.type}{default}")
     over = f" over {', '.join(e.over)}" if e.over else ""
+    over += f" writes {', '.join(e.writes)}" if e.writes else ""
     calls = "" if e.calls is None else f", {e.calls} network calls"
     doc = f"  # {e.doc}" if e.doc else ""
     return f"{e.role} {e.name} = {e.function}({', '.join(inputs)}){over}{calls}{doc}"

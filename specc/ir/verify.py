@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from specc.ir.ops import OPS, Op
-from specc.ir.program import Block, Function, Node, Program, Value
+from specc.ir.program import Block, Entry, Function, Node, Program, Value, all_steps
 from specc.ir.rewrite import captured_by
-from specc.ir.types import BATCH, BOOL, INT, Type
+from specc.ir.types import BATCH, BOOL, INT, DType, Type
 
 LISTED = {Op.CALL, Op.IF, Op.PARTS, Op.EXTERN}  # their types follow from no operand: the attribute `types` may list them
 REGIONS = {Op.FOR: 1, Op.WHILE: 2, Op.IF: 2, Op.PARTS: 2}
@@ -33,9 +33,41 @@ def verify(program: Program) -> Program:
         _check(entry.function in program.functions, f"entry {entry.name}: there is no function {entry.function}")
         types = tuple(v.type for v in program.functions[entry.function].block.params)
         _check(types == tuple(i.type for i in entry.inputs), f"entry {entry.name}: its inputs differ from its function's")
+        _check_writes(program, entry)
+    for start in program.starts:
+        known = start.network in program.functions and start.function in program.functions
+        _check(known, f"start of {start.network}: there is no function {start.function}")
+        given = program.functions[start.function].block
+        _check(len(given.results) == len(start.paths), f"{start.function}: one value for each of {', '.join(start.paths)}")
     for root, name in program.networks.items():
         _check(name in program.functions, f"network {root}: there is no function {name}")
+    _check_routine(program)
     return program
+
+
+def _check_writes(program: Program, entry: Entry) -> None:
+    """The last results of an entry have the types of the states that it writes."""
+    states = {b.path: b for b in program.bare if not b.trainable}
+    results = program.functions[entry.function].block.results
+    count = len(entry.writes) + (entry.role != "update")
+    _check(not entry.writes or len(results) == count, f"entry {entry.name}: {len(results)} results and {count} are needed")
+    for path, value in zip(reversed(entry.writes), reversed(results), strict=False):
+        _check(path in states, f"entry {entry.name}: it writes {path}, which is no state")
+        wanted = Type(DType(states[path].dtype), states[path].shape)
+        _check(value.type == wanted, f"entry {entry.name}: {path} is {wanted} and gets {value.type}")
+
+
+def _check_routine(program: Program) -> None:
+    for step in all_steps(program.routine):
+        doing = (bool(step.entries), bool(step.steps), step.maps is not None)
+        _check(sum(doing) == 1, f"a step does {sum(doing)} things")
+        _check(step.times >= 1 and step.every >= 1, "a step is done once or more")
+        for name in step.entries:
+            role = program.entries[name].role if name in program.entries else ""
+            alone = role == "update" and len(step.entries) == 1
+            _check(role == "objective" or alone, f"a step does {name}: {role or 'nothing'}")
+        for used in (step.maps, step.when):
+            _check(used is None or used in program.functions, f"a step uses {used}, which is no function")
 
 
 def infer(op: Op, inputs: tuple[Value, ...], attrs: dict[str, Any], outputs: tuple[Value, ...]) -> tuple[Type, ...]:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 
+from specc.ir import paths
 from specc.ir.calc import Calc
 from specc.ir.ops import Op
-from specc.ir.program import Block, Builder, Ids, Node, Program, Value, walk
-from specc.ir.splice import join
+from specc.ir.program import Block, Builder, Ids, Node, Program, Value
 from specc.ir.types import BATCH, Shape
 
 
@@ -26,25 +26,8 @@ class Calls:
 
 
 def parameters(program: Program) -> dict[str, Shape]:
-    """Every parameter of every network, by its path in a checkpoint, in order of use."""
-    found: dict[str, Shape] = {}
-
-    def visit(function: str, bundle: str) -> None:
-        for node in walk(program.functions[function].block):
-            match node.op:
-                case Op.PARAM:
-                    found.setdefault(join(bundle, node["path"]), tuple(node["shape"]))
-                case Op.CALL:
-                    visit(node["function"], join(bundle, node.get("bundle") or ""))
-                case Op.REPEAT:
-                    for i in range(node["count"]):
-                        visit(node["function"], join(bundle, f"{node['bundle']}.{i}"))
-                case _:
-                    pass
-
-    for root, function in program.networks.items():
-        visit(function, root)
-    return found
+    """Every parameter of every network, by its path in a checkpoint, in order of use; then what belongs to no network."""
+    return paths.parameters(program.functions, program.networks) | {b.path: b.shape for b in program.bare}
 
 
 def parameter_count(program: Program) -> int:
@@ -67,7 +50,10 @@ def network_calls(program: Program, entry: str) -> Calls | None:
     block = program.functions[program.entries[entry].function].block
     calls = _Counter(program, _runs, False).block(block)
     evaluations = _Counter(program, _lanes, False).block(block)
-    return None if calls is None or evaluations is None else Calls(calls, evaluations)
+    if calls is None or evaluations is None:
+        return None
+    hidden = program.entries[entry].hidden
+    return Calls(calls + hidden[0], evaluations + hidden[1])
 
 
 def _part(node: Node) -> bool:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from specc.ir.ops import Op
+from specc.ir.paths import parameters
 from specc.ir.program import Function, Program, walk
 from specc.ir.types import EXAMPLE, FLOAT
 from specc.reference.interpret import evaluate
 from specc.sema import library
 from specc.sema.model import Model, mention, place_of
 from specc.sema.networks import names_in
+from specc.sema.prove import check_bijections
 from specc.sema.rehearse import MISSING, Gain, Known, NotFinite, rehearse
 from specc.sema.report import choices, diagnostic, fail, foreign
 from specc.sema.values import Closure, Definition, Network
@@ -50,6 +51,8 @@ def check_model(m: Model, program: Program) -> None:
     check_groups(m)
     if not _failed(m):
         check_quantize(m, program)
+    if not _failed(m):
+        check_bijections(m, program)
     if not _failed(m):
         check_samplers(m, program)
 
@@ -107,7 +110,7 @@ def check_samplers(m: Model, program: Program) -> None:
     known: Known = {}
     examples = math.lcm(*m.ev.groups.values())
     for entry in program.entries.values():
-        if entry.role == "objective":
+        if entry.role in ("objective", "update"):
             continue
         at = next((mention(s) for k in ("sampler", "query") for s in m.found.get(k, []) if s.span == entry.span), m.span)
         match rehearse(program, entry.name, known, examples):
@@ -373,7 +376,7 @@ def check_unused(m: Model) -> None:
                 help=f"the backbone takes it by name: give it an input `{space.name}`",
             )
     for name, value in m.ev.world.names.items():
-        if isinstance(value, Network) and name not in m.ev.networks and m.entries:
+        if isinstance(value, Network) and value.bundle == name and name not in m.ev.networks and m.entries:
             assert value.partial.span is not None
             if not own(m, value.partial.span):
                 continue
@@ -402,29 +405,9 @@ def _unused_knobs(m: Model, definition: Definition) -> None:
             )
 
 
-def parameters(program: Program) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Every parameter of a program: its path from a root, and its shape."""
-
-    def inside(function: Function, prefix: str) -> Iterator[tuple[str, tuple[int, ...]]]:
-        for node in walk(function.block):
-            match node.op:
-                case Op.PARAM:
-                    yield f"{prefix}.{node['path']}", tuple(node["shape"])
-                case Op.CALL if node["bundle"] is not None:
-                    yield from inside(program.functions[node["function"]], f"{prefix}.{node['bundle']}")
-                case Op.REPEAT:
-                    for i in range(node["count"]):
-                        yield from inside(program.functions[node["function"]], f"{prefix}.{node['bundle']}.{i}")
-                case _:
-                    pass
-
-    for root, name in program.networks.items():
-        yield from inside(program.functions[name], root)
-
-
 def check_quantize(m: Model, program: Program) -> None:
     """Each rule of quantisation matches a matrix or a kernel."""
-    weights = [p for p, shape in parameters(program) if len(shape) >= 2]
+    weights = [p for p, shape in parameters(program.functions, program.networks).items() if len(shape) >= 2]
     for quantization in program.quantize:
         assert quantization.span is not None
         for rule in quantization.rules:

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from specc.ir.liveness import live
 from specc.ir.ops import Op
-from specc.ir.program import Average, Builder, Entry, Function, Input, Program, Setting, Space, Value, walk
+from specc.ir.paths import parameters
+from specc.ir.program import (
+    Average,
+    Bare,
+    Block,
+    Builder,
+    Entry,
+    Function,
+    Input,
+    Program,
+    Setting,
+    Space,
+    Step,
+    Value,
+    chosen,
+    walk,
+)
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import library, sections
+from specc.sema import held, library, represent, routine, sections
 from specc.sema.arithmetic import add, binary, describe, lift, where
 from specc.sema.evaluation import Judged, evaluation
-from specc.sema.frame import Condition, EntryState, Frame, ObjectiveDone
+from specc.sema.frame import Around, Condition, EntryState, Event, Frame, ObjectiveDone, Walk
 from specc.sema.laws import primitive
 from specc.sema.model import (
     Default,
@@ -23,12 +41,14 @@ from specc.sema.model import (
     mention,
     name_of,
     partial,
+    place,
     place_of,
+    serves,
     show,
     sort_sections,
 )
-from specc.sema.report import fail
-from specc.sema.values import Definition, Dynamic, Partial, TypeRef
+from specc.sema.report import choices, did_you_mean, fail, foreign
+from specc.sema.values import Definition, Dynamic, Instance, Partial, TypeRef
 from specc.source import Span
 from specc.syntax import tree
 
@@ -59,16 +79,45 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     if data is not None:
         own = TypeRef(Type(DType(data.dtype), data.shape), data.kind, data.classes)
         entry.bindings["x"] = like if role != "sampler" else own
+        if role == "objective" and any(s.name == "dequantize" for s in m.data[0].steps):
+            entry.bindings["x"] = _dequantized(data, like, frame, m.span)
+    for space in m.data[0].fields if m.data else ():
+        _field(m, entry, space)
     for space, type_ref in m.conditions:
         t = Type(type_ref.type.dtype, type_ref.type.shape, example)
         value = builder.param(t, space.name)
         inputs.append(Input(name=space.name, role="condition", type=t, classes=space.classes))
         _condition(m, frame, entry, space, value)
+    if m.represented is not None:
+        represent.enter(m.ev, m.represented, entry, frame, entry.bindings["x"])
     for section in m.derived:
         _derived(m, frame, entry, section)
+    for section in m.latents:
+        held.latent(m.ev, section, m.env, frame, entry)
     entry.bindings["batch.index"] = builder.add(Op.BATCH_INDEX, like)
     entry.bindings["batch.size"] = builder.add(Op.BATCH_SIZE, like)
     return frame, entry
+
+
+def _field(m: Model, entry: EntryState, space: Space) -> None:
+    """`field kind: tokens(64, 2)`: what the data say of an example beside x; in a sampler, its type."""
+    type_ = Type(DType(space.dtype), space.shape, frozenset({EXAMPLE}))
+    if entry.role == "sampler":
+        entry.bindings[space.name] = TypeRef(Type(type_.dtype, type_.shape), space.kind, space.classes)
+        return
+    value = entry.bindings[space.name] = entry.builder.param(type_, space.name)
+    if space.classes is not None:
+        m.ev.classes[value.id] = space.classes
+    entry.inputs.append(Input(name=space.name, role="data", type=type_))
+
+
+def _dequantized(space: Space, x: Value, frame: Frame, span: Span) -> Value:
+    """An example on a grid, moved within its cell by a fresh uniform draw: its levels tile the range of the space."""
+    assert space.low is not None and space.high is not None and space.levels is not None
+    reach, u = space.high - space.low, primitive(Op.UNIFORM, space.shape, frame, span, False)
+    level = binary("*", binary("-", x, space.low, frame, span), (space.levels - 1) / reach, frame, span)
+    moved = binary("*", binary("+", level, u, frame, span), reach / space.levels, frame, span)
+    return frame.builder.name(lift(binary("+", moved, space.low, frame, span), frame, span), space.name)
 
 
 def _derived(m: Model, frame: Frame, entry: EntryState, section: tree.Section) -> None:
@@ -104,7 +153,7 @@ def conditions(m: Model) -> None:
     while label in m.entries:
         label += "_"
     doc = "; ".join(line_of(section.span) for section in m.derived)
-    function = _entry_function(m, label, frame, results, doc, m.derived[0].span)
+    function = _entry_function(m, label, frame, frame.builder.block(*results), doc, m.derived[0].span)
     read = {v.id for n in walk(function.block) for v in n.inputs} | {v.id for v in results}
     kept = [(v, i) for v, i in zip(function.block.params, entry.inputs, strict=True) if i.role == "data" or v.id in read]
     block = replace(function.block, params=tuple(v for v, _ in kept))
@@ -142,12 +191,15 @@ def objectives(m: Model) -> None:
     if not found and "predict" in m.parts and "backbone" in m.ev.world.names:
         mse = library.find("loss", "mse")
         assert mse is not None
+        if not serves(m, mse):
+            return
         default = Partial(mse, span=m.span, env=m.ev.world)
         m.attempt(place_of(m, "predict"), _loss, m, default, "mse", "loss mse  [default]", m.span)
         if "mse" not in m.entries:
             return
         if not any(n.op is Op.PARAM for f in m.ev.functions.values() if f.kind == "network" for n in walk(f.block)):
-            del m.entries["mse"]  # an exact network in the backbone's place: there is nothing to train
+            del m.entries["mse"]
+            m.routine.clear()  # an exact network in the backbone's place: there is nothing to train
             return
         m.defaults.append(Default("loss", "", "mse", "default"))
 
@@ -156,60 +208,125 @@ def _objective(m: Model, section: tree.Section) -> None:
     p = partial(m, section, ("loss",))
     fits(m, p, section)
     name = p.definition.name if not section.values else name_of(section)
+    if name in {name_of(s) for kind in ("sampler", "query") for s in m.found.get(kind, [])}:
+        name = f"{name}_loss"
     _loss(m, p, name, line_of(section.span), section.span)
 
 
 def _loss(m: Model, p: Partial, name: str, doc: str, span: Span) -> None:
+    """The entries of a loss, and when they are done."""
     instance = m.ev.instantiate(p, m.top)
-    which = 0
-    while True:
-        frame, entry = _start(m, "objective")
-        entry.objective = which
-        try:
-            m.ev.run(instance, frame, span)
-        except ObjectiveDone:
-            value = entry.bindings["minimize"]
-            label = name if which == 0 else f"{name}_{which + 1}"
-            function = _entry_function(m, label, frame, (value,), doc, span)
-            reached = _reached(m, function)
-            over = entry.over or tuple(m.ev.networks)
-            missing = [b for b in over if b not in reached]
-            if not over:
-                fail("E0501", entry.minimize or span, "the objective reaches no network", help="use one, such as `out(z, t)`")
-            if missing:
-                fail(
-                    "E0501",
-                    entry.minimize or span,
-                    f"the objective does not reach the parameters of `{missing[0]}`",
-                    help="its gradient there is zero: use the network in the objective, or leave it out of `over`",
-                )
-            m.entries[label] = Entry(
-                name=label, role="objective", function=function.name, inputs=tuple(entry.inputs), over=over, doc=doc, span=span
-            )
-            which += 1
+    _, entry = _walked(m, instance, span, Walk())
+    found = routine.units(entry.walk.events)
+    if not any(u.event.sort == "minimize" for u in found):
+        fail("E0209", span, f"the loss `{name}` minimises nothing", help="end it with `minimize EXPRESSION over NETWORK`")
+    several = sum(u.event.sort == "minimize" for u in found) > 1
+    parts: list[tuple[tuple[Around, ...], Step]] = []
+    for unit in found:
+        e = unit.event
+        if e.sort == "map":
+            done = Step(maps=e.maps, over=e.over, beside=e.beside, every=e.every, when=e.when, doc=line_of(e.span))
+            parts.append((e.around, done))
             continue
-        if which == 0:
-            fail("E0209", span, f"the loss `{name}` minimises nothing", help="end it with `minimize EXPRESSION over NETWORK`")
-        return
+        made = _training_entry(m, instance, name, doc, span, unit, several)
+        parts.append((e.around, Step(entries=(made.name,), every=e.every, when=e.when)))
+    m.routine += routine.nested(parts)
 
 
-def _reached(m: Model, function: Function) -> set[str]:
-    """Root bundles that the results of an entry depend on through differentiable nodes."""
-    needed: set[int] = {v.id for v in function.block.results}
-    found: set[str] = set()
-    for node in reversed(list(walk(function.block))):
+def _walked(m: Model, instance: Instance, span: Span, walk_: Walk) -> tuple[Frame, EntryState]:
+    frame, entry = _start(m, "objective")
+    entry.walk = walk_
+    with contextlib.suppress(ObjectiveDone):
+        m.ev.run(instance, frame, instance.span or m.span)
+    return frame, entry
+
+
+def _training_entry(m: Model, instance: Instance, name: str, doc: str, span: Span, unit: routine.Unit, several: bool) -> Entry:
+    """An objective with the states that are updated beside it, or updates alone."""
+    objective = unit.event.sort == "minimize"
+    frame, entry = _walked(m, instance, span, Walk(unit.wanted, joined=objective))
+    values = (entry.bindings["minimize"],) if objective else ()
+    results = (*values, *entry.walk.states.values())
+    block = _read(entry, frame.builder.block(*results))
+    over = _trained(m, block, unit.event) if objective else ()
+    label = (f"{name}_{routine.player(over)}" if several else name) if objective else f"{name}_update"
+    label = _free_label(m, label)
+    if several and objective:
+        at = unit.event.span if not foreign(unit.event.span) else span
+        doc = f"{doc.rpartition('  [')[0]}, over {', '.join(over)}  [{place(at)}]"
+    function = _entry_function(m, label, frame, block, doc if objective else line_of(unit.event.span), span)
+    made = Entry(
+        name=label,
+        role="objective" if objective else "update",
+        function=function.name,
+        inputs=tuple(entry.inputs),
+        over=over,
+        writes=tuple(entry.walk.states),
+        doc=function.doc,
+        span=span,
+    )
+    m.entries[label] = made
+    return made
+
+
+def _read(entry: EntryState, block: Block) -> Block:
+    """What the results of an entry need. A `step` that only a statement of another entry asked for is no input of it."""
+    block = live(block)
+    read = {v.id for n in walk(block) for v in n.inputs} | {v.id for v in block.results}
+    left = {v.id for v in entry.clock.values()} - read
+    entry.inputs[:] = [i for i, v in zip(entry.inputs, block.params, strict=True) if v.id not in left]
+    return replace(block, params=tuple(v for v in block.params if v.id not in left))
+
+
+def _free_label(m: Model, label: str) -> str:
+    name, k = label, 1
+    while name in m.entries:
+        k += 1
+        name = f"{label}_{k}"
+    return name
+
+
+def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
+    """The parameters that an objective is for: those it names, or all that it reaches."""
+    known = [*m.ev.networks, *(path for path, held in m.ev.held_by.items() if held.trainable)]
+    reached = {root: function for root, function in _reached(block).items() if root in known}  # not a teacher, nor an average
+    if not reached:
+        help = "use one that is to be trained, such as `out(z, t)`, with no `stop` around it"
+        fail("E0501", event.span, "the objective reaches no network", help=help)
+    for name in event.over:
+        root = next((r for r in reached if name == r or name.startswith(f"{r}.")), None)
+        if root is None:
+            message = f"the objective does not reach the parameters of `{name.split('.*')[0]}`"
+            help = "its gradient there is zero: use the network in the objective, or leave it out of `over`"
+            fail("E0501", event.span, message, help=help)
+        function = reached[root]
+        paths = parameters(m.ev.functions, {root: function}) if function is not None else {root}
+        if not any(chosen(path, (name,)) for path in paths):
+            some = choices(list(paths)[:4])
+            fail("E0505", event.span, f"no parameter of `{root}` has a path like {name!r}", help=f"there are {some}")
+    return event.over or tuple(sorted(reached, key=known.index))
+
+
+def _reached(block: Block) -> dict[str, str | None]:
+    """What the objective, the first result of a block, depends on through differentiable nodes: root bundles with their
+    functions, and bare parameters."""
+    needed: set[int] = {block.results[0].id}
+    found: dict[str, str | None] = {}
+    for node in reversed(list(walk(block))):
         if any(v.id in needed for v in node.outputs) and node.op is not Op.STOP:
             needed.update(v.id for v in node.inputs)
             needed.update(v.id for r in node.regions for v in r.results)
             if node.op is Op.CALL and node["bundle"] is not None:
-                found.add(node["bundle"])
+                found[node["bundle"]] = node["function"]
+            elif node.op is Op.PARAM:
+                found[node["path"]] = None
     return found
 
 
-def _entry_function(m: Model, name: str, frame: Frame, results: tuple[Value, ...], doc: str, span: Span) -> Function:
+def _entry_function(m: Model, name: str, frame: Frame, block: Block, doc: str, span: Span) -> Function:
     if frame.entry is not None:
         m.used |= frame.entry.used
-    made = Function(name=m.ev.unique(name), kind="entry", block=frame.builder.block(*results), doc=doc, span=span)
+    made = Function(name=m.ev.unique(name), kind="entry", block=block, doc=doc, span=span)
     m.ev.functions[made.name] = made
     return made
 
@@ -253,6 +370,8 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
     instance = m.ev.instantiate(p, frame)
     value = m.ev.run(instance, frame, section.span)
     results = tuple(value) if isinstance(value, tuple) else (value,)
+    if role == "sampler" and m.represented is not None and isinstance(results[0], Value):
+        results = (represent.leave(m.ev, m.represented, results[0], frame), *results[1:])
     if not all(isinstance(v, Value) for v in results):
         gives = "returns nothing" if value is None else f"returns {describe(value)}"
         fail("E0209" if value is None else "E0304", mention(section), f"`{name}` {gives}", help="end it with `return`")
@@ -265,7 +384,7 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
         if (kind := results[0].type.dtype.value) != m.data[0].space.dtype:
             fail("E0301", mention(section), f"`{name}` returns {kind}s, and the data are {m.data[0].space.dtype}s")
     doc = line_of(section.span)
-    function = _entry_function(m, name, frame, results, doc, section.span)
+    function = _entry_function(m, name, frame, frame.builder.block(*results), doc, section.span)
     m.entries[name] = Entry(
         name=name, role=role, function=function.name, inputs=tuple(entry.inputs), doc=doc, span=section.span
     )
@@ -286,6 +405,8 @@ def settings(m: Model) -> None:
     """train, quantize, evaluate."""
     for section in m.found.get("train", []):
         m.train = m.attempt(section.span, sections.train, m.ev, section, m.env, m.top) or {}
+        m.attempt(section.span, _players, m, section)
+        m.attempt(section.span, _memories, m)
     for key, knob in sections.TRAIN.items():
         value = m.train.setdefault(key, knob.default)
         said = value is not knob.default
@@ -299,8 +420,38 @@ def settings(m: Model) -> None:
 
 
 def _evaluation(m: Model, section: tree.Section) -> list[Setting]:
-    judged = Judged([name_of(s) for s in m.found.get("sampler", [])], any(s.classes for s, _ in m.conditions))
+    samplers, queries = ([name_of(s) for s in m.found.get(kind, [])] for kind in ("sampler", "query"))
+    judged = Judged(samplers, queries, labelled=any(s.classes for s, _ in m.conditions))
     return evaluation(m.ev, section, m.env, m.top, judged)
+
+
+def _memories(m: Model) -> None:
+    """The examples of a batch have rows of their own."""
+    for section in m.found.get("memory", []):
+        rows = m.ev.held_by.get(name_of(section))
+        if rows is not None and rows.type.shape[0] < m.train.get("batch", sections.TRAIN["batch"].default):
+            message = f"`{rows.path}` has fewer rows than a batch has examples"
+            fail("E0601", section.span, message, help="make it larger: each example of a batch has a row of its own")
+
+
+def _players(m: Model, section: tree.Section) -> None:
+    """Each optimizer that is named is of somebody who trains, and nobody has two."""
+    own = dict(m.train.get("optimizers", ()))
+    teams = {e.over for e in m.entries.values() if e.role == "objective"}
+    items = section.body.items if section.body is not None else ()
+    spans = {i.head.id: i.span for i in items if isinstance(i, tree.Section) and isinstance(i.head, tree.Name)}
+    for name in own:
+        mine = [t for t in teams if name in {p.split(".")[0] for p in t}]
+        if not mine and teams:
+            help = did_you_mean(name, {p for t in teams for p in t}) or f"players are {choices({', '.join(t) for t in teams})}"
+            fail("E0203", spans[name], f"no objective trains `{name}`", help=help)
+        for team in mine:
+            other = next((p for p in team if p in own and own[p] != own[name]), None)
+            if other is not None:
+                message = f"`{name}` and `{other}` are trained by the same objectives, and have two optimizers"
+                fail("E0208", spans[name], message, labels=((spans[other], "the other one"),), help="one is enough")
+    for name, made in own.items():
+        m.defaults.append(Default("train", f"optimizer {name}", made.name, "spec"))
 
 
 def program(m: Model, doc: str) -> Program:
@@ -309,14 +460,12 @@ def program(m: Model, doc: str) -> Program:
     for e in m.entries.values():
         for node in walk(m.ev.functions[e.function].block):
             if node.op is Op.CALL and node["bundle"] is not None:
-                known = networks.setdefault(node["bundle"], node["function"])
-                if known != node["function"]:
-                    fail(
-                        "E0310",
-                        e.span or m.span,
-                        f"`{node['bundle']}` is used with inputs of different types",
-                        help="give the network one set of inputs",
-                    )
+                primary = m.ev.family.get(node["function"], node["function"])
+                known = networks.setdefault(node["bundle"], primary)
+                weights = [parameters(m.ev.functions, {"": f}) for f in (known, primary)]
+                if weights[0] != weights[1]:
+                    message = f"`{node['bundle']}` has other parameters for inputs of these types"
+                    fail("E0310", e.span or m.span, message, help="give the network inputs that its parameters fit")
     return Program(
         name=m.name,
         level="example",
@@ -325,7 +474,10 @@ def program(m: Model, doc: str) -> Program:
         functions=dict(m.ev.functions),
         networks=networks,
         entries=dict(m.entries),
+        bare=_bare(m),
+        routine=_routine(m),
         data=tuple(m.data),
+        starts=tuple(m.ev.starts),
         conditions=(*(s for s, _ in m.conditions), *m.computed),
         train=tuple(m.train.items()),
         quantize=tuple(m.quantize),
@@ -343,6 +495,21 @@ def _averages(m: Model, networks: dict[str, str]) -> tuple[Average, ...]:
             at = b.bundles.span or m.span
             fail("E0501", at, f"`{path}` follows `{b.of}`, which nothing trains", help="use that network in a loss")
     return tuple(Average(path=path, of=b.of, decay=b.bundles.decay) for path, b in kept.items())
+
+
+def _bare(m: Model) -> tuple[Bare, ...]:
+    return tuple(
+        Bare(path=h.path, shape=tuple(map(int, h.type.shape)), dtype=h.type.dtype.value, init=h.init, trainable=h.trainable)
+        for h in m.ev.held_by.values()
+    )
+
+
+def _routine(m: Model) -> tuple[Step, ...]:
+    """Empty when it only does each objective in turn."""
+    plain = all(
+        s == Step(entries=s.entries) and len(s.entries) == 1 and m.entries[s.entries[0]].role == "objective" for s in m.routine
+    )
+    return () if plain else tuple(m.routine)
 
 
 def elaborate_model(m: Model, doc: str) -> Program | None:

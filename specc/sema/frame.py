@@ -10,7 +10,42 @@ from specc.source import Span
 
 
 class ObjectiveDone(Exception):
-    """Raised at the `minimize` that an objective is being written for: what follows belongs to later objectives."""
+    """Raised at the last statement of the loss that an entry is being written for: what follows belongs to later ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """A `for` or `together` of a loss, around some of its statements."""
+
+    word: str
+    key: int
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Event:
+    """A `minimize` or `update` of a loss where its text has it. sort: "minimize", "state", or "map" for parameters."""
+
+    sort: str
+    span: Span
+    around: tuple[Around, ...]
+    over: tuple[str, ...] = ()
+    every: int = 1
+    when: str | None = None  # a function of (step, progress)
+    maps: str | None = None
+    beside: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Walk:
+    """One walk through a loss. wanted: the numbers of the events that an entry is made of; without, it lists them all."""
+
+    wanted: range = range(0)
+    joined: bool = False  # an objective, with updates that are computed beside it
+    seen: int = 0
+    events: list[Event] = field(default_factory=list)
+    around: list[Around] = field(default_factory=list)
+    states: dict[str, Value] = field(default_factory=dict)  # by path, as updates of this walk leave them
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,11 +69,9 @@ class EntryState:
     bindings: dict[str, Any] = field(default_factory=dict)
     conditions: dict[str, Condition] = field(default_factory=dict)
     markers: dict[int, Value] = field(default_factory=dict)
-    objective: int | None = None  # which `minimize` is wanted
-    minimized: int = 0
-    minimize: Span | None = None  # where it stands
-    over: tuple[str, ...] = ()
-    schedule: tuple[tuple[str, Any], ...] = ()
+    clock: dict[str, Value] = field(default_factory=dict)  # `step` and `progress`, where the entry asks for them
+    places: dict[str, Value] = field(default_factory=dict)  # by memory: the row of each example
+    walk: Walk = field(default_factory=Walk)  # of a loss
     place: int = 0
     each: tuple[int, ...] = ()  # the shape that a single number is drawn in: times for each element
     guided: bool = True
@@ -61,6 +94,8 @@ class Frame:
     stems: dict[str, int] = field(default_factory=dict)
     tagged: dict[int, str] = field(default_factory=dict)
     span: Span | None = None
+    starts: list[tuple[str, Value, Value]] | None = None  # where wanted: path, value and start of parameters that have one
+    per_batch: bool = False  # whether draws are one for the batch
     lined: bool = False  # in equations of one time: values of fewer dimensions lie along the leading ones of the others
 
     def inside(self, index: Value | None = None) -> Frame:

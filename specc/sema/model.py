@@ -7,16 +7,29 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ParamSpec, TypeVar
 
 from specc.diagnostics import SpecError
-from specc.ir.program import Builder, Entry, Space, Value
+from specc.ir.program import Builder, Entry, Space, Step, Value
 from specc.ir.types import DType, Type
-from specc.sema import interfaces, library, sections, statements
+from specc.sema import held, interfaces, library, memory, sections, spaces, statements
 from specc.sema.arithmetic import describe, settled, shown
 from specc.sema.evaluate import MOST_WORK, Evaluator
 from specc.sema.frame import Frame
 from specc.sema.members import EQUATIONS, members
 from specc.sema.report import choices, diagnostic, did_you_mean, fail, moved
+from specc.sema.represent import Represented, represented
 from specc.sema.shape import check_shape, overridden
-from specc.sema.values import Captures, Closure, Definition, Dynamic, Env, Instance, Lazy, Network, Partial, TypeRef, runtime
+from specc.sema.values import (
+    Captures,
+    Closure,
+    Definition,
+    Dynamic,
+    Env,
+    Instance,
+    Lazy,
+    Network,
+    Partial,
+    TypeRef,
+    runtime,
+)
 from specc.source import Span
 from specc.syntax import tree
 
@@ -30,8 +43,15 @@ SECTIONS = (
     *PARTS,
     "data",
     "condition",
+    "field",
+    "represent",
+    "latent",
+    "param",
+    "state",
+    "memory",
     "backbone",
     "network",
+    "bijection",
     "loss",
     "sampler",
     "query",
@@ -40,14 +60,8 @@ SECTIONS = (
     "evaluate",
 )
 LATER = (
-    "represent",
-    "latent",
-    "bijection",
-    "memory",
-    "state",
     "decode",
     "plan",
-    "param",
     "fit",
     "patch",
     "environment",
@@ -59,8 +73,9 @@ LATER = (
     "search",
     "choice",
 )
-ONCE = (*PARTS, "data", "backbone", "train")
-NAMED = ("condition", "network", "quantize")  # any number, each with a name of its own
+ONCE = (*PARTS, "data", "represent", "backbone", "train")
+# any number, each with a name of its own
+NAMED = ("condition", "field", "latent", "param", "state", "memory", "network", "bijection", "quantize")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +101,7 @@ class Model:
     parts: dict[str, Instance] = field(default_factory=dict)
     defaults: list[Default] = field(default_factory=list)
     data: list[Any] = field(default_factory=list)
+    represented: Represented | None = None
     conditions: list[tuple[Any, TypeRef]] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
@@ -93,6 +109,8 @@ class Model:
     evaluate: list[Any] = field(default_factory=list)
     derived: list[tree.Section] = field(default_factory=list)  # conditions computed from each example
     computed: list[Space] = field(default_factory=list)  # their spaces
+    latents: list[tree.Section] = field(default_factory=list)
+    routine: list[Step] = field(default_factory=list)
     used: set[str] = field(default_factory=set)  # conditions that some entry reads
     promised: list[tree.Statement] = field(default_factory=list)  # what the interfaces of the process require
     top: Frame = field(init=False)
@@ -400,12 +418,19 @@ def show(value: Any) -> str:
 def build_world(m: Model) -> None:
     """Names that losses, samplers and guidance share: the interfaces' defaults, then what process and predict give."""
     world = m.ev.world
-    for kind in ("data", "condition"):
+    m.ev.interfaces = ("bijection",) if "bijection" in m.found else ()
+    for kind in ("data", "field", "condition"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _data, m, section, kind)
+    for section in m.found.get("represent", []):
+        m.attempt(section.span, _represent, m, section)
+    for kind in ("latent", "param", "state", "memory"):
+        for section in m.found.get(kind, []):
+            m.attempt(mention(section), _holding, m, section)
     for kind in ("source", "process"):
         m.attempt(place_of(m, kind), _part, m, kind)
     if "process" in m.parts:
+        m.ev.interfaces += tuple(d.name for d in _interfaces(m, m.parts["process"].definition))
         m.attempt(place_of(m, "process"), _times_of, m, m.parts["process"])
         m.attempt(place_of(m, "process"), _defaults, m, m.parts["process"].definition)
         world.names.update(m.parts["process"].members)
@@ -475,11 +500,27 @@ def _direct(m: Model) -> None:
     definition = library.find("interface", "direct")
     assert definition is not None
     m.ev.world.names.update(members(definition, m.ev.world, ("interface", definition.name))[0])
-    m.ev.state = _example(m.data[0].space) if m.data else None
+    m.ev.state = _example(m) if m.data else None
 
 
-def _example(space: Space) -> TypeRef:
+def _example(m: Model) -> TypeRef:
+    """The type of x: of the data, or of what they are represented by."""
+    if m.represented is not None:
+        return m.represented.type
+    return _type_of(m.data[0].space)
+
+
+def _type_of(space: Space) -> TypeRef:
     return TypeRef(Type(DType(space.dtype), space.shape), space.kind, space.classes)
+
+
+def _represent(m: Model, section: tree.Section) -> None:
+    if not m.data:
+        fail("E0209", section.span, "there are no data to represent", help="add `data x: SPACE from READER`")
+    held = m.represented = represented(m.ev, section, m.env, m.top)
+    shape = tuple(int(d) for d in held.type.type.shape)
+    m.ev.world.names.update(spaces.dimensions(held.type.kind, shape, held.type.classes))
+    m.ev.world.names.update(encode=held.encode, decode=held.decode)
 
 
 def _state(m: Model) -> None:
@@ -490,7 +531,7 @@ def _state(m: Model) -> None:
     declared = m.ev.world.names.get(names[0] or "") if names and m.data else None
     if not isinstance(declared, Lazy):
         return
-    kind = m.ev.expr(declared.value, declared.env.child(x=_example(m.data[0].space)), m.top)
+    kind = m.ev.expr(declared.value, declared.env.child(x=_example(m)), m.top)
     if not isinstance(kind, TypeRef):
         fail("E0304", declared.value.span, f"{describe(kind)} is not a type", help="as in `state z: like(x)`")
     m.ev.world.names[names[0] or ""] = m.ev.state = kind
@@ -513,8 +554,27 @@ def _data(m: Model, section: tree.Section, kind: str) -> None:
         return
     space, type_ = sections.data_space(m.ev, section, m.env, m.top)
     _free(m, space.name, section)
-    m.conditions.append((space, type_))
+    if kind == "condition":
+        m.conditions.append((space, type_))
+    elif m.data:
+        m.data[0] = replace(m.data[0], fields=(*m.data[0].fields, space))
     m.ev.world.names[space.name] = Dynamic(space.name)
+
+
+def _holding(m: Model, section: tree.Section) -> None:
+    """`latent z: vector(32) ~ normal`, `param w: vector(3) = 0`, `state a: scalar = 0`"""
+    _free(m, name_of(section), section)
+    if section.kind == "latent":
+        m.latents.append(section)
+        m.ev.world.names[name_of(section)] = Dynamic(name_of(section))
+        return
+    examples = {d.space.name: _type_of(d.space) for d in m.data} | ({"x": _example(m)} if m.data else {})
+    scope = m.env.child(**examples, **{space.name: kind for space, kind in m.conditions})
+    if section.kind == "memory":
+        m.ev.world.names[name_of(section)] = memory.declare(m.ev, section, scope, m.top)
+        return
+    made = held.declare(m.ev, section, scope, m.top)
+    m.ev.world.names[made.path] = made
 
 
 def _free(m: Model, name: str, section: tree.Section) -> None:
@@ -531,22 +591,51 @@ def _free(m: Model, name: str, section: tree.Section) -> None:
 def _networks(m: Model) -> None:
     for section in m.found.get("backbone", []):
         m.attempt(mention(section), _network, m, section, "backbone")
-    for section in m.found.get("network", []):
-        m.attempt(mention(section), _network, m, section, None)
+    for kind in ("network", "bijection"):
+        for section in m.found.get(kind, []):
+            m.attempt(mention(section), _network, m, section, None)
+    if "bijection" in m.found:
+        m.attempt(mention(m.found["bijection"][0]), _bijections, m)
+
+
+def _bijections(m: Model) -> None:
+    """What the model's bijections map; the first one is what losses and samplers for a bijection mean by that name."""
+    for section in m.found["bijection"]:
+        given = section.head.args[0].type if isinstance(section.head, tree.Call) and section.head.args else None
+        kind = m.ev.expr(given, m.env, m.top) if given is not None else None
+        space = m.data[0].space if m.data else None
+        usual = TypeRef(Type(DType.FLOAT, space.shape), space.kind) if space is not None else None
+        known = kind if isinstance(kind, TypeRef) else usual
+        if known is not None:
+            m.ev.types[name_of(section)] = known
+    if (first := m.ev.world.names.get(name_of(m.found["bijection"][0]))) is not None:
+        m.ev.world.names["bijection"] = first
 
 
 def _network(m: Model, section: tree.Section, name: str | None) -> None:
-    head = section.head.func if isinstance(section.head, tree.Call) else section.head
-    p = partial(m, section, ("backbone", "network"))
+    """`backbone mlp(width = 64)`, `network D(x) -> scalar = mlp(width = 64)`, `network D(x) -> scalar { ... }`"""
+    call = section.head if isinstance(section.head, tree.Call) else None
+    head = call.func if call is not None else section.head
+    p = partial(m, section, ("bijection",) if section.kind == "bijection" else ("backbone", "network"))
+    inputs: tuple[str, ...] = ()
     if name is None:
         if not isinstance(head, tree.Name):
             fail("E0203", section.span, "a network needs a name", help="write `network D(x) -> scalar = mlp(width = 64)`")
         name = head.id
         _free(m, name, section)
-    promise = section.result if section.values else None  # of a network given in place, its own header says it
+        if section.values:
+            inputs = tuple(library.parameter(a).name or "" for a in call.args) if call is not None else ()
+        elif not p.definition.inputs and all(a.value is None for a in p.definition.params):
+            p = replace(p, definition=replace(p.definition, params=(), inputs=p.definition.params))
+    promise = section.result if section.values or not _typed(p.definition) else None  # else its own header says it
     asks = name == "backbone" or _asks(m, section)
-    m.ev.world.names[name] = Network(p, name, root=True, conditioned=asks, promise=promise, env=m.env)
-    m.env.names[name] = m.ev.world.names[name]
+    net = Network(p, name, root=True, conditioned=asks, inputs=inputs, promise=promise, env=m.env)
+    m.ev.world.names[name] = m.env.names[name] = net
+
+
+def _typed(definition: Definition) -> bool:
+    """Whether the header of a network gives types, so that its result is said in terms of them."""
+    return any(a.type is not None for a in definition.inputs)
 
 
 def _asks(m: Model, section: tree.Section) -> bool:
@@ -562,7 +651,11 @@ def _inputs(section: tree.Section) -> tuple[tree.Arg, ...]:
 def line_of(span: Span) -> str:
     """The first line of a construct, with its place."""
     first = " ".join(span.text.split("{")[0].split())
-    return f"{first}  [{span.source.name.rsplit('/', 1)[-1]}:{span.line}]"
+    return f"{first}  [{place(span)}]"
+
+
+def place(span: Span) -> str:
+    return f"{span.source.name.rsplit('/', 1)[-1]}:{span.line}"
 
 
 def name_of(section: tree.Section) -> str:
@@ -574,19 +667,32 @@ def name_of(section: tree.Section) -> str:
     return head.id
 
 
+def serves(m: Model, definition: Definition) -> bool:
+    """Whether the model's process is for the interface that a definition is for, or for one that builds on it."""
+    process, wanted = m.parts.get("process"), definition.interface
+    if wanted is None:
+        return True
+    return process is not None and wanted in {d.name for d in _interfaces(m, process.definition)}
+
+
 def fits(m: Model, p: Partial, section: tree.Section) -> None:
-    """A definition `for gaussian` needs a process for that interface, or for one that builds on it."""
+    """A definition `for gaussian` needs a process for that interface, or for one that builds on it; or a bijection."""
     wanted, name = p.definition.interface, p.definition.name
     if wanted is None:
         return
     process = m.parts.get("process")
     at = mention(section)
+    if wanted == "bijection":
+        if "bijection" not in m.found:
+            help = "add one, such as `bijection f = chain(...)`"
+            fail("E0307", at, f"`{p.definition.name}` is for a model with a bijection, and this one has none", help=help)
+        return
     if process is None:
         message = f"`{name}` is for a {wanted} process, and this model has no process"
         fail("E0307", at, message, help="add one, such as `process vp`")
-    own = _interfaces(m, process.definition)
-    if wanted in {d.name for d in own}:
+    if serves(m, p.definition):
         return
+    own = _interfaces(m, process.definition)
     missing = interfaces.lacking(m.ev, p.definition, own, at)
     message = f"`{name}` is for a {wanted} process, and this one is for {own[0].name}"
     if missing is not None:

@@ -84,6 +84,8 @@ class Rehearsal(Machine):
                 cells = ends[0]
             case Op.GRAD:
                 cells = [self.tenth(env[v.id], g) for v, g in zip(node.inputs[1:], node.outputs, strict=True)]
+            case Op.PARAM:  # a bare one: numbers that any training may lead to
+                cells = [Cell(np.full(node["shape"], 0.3))]
             case Op.REPEAT | Op.CALL if node.op is Op.REPEAT or node.get("bundle") is not None:
                 self.matter(node.inputs, [env[v.id] for v in node.inputs])
                 cells = [self.tenth(env[node.inputs[0].id], v) for v in node.outputs]

@@ -126,6 +126,9 @@ def train(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> dict[
     """The settings of `train { ... }`; what is not said keeps its default."""
     out: dict[str, Any] = {}
     for item in section.body.items if section.body else ():
+        if isinstance(item, tree.Section) and item.kind == "optimizer":
+            out["optimizers"] = (*out.get("optimizers", ()), _own_optimizer(ev, item, env, frame, out.get("optimizers", ())))
+            continue
         if not isinstance(item, tree.Bind) or not isinstance(item.targets[0], tree.Name) or item.draw:
             fail("E0211", item.span, "`train` takes settings such as `steps = 2000`", help=f"they are {choices(TRAIN)}")
         key = item.targets[0].id
@@ -144,6 +147,17 @@ def train(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> dict[
         else:
             out[key] = _checked(key, plain(ev.expr(item.values[0], env, frame, symbols=True), item.span), item.values[0].span)
     return out
+
+
+def _own_optimizer(
+    ev: Evaluator, item: tree.Section, env: Env, frame: Frame, before: tuple[tuple[str, Setting], ...]
+) -> tuple[str, Setting]:
+    """`optimizer G = adam(lr = 2e-4)`: of the player that trains G."""
+    if not isinstance(item.head, tree.Name) or len(item.values) != 1:
+        fail("E0304", item.span, "the optimizer of one player is written `optimizer G = adam(lr = 2e-4)`")
+    if item.head.id in dict(before):
+        fail("E0208", item.span, f"a second optimizer of `{item.head.id}`")
+    return item.head.id, setting(ev, item.values[0], env, frame, "optimizer")
 
 
 def _checked(key: str, value: Any, span: Span) -> Any:
@@ -283,6 +297,9 @@ def dataset(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, doc: s
                 f"`{reader.name}` gives {wanted}, not {section.type.span.text}",
                 labels=((node.span, "the reader"),),
             )
+    if any(s.name == "dequantize" for s in made) and (space.levels is None or space.low is None):
+        help = "as in `data x: image(1, 8, 8) levels 17 in [-1, 1] from digits |> dequantize(uniform)`"
+        fail("E0601", section.span, "`dequantize` fills the cells of a grid, and this space has none", help=help)
     return Dataset(space=space, reader=reader, steps=made, doc=doc)
 
 

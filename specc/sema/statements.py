@@ -6,23 +6,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from specc.ir.liveness import live
 from specc.ir.ops import Op
-from specc.ir.program import Builder, Function, Value
+from specc.ir.program import Builder, Function, Value, walk
 from specc.ir.types import EXAMPLE, INT
-from specc.sema import networks, parts, views
+from specc.sema import held, networks, parts, routine, starts
 from specc.sema.arithmetic import add, describe, lift, where
 from specc.sema.evaluate import Evaluator
-from specc.sema.frame import Frame, ObjectiveDone
+from specc.sema.frame import Frame
 from specc.sema.members import params_of, single
 from specc.sema.networks import names_in
 from specc.sema.report import fail
-from specc.sema.values import Bound, Captures, Closure, Env, Law, Marker, Network, Pairs, Partial, TypeRef, View, runtime
+from specc.sema.values import Captures, Closure, Env, Law, Marker, Pairs, TypeRef, View, runtime
 from specc.source import Span
 from specc.syntax import tree
 
 LONGEST_LOOP = 1_000_000
 
 MOST_LAYERS = 10_000
+
+ROUND = " turn"  # of a `while`: what its draws are named by; not a name of the language
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ def run_statement(ev: Evaluator, item: tree.Statement, env: Env, frame: Frame) -
         case tree.Return():
             values = tuple(ev.expr(e, env, frame) for e in item.values)
             return Returned(values[0] if len(values) == 1 else values or None)
+        case tree.For() if routine.repeats(item, frame):
+            routine.rounds(ev, item, env, frame, run_block)
         case tree.For():
             return _for(ev, item, env, frame)
         case tree.While():
@@ -66,23 +71,23 @@ def run_statement(ev: Evaluator, item: tree.Statement, env: Env, frame: Frame) -
         case tree.If():
             return _if(ev, item, env, frame)
         case tree.Minimize():
-            _minimize(ev, item, env, frame)
+            routine.minimize(ev, item, env, frame)
+        case tree.Update():
+            routine.update(ev, item, env, frame)
         case tree.Require():
             _require(ev, item, env, frame)
         case tree.ExprStatement():
             ev.expr(item.value, env, frame)
-        case tree.Section(kind="param"):
+        case tree.Section(kind="param") if frame.kind == "network":
             networks.parameter(ev, item, env, frame)
         case tree.Section(kind="network"):
             networks.share(ev, item, env, frame)
-        case tree.Section() | tree.Update() | tree.Block():
-            what = (
-                item.kind
-                if isinstance(item, tree.Section)
-                else "update"
-                if isinstance(item, tree.Update)
-                else "a block of its own"
-            )
+        case tree.Section(kind="param" | "state"):
+            held.in_loss(ev, item, env, frame)
+        case tree.Section(kind="together"):
+            routine.together(ev, item, env, frame, run_block)
+        case tree.Section() | tree.Block():
+            what = item.kind if isinstance(item, tree.Section) else "a block of its own"
             fail(
                 "E0211",
                 item.span,
@@ -282,7 +287,7 @@ def _wider(ev: Evaluator, start: dict[str, Value], ends: dict[str, Value], frame
 
 
 def _while(ev: Evaluator, item: tree.While, env: Env, frame: Frame) -> None:
-    if frame.kind != "entry":
+    if frame.kind == "function":
         raise Captures
     limit = ev.expr(item.limit, env, frame)
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= LONGEST_LOOP:
@@ -291,23 +296,37 @@ def _while(ev: Evaluator, item: tree.While, env: Env, frame: Frame) -> None:
     start = carried(item.body, env, ev, frame, item.span)
     if not start:
         fail("E0306", item.span, "nothing changes in this `while`: it would never end")
+    start[ROUND] = lift(0, frame, item.span)
     for _ in range(len(start) + 1):
-        test = frame.inside()
-        scope = env.child(**{n: test.builder.param(v.type, n) for n, v in start.items()})
-        wanted = ev.expr(item.test, scope, test)
+        test, inner = frame.inside(), frame.inside()
+        before, params = ({n: f.builder.param(v.type, n.strip()) for n, v in start.items()} for f in (test, inner))
+        wanted = ev.expr(item.test, env.child(**_named(before)), test)
         if not isinstance(wanted, Value):
             fail("E0306", item.test.span, "this condition does not depend on anything that the loop changes")
-        inner = frame.inside()
-        scope = env.child(**{n: inner.builder.param(v.type, n) for n, v in start.items()})
+        scope = env.child(**_named(params))
+        if ROUND in start:
+            inner.indices = (*frame.indices, params[ROUND])
         run_block(ev, item.body.items, scope, inner)
-        ends = {n: lift(scope.names[n], inner, item.span, v.type.dtype) for n, v in start.items()}
+        ends = {n: lift(scope.names[n], inner, item.span, v.type.dtype) for n, v in _named(start).items()}
+        if ROUND in start and any(params[ROUND] in n.inputs for n in walk(inner.builder.block())):
+            ends[ROUND] = add(inner, item.span, Op.ADD, params[ROUND], lift(1, inner, item.span))
+            if EXAMPLE in wanted.type.axes:  # each example counts its own rounds
+                ends[ROUND] = ev.spread(ends[ROUND], inner, item.span)
+        elif start.pop(ROUND, None) is not None:  # nothing is drawn
+            test.builder.params.remove(before[ROUND])
+            inner.builder.params.remove(params[ROUND])
         if not (wider := _wider(ev, start, ends, frame, item.span)):
             break
         start.update(wider)
     regions = (test.builder.block(wanted), inner.builder.block(*ends.values()))
-    names = tuple(start)
+    names = tuple(n.strip() for n in start)
     out = frame.builder.add_many(Op.WHILE, *start.values(), regions=regions, names=names, span=item.span, limit=limit)
-    env.names.update(zip(names, out, strict=True))
+    env.names.update(_named(dict(zip(start, out, strict=True))))
+
+
+def _named(values: dict[str, Value]) -> dict[str, Value]:
+    """Without the count of rounds, which has no name in the spec."""
+    return {name: value for name, value in values.items() if name != ROUND}
 
 
 def _if(ev: Evaluator, item: tree.If, env: Env, frame: Frame) -> Returned | None:
@@ -318,6 +337,9 @@ def _if(ev: Evaluator, item: tree.If, env: Env, frame: Frame) -> Returned | None
     if not isinstance(test, Value):
         taken = item.then if test else item.other
         return run_block(ev, taken.items, env, frame) if taken is not None else None
+    if frame.kind == "entry" and routine.trains(item):
+        help = "what is minimised or updated now and then says so: `minimize e when step > 100`"
+        fail("E0306", item.test.span, "this is known only when the program runs", help=help)
     scopes = []
     for block in (item.then, item.other):
         scope = env.child()
@@ -334,51 +356,6 @@ def _if(ev: Evaluator, item: tree.If, env: Env, frame: Frame) -> Returned | None
         if has_then and has_other:
             env.names[name] = where(test, ev.settle(then, frame, name), ev.settle(other, frame, name), frame, item.span)
     return None
-
-
-def _minimize(ev: Evaluator, item: tree.Minimize, env: Env, frame: Frame) -> None:
-    entry = frame.entry
-    if entry is None or entry.role != "objective":
-        fail("E0211", item.span, "`minimize` belongs in a loss")
-    this, entry.minimized = entry.minimized, entry.minimized + 1
-    if entry.objective != this:
-        return
-    value = ev.expr(item.value, env, frame)
-    over: list[str] = []
-    schedule: list[tuple[str, Any]] = []
-    for clause in item.clauses:
-        for node in clause.values:
-            target = ev.expr(node, env, frame)
-            if clause.word == "over":
-                over.append(_parameters(ev, target, node))
-            elif isinstance(target, (int, bool)):
-                schedule.append((clause.word, target))
-    entry.minimize = item.span
-    entry.over = tuple(over)
-    entry.schedule = tuple(schedule)
-    if not isinstance(value, Value):
-        fail("E0502", item.value.span, "this objective is a constant: its gradient is zero")
-    if value.type.shape:
-        fail(
-            "E0301",
-            item.value.span,
-            f"an objective is one number per example, this one has shape ({', '.join(map(str, value.type.shape))})",
-            help="say `mean(...)` or `sum(...)`",
-        )
-    entry.bindings["minimize"] = value
-    raise ObjectiveDone
-
-
-def _parameters(ev: Evaluator, target: Any, node: tree.Expr) -> str:
-    if isinstance(target, Network):
-        return target.bundle
-    if isinstance(target, Bound) and isinstance(target.value, Network):
-        return views.place(target.view.bundles, target.value.bundle)[0]
-    if isinstance(target, Partial) or not isinstance(target, str):
-        fail(
-            "E0304", node.span, "a set of parameters is a network of this model", help="name one: `minimize ... over backbone`"
-        )
-    return target
 
 
 def _require(ev: Evaluator, item: tree.Require, env: Env, frame: Frame) -> None:
@@ -403,33 +380,26 @@ def _repeat(ev: Evaluator, item: tree.Repeat, env: Env, frame: Frame) -> None:
     if count > MOST_LAYERS:
         message = f"`repeat` {count} times makes as many layers, each with its own parameters"
         fail("E0603", item.count.span, message, help=f"at most {MOST_LAYERS} are supported")
-    start = carried(item.body, env, ev, frame, item.span)
+    start = {n: ev.spread(v, frame, item.span) for n, v in carried(item.body, env, ev, frame, item.span).items()}
     used = dict.fromkeys(n.id for n in names_in(item.body))
     captured = {n: v for n in used if n not in start and isinstance(v := env.find(n)[1], Value)}
-    inner = Frame(builder=Builder(ev.ids), kind="network", floor=max(ev.ids.last, 1), span=item.span)
-    scope = env.child()
-    for name, value in (start | captured).items():
-        param = inner.builder.param(value.type, name)
-        inner.like = inner.like or (param if value.type.batched else None)
-        scope.names[name] = param
-        if value.id in ev.classes:
-            ev.classes[param.id] = ev.classes[value.id]
-    run_block(ev, item.body.items, scope, inner)
-    ends = tuple(lift(scope.names[n], inner, item.span, v.type.dtype) for n, v in start.items())
-    for name, before, after in zip(start, start.values(), ends, strict=True):
+    inner, ends = _turn(ev, item, start | captured, tuple(start), env)
+    for name, before, after in zip(start, start.values(), ends.values(), strict=True):
         if before.type != after.type:
             message = f"`{name}` is {before.type} before `repeat` and {after.type} after a turn of it"
             fail("E0306", item.span, message, help="use `static for` where shapes change")
-    block = inner.builder.block(*ends)
+    block = inner.builder.block(*ends.values())
     single = block.nodes[0] if len(block.nodes) == 1 else None
     same = single is not None and [v.id for v in single.inputs] == [p.id for p in block.params]
-    if single is not None and single.op is Op.CALL and same and [v.id for v in single.outputs] == [v.id for v in ends]:
+    results = [v.id for v in block.results]
+    if single is not None and single.op is Op.CALL and same and [v.id for v in single.outputs] == results:
         function, stem = single["function"], frame.stem(single["bundle"])
     else:
         function, stem = ev.unique("layer"), frame.stem("layer")
-        ev.functions[function] = Function(
-            name=function, kind="network", block=block, doc=f"one turn of `repeat {count}`", span=item.span
-        )
+        made = live(block) if inner.starts else block
+        doc = f"one turn of `repeat {count}`"
+        ev.functions[function] = Function(name=function, kind="network", block=made, doc=doc, span=item.span)
+        starts.note(ev, ev.functions[function], block, inner)
     values = (*start.values(), *captured.values())
     types = tuple(v.type for v in start.values())
     out = frame.builder.add_many(
@@ -444,3 +414,20 @@ def _repeat(ev: Evaluator, item: tree.Repeat, env: Env, frame: Frame) -> None:
         span=item.span,
     )
     env.names.update(zip(start, out, strict=True))
+
+
+def _turn(
+    ev: Evaluator, item: tree.Repeat, given: dict[str, Value], names: tuple[str, ...], env: Env
+) -> tuple[Frame, dict[str, Value]]:
+    """One turn of `repeat` as the body of a network: its frame, and what the carried names are after it."""
+    inner = Frame(builder=Builder(ev.ids), kind="network", floor=max(ev.ids.last, 1), span=item.span, starts=[])
+    scope = env.child()
+    for name, value in given.items():
+        param = inner.builder.param(value.type, name)
+        scope.names[name] = param
+        if value.id in ev.classes:
+            ev.classes[param.id] = ev.classes[value.id]
+    inner.like = next((p for p in inner.builder.params if EXAMPLE in p.type.axes), None)
+    run_block(ev, item.body.items, scope, inner)
+    ends = {n: lift(scope.names[n], inner, item.span, given[n].type.dtype) for n in names}
+    return inner, {n: ev.spread(v, inner, item.span) for n, v in ends.items()}

@@ -151,6 +151,13 @@ class Dynamic:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Clock:
+    """`step` or `progress`: how far training is."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Marker:
     """`input(2.0)`: an input of the exported graph, with its default."""
 
@@ -197,6 +204,7 @@ class Network:
     promise: tree.Expr | None = None  # the type that its section says it gives
     env: Env | None = None  # names that the promise may use
     home: object = None  # of one that stands in a network: the names of that network's layers
+    inputs: tuple[str, ...] = ()  # names in the head of its section: arguments go to the definition's inputs of that name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -257,6 +265,25 @@ class Ancestor:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A tensor of the model that belongs to no network: a parameter, or a state. `through`: what its value goes through."""
+
+    path: str
+    type: Type
+    init: tuple[Any, ...]
+    trainable: bool
+    span: Span
+    through: Any = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ParameterSet:
+    """`G["*.bias"]`: parameters by patterns of their paths."""
+
+    patterns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
     """Consecutive values f(0), f(1), ... f(count): what `for (t, s) in grid(...)` walks over."""
 
@@ -266,12 +293,14 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Law:
-    """A law: how to draw from it, and the logarithm of its density when it has one."""
+    """A law as a value: how to draw from it, its numbers by name, and the definition that gives its density."""
 
     name: str
     sample: Callable[[Any, Span, bool], Any]
-    logp: Callable[[Any], Any] | None = None
+    numbers: dict[str, Any] = field(default_factory=dict)
+    shape: tuple[Any, ...] = ()  # of one draw
     reparameterised: bool = True
+    density: Instance | None = None  # its equations, where they are not the library's of that name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -317,6 +346,8 @@ def freeze(value: Any) -> Any:
             return (id(value.definition), freeze(value.args), tuple((k, freeze(v)) for k, v in value.kwargs))
         case Instance() | Closure():
             return value.key
+        case Law():
+            return ("law", value.name, *(freeze(v) for v in value.numbers.values()), value.shape)
         case Symbol():
             return ("symbol", value.id)
         case TypeRef():

@@ -350,7 +350,10 @@ def test_each_minimize_is_an_objective_in_text_order() -> None:
         "network D(x) -> scalar = critic",
         before="network critic(x: vector(n)) -> scalar { return sum(linear(x, 1)) }",
     )
-    assert [(e.name, e.over) for e in made.by_role("objective")] == [("mine", ("backbone",)), ("mine_2", ("D",))]
+    assert [(e.name, e.over) for e in made.by_role("objective")] == [
+        ("mine_backbone", ("backbone",)),
+        ("mine_D", ("D",)),
+    ]
 
 
 def test_an_objective_is_one_number_per_example() -> None:

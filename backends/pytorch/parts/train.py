@@ -1,4 +1,4 @@
-# ruff: noqa: F821, I001, SIM115
+# ruff: noqa: F401, F821, I001, SIM115
 import argparse
 import contextlib
 
@@ -12,9 +12,21 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+
+# << iterators
+from collections.abc import Callable, Iterator
+
+# >>
+# << fnmatch
+from fnmatch import fnmatch
+
+# >>
 from pathlib import Path
 
+# << routine
+from typing import Any
+
+# >>
 # << points
 import numpy as np
 
@@ -30,7 +42,14 @@ import checkpoint
 from ahead import Prepared, ahead
 
 # >>
+# << data
 from data import examples
+
+# >>
+# << starts
+from first import start_from
+
+# >>
 from loader import Batches
 from model import Model
 
@@ -48,6 +67,11 @@ from parents import inherit
 # >>
 # << pictures
 from pictures import picture
+
+# >>
+# << process
+# >>
+# << pictures
 from sample import sample
 # >>
 
@@ -62,6 +86,9 @@ PICTURE_EVERY = 500  # steps; 0 for none
 # >>
 # >>
 HERE = Path(__file__).parent
+# << routine
+Objective = Callable[..., Tensor]
+# >>
 
 
 # << optimizer
@@ -88,6 +115,7 @@ class Run:
         self.step = 0
         self.asked = False  # by a signal, to stop
         self.stop = False  # as all processes agreed
+        self.losses: dict[str, list[Tensor]] = {name: [] for name in LOSSES}  # since the last row of the log
         self.state: dict[str, object] = {}
         tensors: dict[str, checkpoint.Tensors] = {}
         if args.resume:
@@ -123,11 +151,8 @@ class Run:
         # >>
         self.optimizer = make_optimizer(self.parameters)
         # >>
-        # << several
-        self.players = []
-        for name, value, over in OBJECTIVES:
-            parameters = [p for n, p in self.model.named_parameters() if n.startswith(over)]
-            self.players.append((name, value, parameters, make_optimizer(parameters)))
+        # << routine
+        self.optimizers = make_optimizers(self.model)
         # >>
         # << ema
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
@@ -161,10 +186,10 @@ class Run:
         # << one
         checkpoint.fill_optimizer(self.optimizer, [names[p] for p in self.parameters], tensors["optimizer"])
         # >>
-        # << several
-        for name, _, parameters, optimizer in self.players:
+        # << routine
+        for name, optimizer in self.optimizers.items():
             own = {k[len(name) + 1 :]: v for k, v in tensors["optimizer"].items() if k.startswith(f"{name}:")}
-            checkpoint.fill_optimizer(optimizer, [names[p] for p in parameters], own)
+            checkpoint.fill_optimizer(optimizer, [names[p] for p in trained(optimizer)], own)
         # >>
         if f"random.{self.rank}" in tensors["optimizer"]:
             torch.set_rng_state(tensors["optimizer"][f"random.{self.rank}"])
@@ -180,11 +205,11 @@ class Run:
         # << one
         state = checkpoint.optimizer_tensors(self.optimizer, [names[p] for p in self.parameters])
         # >>
-        # << several
+        # << routine
         state = {
             f"{name}:{key}": value
-            for name, _, parameters, optimizer in self.players
-            for key, value in checkpoint.optimizer_tensors(optimizer, [names[p] for p in parameters]).items()
+            for name, optimizer in self.optimizers.items()
+            for key, value in checkpoint.optimizer_tensors(optimizer, [names[p] for p in trained(optimizer)]).items()
         }
         # >>
         state |= {f"random.{r}": v for r, v in enumerate(self.gathered(torch.get_rng_state()))}
@@ -227,32 +252,55 @@ class Run:
         return (tuple(field.to(self.device, non_blocking=True) for field in batch) for batch in prepared)
         # >>
         # << not prepared
+        # << rounds
+        return Batches(source, self.size, self.seed, **share, device=self.device).after(self.step * BATCHES)
+        # >>
+        # << not rounds
         return Batches(source, self.size, self.seed, **share, device=self.device).after(self.step)
         # >>
+        # >>
 
+    # << starts
+    def start(self, batch: tuple[Tensor, ...]) -> None:
+        """Parameters that the first batch decides."""
+        # << one
+        start_from(self.model, loss, batch)
+        # >>
+        # << several
+        start_from(self.model, OBJECTIVES[0][1], batch)
+        # >>
+        # << ema
+        torch._foreach_copy_(self.averages, self.weights)
+        # >>
+
+    # >>
     def train(self) -> dict[str, object]:
         """Steps up to the last one, or until a signal; the last line of the log."""
         args = self.args
         last = args.steps if args.stop_after is None else min(args.steps, self.step + args.stop_after)
         batches, log = self.batches(last), Log(self.out, self.step, self.rank)
+        # << text
+        if not self.rank:
+            (self.out / "symbols.txt").write_text(alphabet(), encoding="utf-8", newline="")
+        # >>
+        # << one
         bf16 = torch.autocast(self.device.type, torch.bfloat16) if args.precision == "bf16" else contextlib.nullcontext()
-        losses: list[Tensor] = []
+        # >>
         first, mean, clock = self.step, math.nan, Clock(self.device)
         bar = tqdm(desc=self.lock["name"], initial=self.step, total=args.steps, unit="step", disable=self.rank > 0)
         while self.step < last and not self.stop:
-            batch = next(batches)
-            # << schedule
-            rate = LEARNING_RATE * schedule(self.step, args.steps)
-            # >>
             # << one
+            batch = next(batches)
+            # << starts
+            if not self.step:
+                self.start(batch)
+            # >>
             # << schedule
             for group in self.optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = LEARNING_RATE * schedule(self.step, args.steps)
             # >>
             with bf16:
-                # << call
                 value = loss(self.model, *batch)
-                # >>
             self.optimizer.zero_grad(set_to_none=True)
             value.backward()
             if self.world > 1:
@@ -261,27 +309,15 @@ class Run:
             torch.nn.utils.clip_grad_norm_(self.parameters, CLIP)
             # >>
             self.optimizer.step()
+            self.losses["loss"].append(value.detach())
             # >>
-            # << several
-            values = []
-            for _, objective, parameters, optimizer in self.players:
-                # << schedule
+            # << routine
+            # << schedule
+            for optimizer in self.optimizers.values():
                 for group in optimizer.param_groups:
-                    group["lr"] = rate
-                # >>
-                with bf16:
-                    value = objective(self.model, *batch)
-                for parameter, gradient in zip(parameters, torch.autograd.grad(value, parameters), strict=True):
-                    parameter.grad = gradient
-                if self.world > 1:
-                    self.average(parameters)
-                # << clip
-                torch.nn.utils.clip_grad_norm_(parameters, CLIP)
-                # >>
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                values.append(value.detach())
-            value = torch.stack(values)
+                    group["lr"] = optimizer.defaults["lr"] * schedule(self.step, args.steps)
+            # >>
+            self.turn(batches)
             # >>
             # << averages
             follow(self.model, self.step, self.step / args.steps)
@@ -289,17 +325,19 @@ class Run:
             # << ema
             with torch.no_grad():
                 torch._foreach_lerp_(self.averages, self.weights, 1 - EMA)
+                # << states
+                for average, state in zip(self.ema.buffers(), self.model.buffers(), strict=True):
+                    average.copy_(state)
+                # >>
             # >>
-            losses.append(value.detach())
             self.step += 1
             self.stop = self.stop or (self.asked and self.world == 1)
             bar.update()
             if self.step == first + 1:
                 clock.start(self.step)
             if self.step % LOG_EVERY == 0 or self.step == last or self.stop:
-                means = self.mean_of(losses)
-                mean, speed = sum(means), clock.speed(self.step) * self.size
-                losses.clear()
+                means = self.means()
+                mean, speed = sum(means.values()), clock.speed(self.step) * self.size
                 bar.set_postfix(loss=f"{mean:.4g}", refresh=False)
                 log.row(self.step, means, speed, self.learning_rate())
                 if not math.isfinite(mean):
@@ -323,12 +361,76 @@ class Run:
             "out": str(self.out),
         }
 
+    # << routine
+    def turn(self, batches: Iterator[tuple[Tensor, ...]]) -> None:
+        """What a step does, in order: each objective with the parameters of its moment and draws of its own."""
+        # << turn
+        # >>
+
+    def minimize(self, player: str, objective: Objective, batch: tuple[Tensor, ...], **given: Any) -> None:
+        """A step of a player's optimizer along the gradient of an objective."""
+        self.gradient(player, objective, batch, **given)
+        self.descend(player)
+
+    def gradient(
+        self,
+        player: str,
+        objective: Objective,
+        batch: tuple[Tensor, ...],
+        # << states
+        writes: tuple[str, ...] = (),
+        # >>
+        **clock: float,
+    ) -> None:
+        """The gradient of an objective in a player's parameters."""
+        with self.precision():
+            value = objective(self.model, *batch, **clock)
+        # << states
+        if writes:
+            value, *states = value
+            self.write(writes, tuple(states))
+        # >>
+        optimizer = self.optimizers[player]
+        optimizer.zero_grad(set_to_none=True)
+        value.backward(inputs=trained(optimizer))
+        self.losses[objective.__name__].append(value.detach())
+
+    def descend(self, player: str) -> None:
+        """A step of a player's optimizer."""
+        optimizer = self.optimizers[player]
+        if self.world > 1:
+            self.average(trained(optimizer))
+        # << clip
+        torch.nn.utils.clip_grad_norm_(trained(optimizer), CLIP)
+        # >>
+        optimizer.step()
+
+    # << updates
+    def update(self, entry: Objective, batch: tuple[Tensor, ...], writes: tuple[str, ...], **clock: float) -> None:
+        """New values of states, with the parameters of this moment."""
+        with self.precision():
+            states = entry(self.model, *batch, **clock)
+        self.write(writes, states if isinstance(states, tuple) else (states,))
+
+    # >>
+    # << states
+    def write(self, paths: tuple[str, ...], states: tuple[Tensor, ...]) -> None:
+        with torch.no_grad():
+            for path, state in zip(paths, states, strict=True):
+                self.model.get_buffer(path).copy_(state)
+
+    # >>
+    def precision(self) -> contextlib.AbstractContextManager[object]:
+        bf16 = self.args.precision == "bf16"
+        return torch.autocast(self.device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
+
+    # >>
     def learning_rate(self) -> float:
         # << one
         return self.optimizer.param_groups[0]["lr"]
         # >>
-        # << several
-        return self.players[0][3].param_groups[0]["lr"]
+        # << routine
+        return next(iter(self.optimizers.values())).param_groups[0]["lr"]
         # >>
 
     def average(self, parameters: list[torch.nn.Parameter]) -> None:
@@ -341,13 +443,16 @@ class Run:
         parts = (flat[:-1] / self.world).split([g.numel() for g in gradients])
         torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
 
-    def mean_of(self, losses: list[Tensor]) -> list[float]:
-        """The mean loss of each objective over these steps and all processes."""
-        mean = torch.stack(losses).double().mean(dim=0).reshape(-1)
+    def means(self) -> dict[str, float]:
+        """The mean of each loss over the steps since the last time and all processes; of those that were computed."""
+        found = {name: torch.stack(values).double().mean() for name, values in self.losses.items() if values}
+        for values in self.losses.values():
+            values.clear()
+        mean = torch.stack(list(found.values()))
         if self.world > 1:
             dist.all_reduce(mean)
             mean /= self.world
-        return mean.tolist()
+        return dict(zip(found, mean.tolist(), strict=True))
 
     # << pictures
     def picture(self) -> None:
@@ -360,6 +465,9 @@ class Run:
         # >>
         # << images
         samples = sample(network, 64, self.device)
+        # << folded
+        samples = samples.reshape(-1, *SHAPE)
+        # >>
         picture(samples, self.out / f"samples-{self.step}.png", LOW, HIGH)
         # >>
         # << points
@@ -375,6 +483,12 @@ class Run:
     # >>
 
 
+# << routine
+def trained(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
+    return optimizer.param_groups[0]["params"]
+
+
+# >>
 class Clock:
     """Time spent on training: without the first step, and without checkpoints and pictures."""
 
@@ -426,12 +540,13 @@ class Log:
 
             self.board = SummaryWriter(str(out), purge_step=step + 1 if step else None)
 
-    def row(self, step: int, losses: list[float], speed: float, rate: float) -> None:
+    def row(self, step: int, losses: dict[str, float], speed: float, rate: float) -> None:
         if self.file is None:
             return
-        self.file.write(",".join([str(step), *(f"{v:.8g}" for v in losses), f"{speed:.1f}", f"{rate:.6g}"]) + "\n")
+        shown = [f"{losses[name]:.8g}" if name in losses else "" for name in LOSSES]
+        self.file.write(",".join([str(step), *shown, f"{speed:.1f}", f"{rate:.6g}"]) + "\n")
         if self.board is not None:
-            for name, value in zip(LOSSES, losses, strict=True):
+            for name, value in losses.items():
                 self.board.add_scalar(name, value, step)
             self.board.add_scalar("examples_per_second", speed, step)
 
