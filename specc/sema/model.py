@@ -667,6 +667,14 @@ def name_of(section: tree.Section) -> str:
     return head.id
 
 
+def serves(m: Model, definition: Definition) -> bool:
+    """Whether the model's process is for the interface that a definition is for, or for one that builds on it."""
+    process, wanted = m.parts.get("process"), definition.interface
+    if wanted is None:
+        return True
+    return process is not None and wanted in {d.name for d in _interfaces(m, process.definition)}
+
+
 def fits(m: Model, p: Partial, section: tree.Section) -> None:
     """A definition `for gaussian` needs a process for that interface, or for one that builds on it; or a bijection."""
     wanted, name = p.definition.interface, p.definition.name
@@ -682,9 +690,9 @@ def fits(m: Model, p: Partial, section: tree.Section) -> None:
     if process is None:
         message = f"`{name}` is for a {wanted} process, and this model has no process"
         fail("E0307", at, message, help="add one, such as `process vp`")
-    own = _interfaces(m, process.definition)
-    if wanted in {d.name for d in own}:
+    if serves(m, p.definition):
         return
+    own = _interfaces(m, process.definition)
     missing = interfaces.lacking(m.ev, p.definition, own, at)
     message = f"`{name}` is for a {wanted} process, and this one is for {own[0].name}"
     if missing is not None:

@@ -29,6 +29,7 @@ from specc.sema.values import (
     Symbol,
     TypeRef,
     freeze,
+    runtime,
 )
 from specc.source import Span
 from specc.syntax import tree
@@ -206,10 +207,12 @@ def call_part(
     definition = partial.definition
     if definition.inputs and not any(isinstance(v, Value) for v in (*args, *kwargs.values())):
         return dataclasses.replace(partial, args=(*partial.args, *args), kwargs=(*partial.kwargs, *kwargs.items()), span=span)
+    if definition.kind == "bijection":  # beside x it is handed what any part of a chain may want, and takes what it names
+        args = args[: len(definition.inputs)]
     inputs, statics = separate(ev, partial, args, kwargs, frame, span)
     if frame.kind != "network":
         return _inline(ev, partial, statics, inputs, frame, span)
-    values = tuple(lift(v, frame, span) for v in inputs if v is not None)
+    values = tuple(ev.spread(lift(v, frame, span), frame, span) for v in inputs if v is not None)
     given = tuple(v is not None for v in inputs)
     function = function_for(ev, partial, statics, given, values, span)
     stem = bundle or frame.stem(definition.name, node)
@@ -321,7 +324,8 @@ def function_for(
         if result is None or result == ():
             fail("E0209", definition.section.span, f"`{definition.name}` returns nothing", help="end it with `return`")
         kind = DType.FLOAT if definition.kind == "bijection" else None
-        results = tuple(lift(r, frame, span, kind) for r in (result if isinstance(result, tuple) else (result,)))
+        several = isinstance(result, tuple) or (isinstance(result, list) and runtime(result))
+        results = tuple(lift(r, frame, span, kind) for r in (result if several else (result,)))
         _check_result(definition, scope, results, span)
         results = tuple(_varying(r, frame) for r in results)
         if definition.kind == "bijection":
@@ -336,6 +340,8 @@ def function_for(
     except SpecError as error:
         raise moved(error, partial.span) from None
     name = ev.unique(definition.name)
+    if definition.kind == "bijection":
+        name = bijections.name_of(ev, definition, (id(definition), knobs, values[0].type), given)
     shown = ", ".join(f"{a.name} = {_show(statics.names[a.name])}" for a in definition.params if a.name)
     block = frame.builder.block(*results)
     made = Function(

@@ -285,7 +285,7 @@ def _wider(ev: Evaluator, start: dict[str, Value], ends: dict[str, Value], frame
 
 
 def _while(ev: Evaluator, item: tree.While, env: Env, frame: Frame) -> None:
-    if frame.kind != "entry":
+    if frame.kind == "function":
         raise Captures
     limit = ev.expr(item.limit, env, frame)
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= LONGEST_LOOP:
