@@ -278,7 +278,28 @@ def _inline(ev: Evaluator, partial: Partial, statics: Env, inputs: list[Any], fr
     scope = _scope(ev, partial.definition, statics, inputs, span)
     if partial.definition.body is None:
         fail("E0209", partial.definition.section.span, f"`{partial.definition.name}` has no body", help="define it: `{ ... }`")
+    body = partial.definition.body
+    if partial.definition.kind != "bijection" and any(isinstance(i, tree.For) and not i.static for i in body.items):
+        return _written_once(ev, partial.definition, body, statics, scope, inputs, frame, span)
     return _run(ev, partial.definition, inputs, scope, frame)
+
+
+def _written_once(
+    ev: Evaluator,
+    definition: Definition,
+    body: tree.Block,
+    statics: Env,
+    scope: Env,
+    inputs: list[Any],
+    frame: Frame,
+    span: Span,
+) -> Any:
+    """What has a loop and no parameters is a function of its own, called wherever it is used."""
+    own = {a.name for a in definition.inputs}
+    outer = Env({k: v for k, v in scope.names.items() if k not in own}, statics)
+    key = (id(definition), freeze(sorted(outer.names.items())), freeze(list(statics.names.values())))
+    made = Closure(definition.name, definition.inputs, body, outer, key, definition.section.span, outline=True)
+    return ev.call_closure(made, inputs, {}, frame, span)
 
 
 def function_for(

@@ -116,7 +116,9 @@ def _bind(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame) -> None:
         return
     per = next((c.values[0] for c in item.clauses if c.word == "per"), None)
     per_batch = isinstance(per, tree.Name) and per.id == "batch"
-    values = [_drawn(ev, e, env, frame, per_batch) if item.draw else ev.expr(e, env, frame) for e in item.values]
+    values = [
+        _drawn(ev, e, env, frame, per_batch) if item.draw else ev.small(ev.expr(e, env, frame), frame) for e in item.values
+    ]
     if per is not None and not per_batch:
         values = [parts.shared(ev, per, v, env, frame) for v in values]
     value = values[0] if len(values) == 1 else tuple(values)
