@@ -19,11 +19,12 @@ UNIT = {"digits", "image_folder"}  # readers of images, which come in [0, 1]
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A data file: its text, whether the data are finite, and whether batches need random numbers (dequantisation)."""
+    """A data file: its text, whether the data are finite, and whether it knows the symbols of a text."""
 
     file: str
     text: str
     finite: bool
+    text_symbols: bool = False
 
 
 def data_file(program: Program, dataset: Dataset, file: str = "data") -> Data:
@@ -38,8 +39,25 @@ def data_file(program: Program, dataset: Dataset, file: str = "data") -> Data:
     head = given.body[0]
     body = "\n".join(reader.text.splitlines()[head.end_lineno :]).strip("\n")
     lines = _examples(reader, dataset, conditions, finite(dataset))
+    symbols = "\ndef symbols(" in reader.text
+    if symbols:
+        lines += ["", "", *_alphabet(dataset)]
     text = "\n".join([*docstring(doc, 0, ast.get_docstring(given) or ""), "", body, "", "", *lines])
-    return Data(file, tidy(text), finite(dataset))
+    return Data(file, tidy(text), finite(dataset), symbols)
+
+
+def _alphabet(dataset: Dataset) -> list[str]:
+    """The symbols of the text, which a run keeps beside its weights."""
+    given = ", ".join(f"{k}={_value(dataset.reader.get(k), '')}" for k in ("path", "level", "vocab"))
+    return ["def alphabet() -> str:", '    """The symbol of each token, in order."""', f"    return symbols({given})"]
+
+
+def image_shape(dataset: Dataset) -> tuple[int, int, int] | None:
+    """The shape of the images that a reader gives, where they became a row of integers."""
+    if dataset.reader.name not in UNIT or not any(s.name in INTO for s in dataset.steps) or len(dataset.space.shape) != 1:
+        return None
+    size = dataset.reader.get("size")
+    return (dataset.reader.get("channels", 1), size, size)
 
 
 def finite(dataset: Dataset) -> bool:
@@ -54,7 +72,8 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
     kind = " int64" if space.dtype == "int" else ""
     fields = [f"{space.name} (n, {shape}){kind}{where}" if shape else f"{space.name} (n,){kind}{where}"]
     fields += [
-        f"{c.name} (n,) int64" if c.kind == "class" else f"{c.name} (n, {', '.join(map(str, c.shape))})" for c in conditions
+        f"{c.name} (n,) int64" if c.kind == "class" or not c.shape else f"{c.name} (n, {', '.join(map(str, c.shape))})"
+        for c in (*conditions, *dataset.fields)
     ]
     options = {k: v for k, v in dataset.reader.options if k in reader.options}
     passed = "".join(f", {k}={_value(v, reader.options[k])}" for k, v in options.items())
@@ -75,7 +94,7 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
     lines += [f'        raise ValueError(f"{_inside(problem)}")']
     entries = [f'"{_inside(space.name)}": x']
     for k, c in enumerate(conditions):
-        key = "y" if k == 0 or c.kind == "class" else c.name
+        key = c.name if c.name in reader.fields else "y" if k == 0 or c.kind == "class" else c.name
         lines += [
             f'    if "{_inside(key)}" not in data:',
             f'        raise ValueError("there are no classes for {_inside(c.name)} in these data")',
@@ -88,7 +107,11 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
                     '["', "['"
                 ).replace('"]', "']")
             ]
-    return [*lines, f"    return {{{', '.join(entries)}}}"]
+    for f in dataset.fields:
+        if f.name not in reader.fields:
+            raise ValueError(f"the reader {dataset.reader.name} gives no `{f.name}`; it gives {', '.join(reader.fields)}")
+        entries.append(f'"{_inside(f.name)}": data["{_inside(f.name)}"]')
+    return [*lines, *(f"    {part}" for part in fit(f"return {{{', '.join(entries)}}}", 124))]
 
 
 def _scaled(dataset: Dataset) -> list[str]:

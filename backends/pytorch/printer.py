@@ -272,10 +272,10 @@ class _Printer:
         if each == 1:
             self.line(f"{', '.join(names)} = {text}.chunk({lanes})")
             return
-        parts = [f"parts_{k + 1}" for k in range(each)]
-        self.line(f"{', '.join(parts)} = {text}")
-        for k, part in enumerate(parts):
-            self.line(f"{', '.join(names[k::each])} = {part}.chunk({lanes})")
+        self.line(f"parts = {text}")
+        for k in range(each):
+            if any(n != "_" for n in names[k::each]):
+                self.line(f"{', '.join(names[k::each])} = parts[{k}].chunk({lanes})")
 
     def _chunk(self, s: Statement) -> None:
         names = ", ".join(self.plan.names[v.id] for v in s.outputs)

@@ -225,6 +225,7 @@ class EntryDoc(Part):
     over: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     calls: int | None = None
+    hidden: tuple[int, int] = (0, 0)
     doc: str = ""
     span: SpanText | None = None
 
@@ -249,6 +250,7 @@ class DatasetDoc(Part):
     space: SpaceDoc
     reader: SettingDoc
     steps: tuple[SettingDoc, ...] = ()
+    fields: tuple[SpaceDoc, ...] = ()
     doc: str = ""
 
 

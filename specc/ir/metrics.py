@@ -24,6 +24,20 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
+    "unigram_tv": Metric(
+        takes="two sets",
+        module="symbols",
+        better="lower",
+        doc="total variation distance of the frequencies of symbols",
+        source="half the sum of absolute differences",
+    ),
+    "bigram_tv": Metric(
+        takes="two sets",
+        module="symbols",
+        better="lower",
+        doc="total variation distance of the frequencies of pairs of neighbouring symbols",
+        source="half the sum of absolute differences",
+    ),
     "sliced_wasserstein": Metric(
         takes="two sets",
         module="distances",

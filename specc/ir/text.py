@@ -60,6 +60,8 @@ def _program(p: Program) -> Iterator[str]:
     yield f"program {p.name}: {p.level} level, from {p.spec}" + (f", digest {p.digest[:12]}" if p.digest else "")
     for data in p.data:
         yield f"data {_dataset(data)}"
+        for space in data.fields:
+            yield f"field {_space(space)}"
     for space in p.conditions:
         yield f"condition {_space(space)}"
     for key, value in p.train:

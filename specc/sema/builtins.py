@@ -214,6 +214,12 @@ def _onehot(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) 
     return add(frame, span, Op.CAST, add(frame, span, Op.EQ, wide, places), dtype="float")
 
 
+def _int(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    """int(x): x cut towards 0, as an integer; a truth value as 0 or 1."""
+    (x,) = exactly("int", args, kwargs, 1, span)
+    return int(x) if isinstance(x, (bool, int, float)) else add(frame, span, Op.CAST, lift(x, frame, span), dtype="int")
+
+
 def _ints(values: Args, span: Span) -> tuple[int, ...]:
     for v in values:
         if isinstance(known(v), bool) or not isinstance(v, int):
@@ -386,7 +392,9 @@ def _iota(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) ->
     (n,) = exactly("iota", args, kwargs, 1, span)
     if _ints([n], span)[0] < 1:
         fail("E0601", span, f"`iota({n})` is empty", help="`iota(n)` counts from 0 to n - 1, for an n of 1 or more")
-    return add(frame, span, Op.IOTA, n=n)
+    out = add(frame, span, Op.IOTA, n=n)
+    ev.classes[out.id] = n
+    return out
 
 
 def _interpolate(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
@@ -517,7 +525,9 @@ def depends(frame: Frame, value: Value, on: Value) -> bool:
     return False
 
 
-def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Pairs:
+def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Pairs | TypeRef:
+    if len(args) == 1:  # the space of that name
+        return spaces.space("pairs", args, span)
     if len(args) == 1 and isinstance(args[0], list) and len(args[0]) > 1:
         return _rows(lift(args[0], frame, span), len(args[0]))
     f, n = exactly("pairs", args, kwargs, 2, span)
@@ -635,7 +645,8 @@ def _each(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) ->
 def _space(name: str) -> Any:
     def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> TypeRef:
         exactly(name, [], kwargs, 0, span)
-        return spaces.space(name, args, span)
+        shapes = [spaces.shaped_like(a, span)[0] if isinstance(a, (TypeRef, Value)) else (a,) for a in args]
+        return spaces.space(name, [size for shape in shapes for size in shape], span)
 
     return apply
 
@@ -667,12 +678,13 @@ FUNCTIONS: dict[str, Any] = {
     **LAWS,
     **densities.FUNCTIONS,
     **MATRICES,
-    **{name: _space(name) for name in (*spaces.SPACES, *spaces.CLASSES, *spaces.WHOLE, *spaces.LATER) if name != "scalar"},
+    **{name: _space(name) for name in spaces.NAMES if name != "scalar"},
     "clip": _clip,
     "where": _where,
     "log_softmax": _log_softmax,
     "cross_entropy": _cross_entropy,
     "pick": _pick,
+    "int": _int,
     "onehot": _onehot,
     "reshape": _reshape,
     "reshape_like": _reshape_like,

@@ -153,9 +153,9 @@ CODES: dict[str, Page] = {
         "network head(z) -> like(z) = mlp(width = 8)\nsampler mine {\n  z ~ prior()\n  return head(z)\n}\n",
     ),
     "E0310": Page(
-        "one network, two sets of inputs",
-        "The parameters of a network have shapes that follow from its inputs. It is called everywhere with inputs of the same "
-        "types.",
+        "one network, two sets of parameters",
+        "The parameters of a network have shapes that follow from its inputs. It may be called with inputs of several types, "
+        "as long as they ask for the same parameters.",
         "a = D(x)\nb = D(concat([x, x]))\n",
         "a = D(x)\nb = D(x + 1)\n",
     ),

@@ -174,6 +174,11 @@ class Evaluator(Functions):
             return held
         if entry is None:
             raise Captures
+        path, origin = views.place(self.through, held.path)
+        if origin is not None:
+            path = path.replace(".", "_")
+            self.borrowed[path] = origin
+            self.held_by[path] = held = replace(held, path=path, trainable=held.trainable and origin.bundles.kind == "copy")
         if held.path in entry.walk.states:
             return entry.walk.states[held.path]
         dtype = {} if held.type.dtype is DType.FLOAT else {"dtype": held.type.dtype.value}

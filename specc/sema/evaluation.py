@@ -25,7 +25,7 @@ class Judged:
     """What there is to measure in a model."""
 
     samplers: Collection[str]
-    queries: Collection[str]
+    queries: Collection[str]  # one number of each example, whose mean is measured
     labelled: bool  # whether a condition has classes, which probes are trained on
 
 
@@ -56,8 +56,11 @@ def _metric(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame, model: Judge
     name = call.func if isinstance(call, tree.Call) else call
     if not isinstance(name, tree.Name):
         fail("E0304", node.span, "a metric is needed here", help=f"known are {choices(METRICS)}")
+    if name.id in model.queries and not isinstance(call, tree.Call):
+        return Setting(name.id)
     if name.id not in METRICS:
-        help = did_you_mean(name.id, METRICS) or f"known are {choices(METRICS)}"
+        known = (*METRICS, *model.queries)
+        help = did_you_mean(name.id, known) or f"known are {choices(known)}"
         fail("E0203", name.span, f"there is no metric `{name.id}`", caption="unknown name", help=help)
     row = METRICS[name.id]
     if row.takes in CLASSES and not model.labelled:

@@ -9,12 +9,13 @@ from typing import Any, ParamSpec, TypeVar
 from specc.diagnostics import SpecError
 from specc.ir.program import Builder, Entry, Space, Step, Value
 from specc.ir.types import DType, Type
-from specc.sema import held, interfaces, library, memory, sections, statements
+from specc.sema import held, interfaces, library, memory, sections, spaces, statements
 from specc.sema.arithmetic import describe, settled, shown
 from specc.sema.evaluate import MOST_WORK, Evaluator
 from specc.sema.frame import Frame
 from specc.sema.members import EQUATIONS, members
 from specc.sema.report import choices, diagnostic, did_you_mean, fail, moved
+from specc.sema.represent import Represented, represented
 from specc.sema.shape import check_shape, overridden
 from specc.sema.values import (
     Captures,
@@ -42,6 +43,8 @@ SECTIONS = (
     *PARTS,
     "data",
     "condition",
+    "field",
+    "represent",
     "latent",
     "param",
     "state",
@@ -57,7 +60,6 @@ SECTIONS = (
     "evaluate",
 )
 LATER = (
-    "represent",
     "decode",
     "plan",
     "fit",
@@ -71,17 +73,9 @@ LATER = (
     "search",
     "choice",
 )
-ONCE = (*PARTS, "data", "backbone", "train")
-NAMED = (
-    "condition",
-    "latent",
-    "param",
-    "state",
-    "memory",
-    "network",
-    "bijection",
-    "quantize",
-)  # any number, each with a name of its own
+ONCE = (*PARTS, "data", "represent", "backbone", "train")
+# any number, each with a name of its own
+NAMED = ("condition", "field", "latent", "param", "state", "memory", "network", "bijection", "quantize")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +101,7 @@ class Model:
     parts: dict[str, Instance] = field(default_factory=dict)
     defaults: list[Default] = field(default_factory=list)
     data: list[Any] = field(default_factory=list)
+    represented: Represented | None = None
     conditions: list[tuple[Any, TypeRef]] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
@@ -424,9 +419,11 @@ def build_world(m: Model) -> None:
     """Names that losses, samplers and guidance share: the interfaces' defaults, then what process and predict give."""
     world = m.ev.world
     m.ev.interfaces = ("bijection",) if "bijection" in m.found else ()
-    for kind in ("data", "condition"):
+    for kind in ("data", "field", "condition"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _data, m, section, kind)
+    for section in m.found.get("represent", []):
+        m.attempt(section.span, _represent, m, section)
     for kind in ("latent", "param", "state", "memory"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _holding, m, section)
@@ -503,11 +500,27 @@ def _direct(m: Model) -> None:
     definition = library.find("interface", "direct")
     assert definition is not None
     m.ev.world.names.update(members(definition, m.ev.world, ("interface", definition.name))[0])
-    m.ev.state = _example(m.data[0].space) if m.data else None
+    m.ev.state = _example(m) if m.data else None
 
 
-def _example(space: Space) -> TypeRef:
+def _example(m: Model) -> TypeRef:
+    """The type of x: of the data, or of what they are represented by."""
+    if m.represented is not None:
+        return m.represented.type
+    return _type_of(m.data[0].space)
+
+
+def _type_of(space: Space) -> TypeRef:
     return TypeRef(Type(DType(space.dtype), space.shape), space.kind, space.classes)
+
+
+def _represent(m: Model, section: tree.Section) -> None:
+    if not m.data:
+        fail("E0209", section.span, "there are no data to represent", help="add `data x: SPACE from READER`")
+    held = m.represented = represented(m.ev, section, m.env, m.top)
+    shape = tuple(int(d) for d in held.type.type.shape)
+    m.ev.world.names.update(spaces.dimensions(held.type.kind, shape, held.type.classes))
+    m.ev.world.names.update(encode=held.encode, decode=held.decode)
 
 
 def _state(m: Model) -> None:
@@ -518,7 +531,7 @@ def _state(m: Model) -> None:
     declared = m.ev.world.names.get(names[0] or "") if names and m.data else None
     if not isinstance(declared, Lazy):
         return
-    kind = m.ev.expr(declared.value, declared.env.child(x=_example(m.data[0].space)), m.top)
+    kind = m.ev.expr(declared.value, declared.env.child(x=_example(m)), m.top)
     if not isinstance(kind, TypeRef):
         fail("E0304", declared.value.span, f"{describe(kind)} is not a type", help="as in `state z: like(x)`")
     m.ev.world.names[names[0] or ""] = m.ev.state = kind
@@ -541,7 +554,10 @@ def _data(m: Model, section: tree.Section, kind: str) -> None:
         return
     space, type_ = sections.data_space(m.ev, section, m.env, m.top)
     _free(m, space.name, section)
-    m.conditions.append((space, type_))
+    if kind == "condition":
+        m.conditions.append((space, type_))
+    elif m.data:
+        m.data[0] = replace(m.data[0], fields=(*m.data[0].fields, space))
     m.ev.world.names[space.name] = Dynamic(space.name)
 
 
@@ -552,7 +568,7 @@ def _holding(m: Model, section: tree.Section) -> None:
         m.latents.append(section)
         m.ev.world.names[name_of(section)] = Dynamic(name_of(section))
         return
-    examples = {n: _example(d.space) for d in m.data for n in ("x", d.space.name)}
+    examples = {d.space.name: _type_of(d.space) for d in m.data} | ({"x": _example(m)} if m.data else {})
     scope = m.env.child(**examples, **{space.name: kind for space, kind in m.conditions})
     if section.kind == "memory":
         m.ev.world.names[name_of(section)] = memory.declare(m.ev, section, scope, m.top)
@@ -651,6 +667,14 @@ def name_of(section: tree.Section) -> str:
     return head.id
 
 
+def serves(m: Model, definition: Definition) -> bool:
+    """Whether the model's process is for the interface that a definition is for, or for one that builds on it."""
+    process, wanted = m.parts.get("process"), definition.interface
+    if wanted is None:
+        return True
+    return process is not None and wanted in {d.name for d in _interfaces(m, process.definition)}
+
+
 def fits(m: Model, p: Partial, section: tree.Section) -> None:
     """A definition `for gaussian` needs a process for that interface, or for one that builds on it; or a bijection."""
     wanted, name = p.definition.interface, p.definition.name
@@ -666,9 +690,9 @@ def fits(m: Model, p: Partial, section: tree.Section) -> None:
     if process is None:
         message = f"`{name}` is for a {wanted} process, and this model has no process"
         fail("E0307", at, message, help="add one, such as `process vp`")
-    own = _interfaces(m, process.definition)
-    if wanted in {d.name for d in own}:
+    if serves(m, p.definition):
         return
+    own = _interfaces(m, process.definition)
     missing = interfaces.lacking(m.ev, p.definition, own, at)
     message = f"`{name}` is for a {wanted} process, and this one is for {own[0].name}"
     if missing is not None:

@@ -16,7 +16,21 @@ from specc.sema.arithmetic import add, describe, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
 from specc.sema.report import fail, foreign, moved
-from specc.sema.values import Builtin, Captures, Closure, Definition, Env, Law, Network, Partial, Symbol, TypeRef, freeze
+from specc.sema.values import (
+    Builtin,
+    Captures,
+    Closure,
+    Definition,
+    Env,
+    Law,
+    Lazy,
+    Network,
+    Partial,
+    Symbol,
+    TypeRef,
+    freeze,
+    runtime,
+)
 from specc.source import Span
 from specc.syntax import tree
 
@@ -74,11 +88,15 @@ def _of_state(ev: Evaluator, value: Value) -> None:
 
 
 def _promised(ev: Evaluator, net: Network, frame: Frame) -> TypeRef | None:
-    """What a section says that its network gives: `network G(z) -> like(x) = ...`; a backbone of indices gives logits of x."""
+    """What a section says that its network gives: `network G(z) -> like(x) = ...`. A backbone gives the `result` that the
+    prediction asks for; without one, a backbone of indices gives logits of x."""
     if net.promise is not None:
         kind = ev.expr(net.promise, net.env or ev.world, frame)
         return kind if isinstance(kind, TypeRef) else fail("E0304", net.promise.span, f"{describe(kind)} is not a type")
     assert frame.entry is not None
+    if net.conditioned and isinstance(wanted := ev.world.names.get("result"), Lazy):
+        kind = ev.settle(wanted, frame)
+        return kind if isinstance(kind, TypeRef) else fail("E0304", wanted.value.span, f"{describe(kind)} is not a type")
     x = frame.entry.bindings.get("x")
     return _logits(ev, x) if net.conditioned else None
 
@@ -307,7 +325,8 @@ def function_for(
         if result is None or result == ():
             fail("E0209", definition.section.span, f"`{definition.name}` returns nothing", help="end it with `return`")
         kind = DType.FLOAT if definition.kind == "bijection" else None
-        results = tuple(lift(r, frame, span, kind) for r in (result if isinstance(result, tuple) else (result,)))
+        several = isinstance(result, tuple) or (isinstance(result, list) and runtime(result))
+        results = tuple(lift(r, frame, span, kind) for r in (result if several else (result,)))
         _check_result(definition, scope, results, span)
         results = tuple(_varying(r, frame) for r in results)
         if definition.kind == "bijection":
@@ -356,7 +375,7 @@ def _run(ev: Evaluator, definition: Definition, inputs: list[Any], scope: Env, f
 
 def _varying(value: Value, frame: Frame) -> Value:
     """A result of a network, one for each example also where it is the same for all."""
-    like = next(iter(frame.builder.params), None)
+    like = frame.like
     return value if like is None or EXAMPLE in value.type.axes else frame.builder.add(Op.SPREAD, value, like)
 
 

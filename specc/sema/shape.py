@@ -25,6 +25,8 @@ SHAPES: dict[str, Shape] = {
     "stage": Shape(("for", "in", "from")),
     "data": Shape(("from", "in", "levels"), ("type",)),
     "condition": Shape(("in", "levels"), ("type", "value", "with")),
+    "field": Shape(("in", "levels"), ("type",)),
+    "represent": Shape((), ("type", "body")),
     "latent": Shape((), ("type", "law")),
     "param": Shape(("on",), ("type", "value")),
     "memory": Shape((), ("type", "with")),

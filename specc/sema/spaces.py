@@ -36,7 +36,14 @@ WHOLE: dict[str, tuple[str, ...] | None] = {
     "bits": None,
     "counts": None,
 }
-LATER = ("graph", "pairs", "events", "function")
+# kind -> what it is made of, of a number of nodes or events n; a mask is a field beside it where examples differ in size
+MADE: dict[str, tuple[str, ...]] = {
+    "graph": ("n",),  # which pairs of nodes are joined: (n, n), 0 or 1
+    "pairs": ("n",),  # a number for each pair of nodes, the same both ways: (n, n)
+    "events": ("n", "vocab"),  # when they happen, in order: (n); `vocab` kinds
+}
+LATER = ("function",)
+NAMES = (*SPACES, *CLASSES, *WHOLE, *MADE, *LATER)
 
 
 def space(name: str, args: list[Any], span: Span) -> TypeRef:
@@ -46,7 +53,7 @@ def space(name: str, args: list[Any], span: Span) -> TypeRef:
             "E0211",
             span,
             f"the space `{name}` is not supported yet",
-            help=f"the spaces that work are {choices([*SPACES, *CLASSES, *WHOLE])}",
+            help=f"the spaces that work are {choices([*SPACES, *CLASSES, *WHOLE, *MADE])}",
         )
     for a in args:
         if isinstance(a, bool) or not isinstance(a, int):
@@ -61,6 +68,8 @@ def space(name: str, args: list[Any], span: Span) -> TypeRef:
         return TypeRef(INT, "class", args[0])
     if name in WHOLE:
         return _whole(name, args, span)
+    if name in MADE:
+        return _made(name, args, span)
     if name not in SPACES:
         fail("E0201", span, f"there is no space `{name}`", help=did_you_mean(name, SPACES) or f"spaces are {choices(SPACES)}")
     rank = SPACES[name]
@@ -79,8 +88,24 @@ def _whole(name: str, args: list[Any], span: Span) -> TypeRef:
     return TypeRef(INT.shaped(tuple(args[:-1])), name, args[-1])
 
 
+def _made(name: str, args: list[Any], span: Span) -> TypeRef:
+    """`graph(20)`, `pairs(20)`, `events(64, 2)`."""
+    if len(args) != len(MADE[name]):
+        fail("E0206", span, f"`{name}` takes {' and '.join(f'`{d}`' for d in MADE[name])}, not {len(args)} sizes")
+    n = args[0]
+    match name:
+        case "graph":
+            return TypeRef(INT.shaped((n, n)), name, 2)
+        case "pairs":
+            return TypeRef(FLOAT.shaped((n, n)), name)
+        case _:
+            return TypeRef(FLOAT.shaped((n,)), name, args[1])
+
+
 def dimensions(kind: str, shape: tuple[int, ...], classes: int | None) -> dict[str, int]:
     """The names that a space of integers gives to definitions: its sizes, and `vocab`, how many values an element has."""
+    if kind in MADE:
+        return dict(zip(MADE[kind], (shape[0], classes), strict=False))  # type: ignore[arg-type]
     if kind not in WHOLE:
         return {}
     names = WHOLE[kind] or (("n",) if len(shape) == 1 else ())
@@ -149,5 +174,7 @@ def shaped_like(value: Any, span: Span) -> tuple[tuple[Any, ...], DType]:
         return value.type.shape, value.type.dtype
     if isinstance(value, Value):
         return value.type.shape, value.type.dtype
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return (), DType.INT if isinstance(value, int) else DType.FLOAT
     known(value)
     return fail("E0304", span, f"`like` takes a value or a type, not {describe(value)}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from specc.ir.liveness import live
 from specc.ir.ops import Op
-from specc.ir.program import Builder, Function, Value
+from specc.ir.program import Builder, Function, Value, walk
 from specc.ir.types import EXAMPLE, INT
 from specc.sema import held, networks, parts, routine, solve, starts
 from specc.sema.arithmetic import add, describe, lift, where
@@ -24,6 +24,8 @@ from specc.syntax import tree
 LONGEST_LOOP = 1_000_000
 
 MOST_LAYERS = 10_000
+
+ROUND = " turn"  # of a `while`: what its draws are named by; not a name of the language
 
 
 @dataclass(frozen=True, slots=True)
@@ -294,23 +296,37 @@ def _while(ev: Evaluator, item: tree.While, env: Env, frame: Frame) -> None:
     start = carried(item.body, env, ev, frame, item.span)
     if not start:
         fail("E0306", item.span, "nothing changes in this `while`: it would never end")
+    start[ROUND] = lift(0, frame, item.span)
     for _ in range(len(start) + 1):
-        test = frame.inside()
-        scope = env.child(**{n: test.builder.param(v.type, n) for n, v in start.items()})
-        wanted = ev.expr(item.test, scope, test)
+        test, inner = frame.inside(), frame.inside()
+        before, params = ({n: f.builder.param(v.type, n.strip()) for n, v in start.items()} for f in (test, inner))
+        wanted = ev.expr(item.test, env.child(**_named(before)), test)
         if not isinstance(wanted, Value):
             fail("E0306", item.test.span, "this condition does not depend on anything that the loop changes")
-        inner = frame.inside()
-        scope = env.child(**{n: inner.builder.param(v.type, n) for n, v in start.items()})
+        scope = env.child(**_named(params))
+        if ROUND in start:
+            inner.indices = (*frame.indices, params[ROUND])
         run_block(ev, item.body.items, scope, inner)
-        ends = {n: lift(scope.names[n], inner, item.span, v.type.dtype) for n, v in start.items()}
+        ends = {n: lift(scope.names[n], inner, item.span, v.type.dtype) for n, v in _named(start).items()}
+        if ROUND in start and any(params[ROUND] in n.inputs for n in walk(inner.builder.block())):
+            ends[ROUND] = add(inner, item.span, Op.ADD, params[ROUND], lift(1, inner, item.span))
+            if EXAMPLE in wanted.type.axes:  # each example counts its own rounds
+                ends[ROUND] = ev.spread(ends[ROUND], inner, item.span)
+        elif start.pop(ROUND, None) is not None:  # nothing is drawn
+            test.builder.params.remove(before[ROUND])
+            inner.builder.params.remove(params[ROUND])
         if not (wider := _wider(ev, start, ends, frame, item.span)):
             break
         start.update(wider)
     regions = (test.builder.block(wanted), inner.builder.block(*ends.values()))
-    names = tuple(start)
+    names = tuple(n.strip() for n in start)
     out = frame.builder.add_many(Op.WHILE, *start.values(), regions=regions, names=names, span=item.span, limit=limit)
-    env.names.update(zip(names, out, strict=True))
+    env.names.update(_named(dict(zip(start, out, strict=True))))
+
+
+def _named(values: dict[str, Value]) -> dict[str, Value]:
+    """Without the count of rounds, which has no name in the spec."""
+    return {name: value for name, value in values.items() if name != ROUND}
 
 
 def _if(ev: Evaluator, item: tree.If, env: Env, frame: Frame) -> Returned | None:

@@ -42,8 +42,10 @@ import checkpoint
 from ahead import Prepared, ahead
 
 # >>
+# << data
 from data import examples
 
+# >>
 # << starts
 from first import start_from
 
@@ -277,6 +279,10 @@ class Run:
         args = self.args
         last = args.steps if args.stop_after is None else min(args.steps, self.step + args.stop_after)
         batches, log = self.batches(last), Log(self.out, self.step, self.rank)
+        # << text
+        if not self.rank:
+            (self.out / "symbols.txt").write_text(alphabet(), encoding="utf-8", newline="")
+        # >>
         # << one
         bf16 = torch.autocast(self.device.type, torch.bfloat16) if args.precision == "bf16" else contextlib.nullcontext()
         # >>
@@ -459,6 +465,9 @@ class Run:
         # >>
         # << images
         samples = sample(network, 64, self.device)
+        # << folded
+        samples = samples.reshape(-1, *SHAPE)
+        # >>
         picture(samples, self.out / f"samples-{self.step}.png", LOW, HIGH)
         # >>
         # << points
