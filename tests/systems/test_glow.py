@@ -123,11 +123,6 @@ def test_the_first_batch_decides_on_the_scales(tmp_path):
     assert mean_before > 0.1 and std_before > 0.1
 
 
-def bits(name, x, folder):
-    nll = tools.ask(folder, SPEC, name, "nll", x=x.astype(np.float32)).astype(np.float64)
-    return nll.mean() / (64 * np.log(2)) + np.log2(17 / 2)
-
-
 PLAIN = """
 network same(h: image(c, rows, cols)) {
   param m: tensor(2 * c, rows, cols) = zeros
