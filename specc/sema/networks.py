@@ -210,7 +210,8 @@ def call_part(
     if definition.kind == "bijection":  # beside x it is handed what any part of a chain may want, and takes what it names
         args = args[: len(definition.inputs)]
     inputs, statics = separate(ev, partial, args, kwargs, frame, span)
-    if frame.kind != "network":
+    shared = not any(EXAMPLE in v.type.axes for v in inputs if isinstance(v, Value))  # as where a weight is normalised
+    if frame.kind != "network" or shared:
         return _inline(ev, partial, statics, inputs, frame, span)
     values = tuple(ev.spread(lift(v, frame, span), frame, span) for v in inputs if v is not None)
     given = tuple(v is not None for v in inputs)

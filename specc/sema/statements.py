@@ -10,7 +10,7 @@ from specc.ir.liveness import live
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value, walk
 from specc.ir.types import EXAMPLE, INT
-from specc.sema import held, networks, parts, routine, starts
+from specc.sema import held, networks, parts, routine, solve, starts
 from specc.sema.arithmetic import add, describe, lift, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
@@ -84,6 +84,8 @@ def run_statement(ev: Evaluator, item: tree.Statement, env: Env, frame: Frame) -
             networks.share(ev, item, env, frame)
         case tree.Section(kind="param" | "state"):
             held.in_loss(ev, item, env, frame)
+        case tree.Section(kind="solve"):
+            solve.solve(ev, item, env, frame)
         case tree.Section(kind="together"):
             routine.together(ev, item, env, frame, run_block)
         case tree.Section() | tree.Block():
