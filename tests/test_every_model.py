@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
+import json
 import re
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +11,8 @@ import numpy as np
 import pytest
 import tools
 import torch
-from projects import given, imported
+from projects import given, imported, two_steps
+from safetensors.numpy import save_file
 from specc.backends.onnx.export import export
 from specc.backends.onnx.write import initial
 
@@ -25,41 +22,36 @@ from specc.passes.count import network_calls
 from specc.runtime.certificate import SINGLE, Certificate, certify
 
 FILES = sorted(p for p in tools.SPECS.glob("*/*.spec") if p.parent.name != "std")
-NAMES = {p: re.findall(r"^(?:model|stage) (\w+)", p.read_text(), re.MULTILINE) for p in FILES}
 EXAMPLES = 2
 QUICK = 50  # network calls of a sampler that also draws the picture
+
+
+def names(path: Path) -> list[str]:
+    """The models of a spec; it is asked of the compiler only where a repeated stage has several."""
+    text = path.read_text()
+    if re.search(r"^stage \w+ for ", text, re.MULTILINE):
+        return list(driver.check(path).programs)
+    return re.findall(r"^(?:model|stage) (\w+)", text, re.MULTILINE)
 
 
 def models() -> list[Any]:
     """The first model of each spec; the others belong to the slow lane."""
     return [
         pytest.param(str(p.relative_to(tools.SPECS)), name, id=f"{p.stem}-{name}", marks=[pytest.mark.slow] if place else [])
-        for p, names in NAMES.items()
-        for place, name in enumerate(names)
+        for p in FILES
+        for place, name in enumerate(names(p))
     ]
 
 
-@contextmanager
-def handlers() -> Iterator[None]:
-    """What a training run does to signals is undone."""
-    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def two_steps(out: Path, monkeypatch: pytest.MonkeyPatch, *, quick: bool) -> None:
-    options = ["--steps", "2", "--batch", "16", "--device", "cpu", "--seed", "0", "--out", str(out)]
-    sys.modules.pop("train", None)
-    train = importlib.import_module("train")
-    if "--picture-every" in Path(train.__file__ or "").read_text():
-        options += ["--picture-every", "2" if quick else "0"]
-    monkeypatch.setattr(sys, "argv", ["train.py", *options])
-    with handlers():
-        assert train.main() == 0
-    sys.modules.pop("train", None)
+def lent(spec: str, program: Program, folder: Path) -> list[str]:
+    """Runs of the parents, as they would be before their first step."""
+    parents = [p for p in program.parents if p.shares]
+    for parent in parents:
+        run = folder / parent.name
+        run.mkdir()
+        save_file(initial(tools.model(spec, parent.name)), run / f"{'ema' if parent.averaged else 'model'}.safetensors")
+        (run / "state.json").write_text(json.dumps({"step": 0, "digest": parent.digest}))
+    return ["--parent", *(str(folder / p.name) for p in parents)] if parents else []
 
 
 def cheapest(array: Program) -> Entry:
@@ -103,7 +95,8 @@ def test_it_trains_and_the_three_agree(spec: str, name: str, tmp_path: Path, mon
         weights = initial(program)
         if (folder / "train.py").exists():
             pictured = array.by_role("sampler")[:1]
-            two_steps(out, monkeypatch, quick=all(calls(array, e) <= QUICK for e in pictured))
+            quick = all(calls(array, e) <= QUICK for e in pictured)
+            two_steps(out, monkeypatch, *lent(spec, program, tmp_path), quick=quick)
             weights = tools.weights(out)
         if not array.by_role("sampler") and not array.by_role("query"):
             return

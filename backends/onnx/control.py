@@ -8,6 +8,7 @@ from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Scope, Tap, Unsuppor
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Value, walk
+from specc.ir.splice import turns
 from specc.ir.types import BOOL, FLOAT, INT
 
 ROUNDS = "rounds"  # symbolic: how often a loop has run
@@ -185,7 +186,7 @@ def repeat(e: Emitter, node: Node) -> tuple[str, ...]:
     carried = node["carried"]
     args = [e.env[v.id] for v in node.inputs]
     block = e.program.functions[node["function"]].block
-    for i in range(node["count"]):
+    for i in turns(node):
         args[:carried] = _apply(e, node, block, f"{node['bundle']}.{i}", args)
     return tuple(e.named(a) for a in args[:carried])
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Node, Program, walk
+from specc.ir.splice import turns
 
 LAYERS = (Op.LINEAR, Op.CONV, Op.CONV_TRANSPOSE)
 
@@ -97,7 +98,7 @@ class _Reader:
         function = self.program.functions[node["function"]]
         below = bundle if node.get("bundle") is None else f"{bundle}.{node['bundle']}"
         if node.op is Op.REPEAT:
-            for i in range(node["count"]):
+            for i in turns(node):
                 marks[: node["carried"]] = self.apply(function, f"{below}.{i}", marks)
             results = marks[: node["carried"]]
         else:

@@ -19,11 +19,12 @@ UNIT = {"digits", "image_folder"}  # readers of images, which come in [0, 1]
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A data file: its text, whether the data are finite, and whether batches need random numbers (dequantisation)."""
+    """A data file: its text, whether the data are finite, and whether it knows the symbols of a text."""
 
     file: str
     text: str
     finite: bool
+    text_symbols: bool = False
 
 
 def data_file(program: Program, dataset: Dataset, file: str = "data") -> Data:
@@ -38,8 +39,25 @@ def data_file(program: Program, dataset: Dataset, file: str = "data") -> Data:
     head = given.body[0]
     body = "\n".join(reader.text.splitlines()[head.end_lineno :]).strip("\n")
     lines = _examples(reader, dataset, conditions, finite(dataset))
+    symbols = "\ndef symbols(" in reader.text
+    if symbols:
+        lines += ["", "", *_alphabet(dataset)]
     text = "\n".join([*docstring(doc, 0, ast.get_docstring(given) or ""), "", body, "", "", *lines])
-    return Data(file, tidy(text), finite(dataset))
+    return Data(file, tidy(text), finite(dataset), symbols)
+
+
+def _alphabet(dataset: Dataset) -> list[str]:
+    """The symbols of the text, which a run keeps beside its weights."""
+    given = ", ".join(f"{k}={_value(dataset.reader.get(k), '')}" for k in ("path", "level", "vocab"))
+    return ["def alphabet() -> str:", '    """The symbol of each token, in order."""', f"    return symbols({given})"]
+
+
+def image_shape(dataset: Dataset) -> tuple[int, int, int] | None:
+    """The shape of the images that a reader gives, where they became a row of integers."""
+    if dataset.reader.name not in UNIT or not any(s.name in INTO for s in dataset.steps) or len(dataset.space.shape) != 1:
+        return None
+    size = dataset.reader.get("size")
+    return (dataset.reader.get("channels", 1), size, size)
 
 
 def finite(dataset: Dataset) -> bool:

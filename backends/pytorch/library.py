@@ -72,7 +72,7 @@ class Library:
         if name not in self.plain:
             function = self.program.functions[name]
             printed = self.body(name, (False,) * len(function.block.params))
-            stem = legal(snake(name.split(".")[0]))
+            stem = legal(snake(".".join(p for p in name.split(".") if not p.isdigit()).replace(".", "_")))
             text = "\n".join([", ".join(printed.params), *(re.sub(r"  # \(.*\)$", "", line) for line in printed.lines)])
             if (stem, text) not in self.texts:
                 shown = stem
@@ -140,4 +140,5 @@ def parameter_free(program: Program) -> set[str]:
         return found[name]
 
     kinds = [n for n, f in program.functions.items() if f.kind == "network"]
-    return {n for n in kinds if bare(n) and n not in program.networks.values()}
+    methods = {s.function for s in program.starts}
+    return {n for n in kinds if bare(n) and n not in program.networks.values() and n not in methods}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import json
 import keyword
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 WIDTH = 128
 IMPORTED = {"torch", "math", "nn", "F", "noise", "Tensor", "np", "numpy", "Model", "process", "model", "self"}
@@ -33,6 +34,11 @@ def camel(name: str) -> str:
 
 def snake(name: str) -> str:
     return legal(re.sub(r"[\W]+", "_", name, flags=re.ASCII))
+
+
+def strings(values: Sequence[str]) -> str:
+    """A tuple of texts."""
+    return f"({', '.join(json.dumps(v) for v in values)}{',' if len(values) == 1 else ''})"
 
 
 def candidates(name: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from specc.backends.pytorch.families import Draft, Family, merge
 from specc.backends.pytorch.library import Library
 from specc.backends.pytorch.lines import exploded, fit
 from specc.backends.pytorch.modules import Layout, layout, reached, registered
-from specc.backends.pytorch.names import camel, docstring, legal, snake
+from specc.backends.pytorch.names import camel, docstring, legal, snake, strings
 from specc.backends.pytorch.printer import print_block
 
 from specc.ir.ops import Op
@@ -36,7 +36,7 @@ class Networks:
         groups = self._groups()
         for group in groups:
             for k, name in enumerate(group):
-                self.method[name] = "" if k == 0 else legal(snake(name))
+                self.method[name] = "" if k == 0 else _method_name(name, {self.method[n] for n in group[:k]})
         taken: set[str] = {"Model", "Tensor"}
         for level in _levels(self.library, groups):
             drafts = [self._draft([self.program.functions[n] for n in group]) for group in level]
@@ -55,13 +55,20 @@ class Networks:
                 n = parent[n]
             return n
 
-        seen: dict[tuple[str, str], str] = {("", r): f for r, f in self.program.networks.items()}
-        for name, function in self.program.functions.items():
-            for node in walk(function.block):
-                if node.op in (Op.CALL, Op.REPEAT) and not self.library.is_plain(node):
-                    owner = name if function.kind == "network" else ""
-                    first = seen.setdefault((owner, node["bundle"]), node["function"])
-                    parent[root(node["function"])] = root(first)
+        def join(a: str, b: str) -> None:
+            parent[root(b)] = root(a)
+
+        for start in self.program.starts:
+            join(start.network, start.function)
+        before = 0
+        while (now := len({root(n) for n in parent})) != before:  # joined owners bring what they call together
+            before = now
+            seen: dict[tuple[str, str], str] = {("", r): f for r, f in self.program.networks.items()}
+            for name, function in self.program.functions.items():
+                for node in walk(function.block):
+                    if node.op in (Op.CALL, Op.REPEAT) and not self.library.is_plain(node):
+                        owner = root(name) if name in parent else ""
+                        join(seen.setdefault((owner, node["bundle"]), node["function"]), node["function"])
         main = set(self.program.networks.values())
         groups: dict[str, list[str]] = defaultdict(list)
         for name in sorted(parent, key=lambda n: n not in main):
@@ -74,7 +81,7 @@ class Networks:
         first = functions[0]
         stem = first.name.split(".")[0]
         return Draft(
-            name=camel(re.sub(r"(?<=[a-z])_?\d+$", "", stem)),
+            name=camel(re.sub(r"^([a-z_]*[a-z])_?\d+$", r"\1", stem)),
             doc=first.doc,
             functions=tuple(f.name for f in functions),
             registrations=place.registrations(),
@@ -102,10 +109,16 @@ class Networks:
         count = len(function.block.results)
         result = "Tensor" if count == 1 else f"tuple[{', '.join(['Tensor'] * count)}]"
         name = self.method[function.name] or "forward"
+        start = next((s for s in self.program.starts if s.function == function.name), None)
+        if start is not None and count == 1:
+            printed.lines[-1] += ","
+            result = "tuple[Tensor]"
         shapes = [f"{p}: {show(v.type.shape)}" for p, v in zip(printed.params, function.block.params, strict=True)]
         out = ", ".join(show(v.type.shape) for v in function.block.results)
         head = exploded(f"def {name}(", params, f") -> {result}:", 124)
-        return [*head, *docstring(f"{', '.join(shapes)}. Returns {out}.", 4), *(f"    {line}" for line in printed.lines)]
+        doc = docstring(f"{', '.join(shapes)}. Returns {out}.", 4)
+        given = [] if start is None else [f"starts = {strings(start.paths)}  # what the first batch decides", ""]
+        return [*given, *head, *doc, *(f"    {line}" for line in printed.lines)]
 
     def classes(self) -> list[list[str]]:
         """Every class, as lines, callee first."""
@@ -143,7 +156,8 @@ class Networks:
 
     def reach(self, bundle: str, function: str) -> str:
         """A network as an objective or sampler calls it."""
-        return f"model.{bundle}" + (f".{self.method[function]}" if self.method[function] else "")
+        method = self.method[function] if function else ""
+        return f"model.{bundle}" + (f".{method}" if method else "")
 
     def parameters(self, function: str) -> int:
         """How many numbers a network has, each path once."""
@@ -186,6 +200,16 @@ def _levels(library: Library, groups: list[list[str]]) -> list[list[list[str]]]:
     for i, group in enumerate(groups):
         levels[height(i)].append(group)
     return [levels[h] for h in sorted(levels)]
+
+
+def _method_name(function: str, taken: set[str]) -> str:
+    """`inverse` for `coupling.inverse` and for `coupling.inverse.2`; the whole name of a function that is not so called."""
+    _, _, rest = function.partition(".")
+    word = rest.split(".")[0]
+    name = legal(snake(function if not word or word.isdigit() else word))
+    while name in taken:
+        name += "_too"
+    return name
 
 
 def _nested(inside: dict[str, str]) -> str:

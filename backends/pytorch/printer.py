@@ -411,7 +411,8 @@ class _Printer:
         node = s.node
         names = [self.plan.names[v.id] for v in s.outputs]
         args = [self.tensor(v).text for v in node.inputs]
-        blocks = self.manner.network(node["bundle"], node["function"])
+        blocks = self.manner.network(node["bundle"], "")
+        blocks = f"reversed({blocks})" if node.get("reverse", False) else blocks
         item = self.manner.network(f"{node['bundle']}.*", node["function"])
         variable = item.split(".")[0]
         carried = node["carried"]

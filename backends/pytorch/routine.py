@@ -168,13 +168,18 @@ def player_name(over: tuple[str, ...]) -> str:
 def parameters_of(program: Program, over: tuple[str, ...], model: str = "model") -> str:
     """The parameters of a set, as an expression."""
     bare = {b.path: b for b in program.bare}
-    if any("." in p for p in over):
-        test = " or ".join(f'fnmatch(name, "{p if "." in p or p in bare else p + ".*"}")' for p in over)
+    if any(patterned(program, p) for p in over):
+        test = " or ".join(f'fnmatch(name, "{p if patterned(program, p) or p in bare else p + ".*"}")' for p in over)
         return f"[p for name, p in {model}.named_parameters() if {test}]"
     if len(over) == 1 and over[0] not in bare:
         return f"{model}.{over[0]}.parameters()"
     parts = [reached(bare[p], model) if p in bare else f"*{model}.{p}.parameters()" for p in over]
     return f"[{', '.join(parts)}]"
+
+
+def patterned(program: Program, name: str) -> bool:
+    """Whether a set is told by a pattern of paths, and is no network or parameter of its own."""
+    return name not in program.networks and all(b.path != name for b in program.bare)
 
 
 def in_routine(program: Program) -> bool:

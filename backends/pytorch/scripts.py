@@ -8,13 +8,13 @@ from typing import Any
 
 from specc.backends.pytorch.choose import choose, part
 from specc.backends.pytorch.conditions import conditions
-from specc.backends.pytorch.data import Data
+from specc.backends.pytorch.data import Data, image_shape
 from specc.backends.pytorch.expressions import literal
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal
 from specc.backends.pytorch.objective import Objective
 from specc.backends.pytorch.related import lenders
-from specc.backends.pytorch.routine import Turn, batches_of, parameters_of, players, steps_of
+from specc.backends.pytorch.routine import Turn, batches_of, parameters_of, patterned, players, steps_of
 from specc.backends.pytorch.samplers import Way, arguments
 from specc.backends.pytorch.source import grouped, import_lines, table, tidy, used_names
 
@@ -37,8 +37,10 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     features = {"one" if turn is None else "routine", "finite" if data.finite else "endless", decay}
     features |= {"schedule"} if warmup or decay != "constant" else set()
     features |= {"warmup"} if warmup else set()
+    features |= {"starts"} if program.starts else set()
     features |= {"ema"} if program.setting("ema") else set()
     features |= {"clip"} if program.setting("clip") else set()
+    features |= {"text"} if data.text_symbols else set()
     features |= {"prepared"} if losses[0].prepared else set()
     asked = conditions(program, samplers, [])
     if samplers and _pictured(program) and not asked.needed() & set(asked.of[samplers[0].entry.name]):
@@ -53,7 +55,7 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     features |= {"states"} if any(not b.trainable for b in program.bare) else set()
     features |= {"updates"} if program.by_role("update") else set()
     features |= {"rounds"} if batches_of(steps_of(program)) > 1 else set()
-    features |= {"fnmatch"} if any("." in p for o in losses for p in o.entry.over) else set()
+    features |= {"fnmatch"} if any(patterned(program, p) for o in losses for p in o.entry.over) else set()
     knobs = _knobs(program, losses, features, warmup)
     default = f"runs/{_folder(program.name)}"
     starts = " --parent" + "".join(f" runs/{_folder(p.name)}" for p in lenders(program)) if "parents" in features else ""
@@ -71,6 +73,7 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "process": "\n".join(f"from process import {', '.join(used)}" for used in [turn and turn.imported("process")] if used),
         "iterators": f"from collections.abc import {'Callable, Iterator' if turn is not None else 'Iterator'}",
         "turn": "\n".join(f"        {line}" for line in turn.lines) if turn is not None else "",
+        "data": f"from data import {'alphabet, ' if data.text_symbols else ''}examples",
         "picture_every": every,
     }
     text = grouped(choose(part("train"), features, replaced))
@@ -103,6 +106,8 @@ def _knobs(program: Program, losses: list[Objective], features: set[str], warmup
     if "images" in features:
         low, high = _limits(program)
         lines.append(f"LOW, HIGH = {low}, {high}  # of pixels")
+    if "folded" in features:
+        lines.append(f"SHAPE = {_tuple(image_shape(program.data[0]))}  # of a picture")
     lines.append(f"FILES = {_strings(['model', 'optimizer', *(['ema'] if 'ema' in features else [])])}  # of a checkpoint")
     lines.append(f"SAVE_EVERY = {int(program.setting('save_every', 1000) or 10**9)}  # steps")
     return lines
@@ -200,12 +205,16 @@ def _pictured(program: Program) -> set[str]:
     space = program.data[0].space
     if len(space.shape) == 3 and space.shape[0] in (1, 3):
         return {"images"}
+    if image_shape(program.data[0]) is not None:
+        return {"images", "folded"}
     return {"points"} if tuple(space.shape) == (2,) else set()
 
 
 def _limits(program: Program) -> tuple[str, str]:
     space = program.data[0].space
     low, high = (0.0, 1.0) if space.low is None or space.high is None else (space.low, space.high)
+    if space.classes:
+        low, high = 0, space.classes - 1
     return f"{float(low)}", f"{float(high)}"
 
 
@@ -215,11 +224,11 @@ def _limits(program: Program) -> tuple[str, str]:
 def sample_script(program: Program, samplers: list[Way], derived: list[Way], local: dict[str, str]) -> str:
     named = arguments([w.entry for w in samplers])
     asked = conditions(program, samplers, derived)
-    features = set(_pictured(program)) & {"images"}
+    features = set(_pictured(program)) & {"images", "folded"}
     features |= {"ema"} if program.setting("ema") else set()
     features |= asked.features()
     features |= {"named"} if named else set()
-    features |= {"whole"} if program.data and program.data[0].space.dtype == "int" else set()
+    features |= {"whole", "lines"} if program.data and program.data[0].space.dtype == "int" else set()
     tables = table("SAMPLERS", {w.entry.name: w.name for w in samplers})
     if asked.inputs:
         tables += table("CONDITIONS", {sampler: _strings(list(names)) for sampler, names in asked.of.items()})
@@ -230,6 +239,8 @@ def sample_script(program: Program, samplers: list[Way], derived: list[Way], loc
     if "images" in features:
         low, high = _limits(program)
         tables.append(f"LOW, HIGH = {low}, {high}  # of x")
+    if "folded" in features:
+        tables.append(f"SHAPE = {_tuple(image_shape(program.data[0]))}  # of a picture")
     options = [line for n, i in named.items() for line in _option(n, "int" if i.type.dtype.value == "int" else "float")]
     replaced = {
         "table": "\n".join(tables),

@@ -16,6 +16,7 @@ PROJECT = {
     "averages",
     "checkpoint",
     "data",
+    "first",
     "loader",
     "model",
     "noise",

@@ -27,6 +27,7 @@ ENDLESS = 2000  # examples of a law that never ends
 TRACED = 64  # samples whose paths are followed
 COSTS = ("nfe", "parameters", "macs")
 POINTS = ("sliced_wasserstein", "energy_distance", "mmd")
+SYMBOLS = ("unigram_tv", "bigram_tv")
 IMAGES = ("frechet", "precision_recall", "probe_accuracy")
 COMPARE: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
@@ -117,8 +118,8 @@ def settings(found: Evidence) -> list[Setting]:
     if found.program.evaluate:
         return list(found.program.evaluate)
     labelled = found.label is not None and found.label in found.real
-    image = found.real["x"].ndim == 4
-    names = (IMAGES if labelled else ("pca_frechet",)) if image else POINTS
+    image, whole = found.real["x"].ndim == 4, found.program.data[0].space.kind == "tokens"
+    names = (IMAGES if labelled else ("pca_frechet",)) if image else SYMBOLS if whole else POINTS
     return [Setting(name) for name in (*names, *COSTS)]
 
 
@@ -131,7 +132,7 @@ def measure(wanted: Setting, found: Evidence) -> list[Row]:
     if wanted.name == "probe_accuracy":
         real = {wanted.name: features(found).held_out_accuracy}
     compare, bound = wanted.get("compare", ""), wanted.get("bound")
-    if METRICS[wanted.name].takes in ("two sets", "two sets of features"):
+    if wanted.name not in found.program.entries and METRICS[wanted.name].takes in ("two sets", "two sets of features"):
         real = two_sets(wanted.name, halves(found.real["x"]), options, found)
     rows = []
     for name, value in values.items():
@@ -158,8 +159,12 @@ def values_of(wanted: Setting, options: dict[str, Any], found: Evidence) -> dict
         case "macs":
             roots = {root: count.macs(program, function) for root, function in program.networks.items()}
             return {f"macs({root})" if len(roots) > 1 else "macs": value for root, value in roots.items()}
+        case "bits_per_dim":
+            return {"bits_per_dim": bits_per_dim(entry, found)}
         case "probe_accuracy":
             return {"probe_accuracy": features(found).accuracy(found.samples["x"], labels(found, found.samples))}
+        case name if name in program.entries:
+            return {name: mean_answer(found, name)}
         case name if METRICS[name].takes == "trajectory":
             return {f"{name}({entry})" if arguments else name: path(name, entry, found)}
         case name:
@@ -177,6 +182,36 @@ def path(name: str, entry: str, found: Evidence) -> float:
         return float(metric(name)(states) if name == "path_length_ratio" else metric(name)(states, times))
     except ValueError as error:
         raise Failure(f"`{name}`: {error}") from None
+
+
+def mean_answer(found: Evidence, query: str, x: np.ndarray | None = None) -> float:
+    """The mean over held-out examples (or these) of what a query of the spec says of each, by the project's own query.py."""
+    import numpy as np
+
+    with tempfile.TemporaryDirectory() as folder:
+        data, answers = Path(folder) / "data.npz", Path(folder) / "answers.npz"
+        np.savez(data, **{**found.real, found.program.data[0].space.name: found.real["x"] if x is None else x})
+        arguments = ["--query", query, "--data", str(data), "--out", str(answers)]
+        python(found.run.project / "query.py", str(found.run.folder), *arguments)
+        with np.load(answers, allow_pickle=False) as saved:
+            if saved.files != [query]:
+                raise Failure(f"`{query}` answers with several values", "return one number to measure it")
+            return float(saved[query].mean())
+
+
+def bits_per_dim(query: str, found: Evidence) -> float:
+    """The mean of a query of held-out examples that gives -log p, in bits a number of the grid that the space has."""
+    import numpy as np
+
+    space, dataset = found.program.data[0].space, found.program.data[0]
+    if space.levels is None or space.low is None or space.high is None:
+        raise Failure("bits per dimension need the levels of the data", "as in `levels 17 in [-1, 1]`")
+    x, reach = found.real["x"], space.high - space.low
+    if any(step.name == "dequantize" for step in dataset.steps):
+        u = np.random.default_rng(0).random(x.shape)
+        x = ((x - space.low) * ((space.levels - 1) / reach) + u) * (reach / space.levels) + space.low
+    nll = mean_answer(found, query, x.astype(np.float32))
+    return nll / (x[0].size * np.log(2)) + float(np.log2(space.levels / reach))
 
 
 def two_sets(name: str, sets: tuple[np.ndarray, np.ndarray], options: dict[str, Any], found: Evidence) -> dict[str, float]:

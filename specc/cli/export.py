@@ -50,7 +50,11 @@ def command(run: Path, sampler: str | None, out: Path, quantize: str | None, exa
     array = driver.prepare(program)
     given = conditions(here, program, entry, example_seeds(0, max(examples, CALIBRATED)), weights)
     try:
-        written = export(array, entry, weights, out, quantization=formats, calibration=calibration(formats, given))
+        symbols = here.symbols()
+        known = {"symbols": list(symbols)} if symbols is not None else None
+        written = export(
+            array, entry, weights, out, quantization=formats, calibration=calibration(formats, given), metadata=known
+        )
     except (UnsupportedError, ValueError, KeyError) as error:
         raise Failure(f"{entry} cannot be exported: {error}") from None
     except OSError as error:

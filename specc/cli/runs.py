@@ -104,6 +104,11 @@ class Run:
         except (OSError, ValueError, AttributeError, SafetensorError) as error:
             raise Failure(f"the checkpoint in {self.folder} cannot be read: {error}") from None
 
+    def symbols(self) -> str | None:
+        """The symbols of a text that was learnt, in the order of their tokens."""
+        file = self.folder / "symbols.txt"
+        return file.read_text(encoding="utf-8") if file.exists() else None
+
     def newest(self, name: str) -> Path:
         """A file of the checkpoint, also when a crash came while the new ones were taking their places."""
         ready = self.folder / ".ready" / name

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from specc.runtime.ort import Model
 
-FORMATS = (".npz", ".png")
+FORMATS = (".npz", ".png", ".txt")
 ARRAYS = (".npy", ".npz")
 STRIDE = 1_000_003  # between the seeds of two values of --seed, as in a project's sample.py
 BATCH = 256  # samples at once; they do not depend on it
@@ -27,7 +27,9 @@ BATCH = 256  # samples at once; they do not depend on it
 @click.option("-n", "count", type=click.IntRange(min=1), default=64, show_default=True, help="How many samples.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same samples.")
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A condition or an input: y=3, low=FILE.npz")
-@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.npz (x) or FILE.png")
+@click.option(
+    "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.npz (x), FILE.png or FILE.txt"
+)
 def command(what: Path, sampler: str | None, count: int, seed: int, given: tuple[str, ...], out: Path) -> None:
     """Draw samples and write them, in data space."""
     if out.suffix not in FORMATS:
@@ -57,7 +59,7 @@ def draw(what: Path, sampler: str | None, count: int, seed: int, settings: dict[
         fields = from_model(model, count, seed, settings)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    save(fields, out, *value_range(model.metadata))
+    save(fields, out, *value_range(model.metadata), model.metadata.get("symbols"))
 
 
 def from_model(model: Model, count: int, seed: int, settings: dict[str, Any]) -> dict[str, np.ndarray]:
@@ -126,8 +128,15 @@ def value_range(metadata: dict[str, Any]) -> tuple[float, float]:
     return space.get("low", -1.0), space.get("high", 1.0)
 
 
-def save(fields: dict[str, np.ndarray], out: Path, low: float, high: float) -> None:
-    """An NPZ, or a picture of x: a grid of images, or points of the plane."""
+def lines(x: np.ndarray, symbols: list[str] | None) -> str:
+    """A line a sample: the symbols of its tokens, where the file knows them, or their numbers."""
+    if symbols is None:
+        return "".join(" ".join(map(str, row)) + "\n" for row in x.reshape(len(x), -1))
+    return "".join("".join(symbols[i] if symbols[i].isprintable() else " " for i in row) + "\n" for row in x)
+
+
+def save(fields: dict[str, np.ndarray], out: Path, low: float, high: float, symbols: list[str] | None = None) -> None:
+    """An NPZ, a line for each sample of integers, or a picture of x: a grid of images, or points of the plane."""
     import numpy as np
 
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -138,6 +147,11 @@ def save(fields: dict[str, np.ndarray], out: Path, low: float, high: float) -> N
             arrays: dict[str, Any] = dict(fields)
             np.savez(file, **arrays)
         part.replace(out)
+        return
+    if out.suffix == ".txt":
+        if x.dtype.kind != "i":
+            raise Failure("only samples of integers are written as lines of text", "write a .npz instead")
+        out.write_text(lines(x, symbols), encoding="utf-8")
         return
     from specc.runtime import pictures
 

@@ -34,6 +34,7 @@ from specc.ir.program import (
     Setting,
     Share,
     Space,
+    Start,
     Step,
     Value,
 )
@@ -224,6 +225,7 @@ class EntryDoc(Part):
     over: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     calls: int | None = None
+    hidden: tuple[int, int] = (0, 0)
     doc: str = ""
     span: SpanText | None = None
 
@@ -264,6 +266,13 @@ class QuantizationDoc(Part):
     name: str
     rules: tuple[QuantizeRuleDoc, ...]
     span: SpanText | None = None
+
+
+class StartDoc(Part):
+    makes = Start
+    network: str
+    function: str
+    paths: tuple[str, ...]
 
 
 class ShareDoc(Part):
@@ -383,6 +392,7 @@ class ProgramDoc(Part):
     functions: tuple[FunctionDoc, ...]
     networks: dict[str, str]
     entries: tuple[EntryDoc, ...]
+    starts: tuple[StartDoc, ...] = ()
     bare: tuple[BareDoc, ...] = ()
     routine: tuple[StepDoc, ...] = ()
     data: tuple[DatasetDoc, ...] = ()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-Takes = Literal["two sets", "two sets of features", "labelled samples", "trajectory", "sampler", "networks"]
+Takes = Literal["two sets", "two sets of features", "labelled samples", "trajectory", "sampler", "networks", "query"]
 CLASSES = ("two sets of features", "labelled samples")  # these need a probe, and so classes of the data
 
 
@@ -24,6 +24,20 @@ class Metric:
 
 
 METRICS: dict[str, Metric] = {
+    "unigram_tv": Metric(
+        takes="two sets",
+        module="symbols",
+        better="lower",
+        doc="total variation distance of the frequencies of symbols",
+        source="half the sum of absolute differences",
+    ),
+    "bigram_tv": Metric(
+        takes="two sets",
+        module="symbols",
+        better="lower",
+        doc="total variation distance of the frequencies of pairs of neighbouring symbols",
+        source="half the sum of absolute differences",
+    ),
     "sliced_wasserstein": Metric(
         takes="two sets",
         module="distances",
@@ -102,6 +116,12 @@ METRICS: dict[str, Metric] = {
         perfect=1.0,
         doc="length of the paths over the distance of their ends",
         source="arc length over chord",
+    ),
+    "bits_per_dim": Metric(
+        takes="query",
+        better="lower",
+        doc="mean of a query that gives -log p of held-out examples, in bits for each number of the grid",
+        source="Theis, van den Oord and Bethge, A note on the evaluation of generative models, 2016",
     ),
     "nfe": Metric(takes="sampler", better="lower", doc="network calls of one sample", source="counted in the program"),
     "parameters": Metric(takes="networks", better="lower", doc="numbers that are trained", source="counted in the program"),

@@ -328,10 +328,11 @@ OPS: dict[Op, Row] = {
         "A function over the bundle's parameters; with lanes > 1 the arguments of each lane in turn, for one batched run.",
     ),
     Op.REPEAT: Row(
-        "repeat(args..., function, bundle, count, carried)",
+        "repeat(args..., function, bundle, count, carried, reverse=false)",
         rules.repeat,
         Lift.SPECIAL,
-        "A network applied `count` times over bundle.0, bundle.1, ...; the first `carried` arguments are its results again.",
+        "A network applied `count` times over bundle.0, bundle.1, ... (from the last one with `reverse`); the first `carried` "
+        "arguments are its results again.",
     ),
     Op.SPREAD: Row("spread(x, like)", rules.spread, Lift.SPECIAL, "A shared value, one for each example of `like`."),
     Op.BATCH_SIZE: Row("batch_size(like)", rules.batch_size, Lift.SPECIAL, "Number of examples, shared int."),

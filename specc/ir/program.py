@@ -102,7 +102,8 @@ class Entry:
     For an objective the function returns one value per example (or a shared scalar), `over` lists what it trains: names of
     networks and bare parameters, and patterns of paths (`G.*.bias`). `writes` are the paths of states whose new values the
     function gives as its last results; an update gives nothing else. For a sampler, `calls` is the number of network calls
-    of one sample (None when it depends on the data).
+    of one sample (None when it depends on the data). `hidden`: calls, and evaluations of single examples, that a pass has
+    written out in the entry, where they are no calls any more.
     """
 
     name: str
@@ -112,6 +113,7 @@ class Entry:
     over: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     calls: int | None = None
+    hidden: tuple[int, int] = (0, 0)
     doc: str = ""
     span: Span | None = None
 
@@ -169,6 +171,16 @@ class Quantization:
     name: str
     rules: tuple[QuantizeRule, ...]
     span: Span | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Parameters of `network` that start from the first batch: `function`, over the same bundle and of the same inputs, gives
+    them."""
+
+    network: str
+    function: str
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -244,6 +256,7 @@ class Program:
     functions: dict[str, Function]
     networks: dict[str, str]  # root bundle ("backbone") -> function name
     entries: dict[str, Entry]  # by name; objectives first, in text order
+    starts: tuple[Start, ...] = ()
     bare: tuple[Bare, ...] = ()
     routine: tuple[Step, ...] = ()  # a step of training; () is each objective in turn
     data: tuple[Dataset, ...] = ()

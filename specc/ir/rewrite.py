@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
+from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Ids, Node, Program, Value, walk
 
 Subst = dict[int, Value]
@@ -84,3 +85,14 @@ def _fresh(value: Value, subst: Subst, ids: Ids) -> Value:
 def canonical(block: Block) -> Block:
     """The block with every use of a value as it is where it is defined, its name included."""
     return substitute(block, {v.id: v for v in defined(block)})
+
+
+def reachable(functions: Mapping[str, Function], roots: Collection[str]) -> set[str]:
+    """The functions that these call, and they themselves."""
+    waiting, found = list(roots), set()
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += [n["function"] for n in walk(functions[name].block) if n.op in (Op.CALL, Op.REPEAT)]
+    return found

@@ -18,6 +18,12 @@ def join(bundle: str, path: str) -> str:
     return f"{bundle}.{path}" if bundle and path else bundle or path
 
 
+def turns(node: Node) -> range:
+    """The bundles that a REPEAT goes through, in order; from the last one when it says `reverse`."""
+    count = node["count"]
+    return range(count - 1, -1, -1) if node.get("reverse", False) else range(count)
+
+
 def never(node: Node) -> bool:
     return False
 
@@ -56,7 +62,7 @@ class Splicer:
         if node.op is Op.REPEAT:
             carried = node["carried"]
             state, rest = inputs[:carried], inputs[carried:]
-            for i in range(node["count"]):
+            for i in turns(node):
                 state = self.insert(builder, block, (*state, *rest), join(bundle, f"{node['bundle']}.{i}"))
             return state
         below = "" if node.get("bundle") is None else join(bundle, node["bundle"])

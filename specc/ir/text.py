@@ -74,6 +74,8 @@ def _program(p: Program) -> Iterator[str]:
         yield f"evaluate {plain(metric)}"
     for root, name in p.networks.items():
         yield f"network {root} = {name}"
+    for start in p.starts:
+        yield f"start {', '.join(start.paths)} of {start.network} = {start.function}"
     for parent in p.parents:
         yield f"parent {parent.name}: digest {parent.digest[:12]}{', averaged' if parent.averaged else ''}"
         for share in parent.shares:

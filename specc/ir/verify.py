@@ -34,6 +34,11 @@ def verify(program: Program) -> Program:
         types = tuple(v.type for v in program.functions[entry.function].block.params)
         _check(types == tuple(i.type for i in entry.inputs), f"entry {entry.name}: its inputs differ from its function's")
         _check_writes(program, entry)
+    for start in program.starts:
+        known = start.network in program.functions and start.function in program.functions
+        _check(known, f"start of {start.network}: there is no function {start.function}")
+        given = program.functions[start.function].block
+        _check(len(given.results) == len(start.paths), f"{start.function}: one value for each of {', '.join(start.paths)}")
     for root, name in program.networks.items():
         _check(name in program.functions, f"network {root}: there is no function {name}")
     _check_routine(program)

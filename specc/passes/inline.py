@@ -6,12 +6,12 @@ entry as a function without any call, whose PARAM nodes carry the paths of the c
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import replace
 
 from specc.ir.ops import Op
-from specc.ir.program import Function, Node, Program, all_steps, walk
-from specc.ir.rewrite import ids_after
+from specc.ir.program import Function, Node, Program, all_steps
+from specc.ir.rewrite import ids_after, reachable
 from specc.ir.splice import Splicer, never
 
 
@@ -46,14 +46,6 @@ def pruned(program: Program) -> Program:
     own += [a.decay for a in program.averages if isinstance(a.decay, str)]
     roots = [*program.networks.values(), *(e.function for e in program.entries.values()), *own]
     kept = reachable(program.functions, roots)
-    return replace(program, functions={name: f for name, f in program.functions.items() if name in kept})
-
-
-def reachable(functions: Mapping[str, Function], roots: Collection[str]) -> set[str]:
-    waiting, found = list(roots), set()
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += [n["function"] for n in walk(functions[name].block) if n.op in (Op.CALL, Op.REPEAT)]
-    return found
+    starts = tuple(s for s in program.starts if s.network in kept)
+    kept |= reachable(program.functions, [s.function for s in starts])
+    return replace(program, functions={name: f for name, f in program.functions.items() if name in kept}, starts=starts)

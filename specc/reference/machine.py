@@ -15,6 +15,7 @@ import numpy as np
 
 from specc.ir.ops import OPS, Lift, Op
 from specc.ir.program import Block, Function, Node, Value
+from specc.ir.splice import turns
 from specc.ir.types import BATCH, EXAMPLE, DType, Type
 from specc.reference.externs import EXTERNS
 from specc.reference.ops import REFERENCE, as_kind, bind
@@ -299,7 +300,7 @@ class Machine:
     def repeat(self, function: Function, node: Node, bundle: str, env: Env) -> Sequence[Cell]:
         callee, carried = self.functions[node["function"]], node["carried"]
         args = [env[v.id] for v in node.inputs]
-        for i in range(node["count"]):
+        for i in turns(node):
             args[:carried] = self.apply(callee, _join(bundle, f"{node['bundle']}.{i}"), args)
         return args[:carried]
 

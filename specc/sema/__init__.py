@@ -28,7 +28,7 @@ __all__ = ["Default", "Elaborated", "elaborate"]
 DEEPEST_IMPORT = 20  # files that import each other
 DEFINABLE = (
     "process", "predict", "source", "coupling", "times", "loss", "weight", "sampler", "query", "guidance", "grid", "network",
-    "backbone", "reader", "optimizer", "decay", "interface",
+    "backbone", "bijection", "law", "reader", "optimizer", "decay", "interface", "function",
 )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import parts, spaces
+from specc.sema import densities, parts, spaces
 from specc.sema.arithmetic import add, binary, describe, known, lift, shown, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
@@ -212,6 +212,12 @@ def _onehot(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) 
     wide = add(frame, span, Op.RESHAPE, v, shape=(*v.type.shape, 1))
     places = add(frame, span, Op.RESHAPE, add(frame, span, Op.IOTA, n=n), shape=(*(1,) * v.type.rank, n))
     return add(frame, span, Op.CAST, add(frame, span, Op.EQ, wide, places), dtype="float")
+
+
+def _int(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+    """int(x): x cut towards 0, as an integer; a truth value as 0 or 1."""
+    (x,) = exactly("int", args, kwargs, 1, span)
+    return int(x) if isinstance(x, (bool, int, float)) else add(frame, span, Op.CAST, lift(x, frame, span), dtype="int")
 
 
 def _ints(values: Args, span: Span) -> tuple[int, ...]:
@@ -639,7 +645,8 @@ def _each(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) ->
 def _space(name: str) -> Any:
     def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> TypeRef:
         exactly(name, [], kwargs, 0, span)
-        return spaces.space(name, args, span)
+        shapes = [spaces.shaped_like(a, span)[0] if isinstance(a, (TypeRef, Value)) else (a,) for a in args]
+        return spaces.space(name, [size for shape in shapes for size in shape], span)
 
     return apply
 
@@ -669,6 +676,7 @@ FUNCTIONS: dict[str, Any] = {
     **{name: pairwise(name) for name in ("min", "max", "mod")},
     **LAYERS,
     **LAWS,
+    **densities.FUNCTIONS,
     **MATRICES,
     **{name: _space(name) for name in spaces.NAMES if name != "scalar"},
     "clip": _clip,
@@ -676,6 +684,7 @@ FUNCTIONS: dict[str, Any] = {
     "log_softmax": _log_softmax,
     "cross_entropy": _cross_entropy,
     "pick": _pick,
+    "int": _int,
     "onehot": _onehot,
     "reshape": _reshape,
     "reshape_like": _reshape_like,

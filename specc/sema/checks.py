@@ -16,6 +16,7 @@ from specc.reference.interpret import evaluate
 from specc.sema import library
 from specc.sema.model import Model, mention, place_of
 from specc.sema.networks import names_in
+from specc.sema.prove import check_bijections
 from specc.sema.rehearse import MISSING, Gain, Known, NotFinite, rehearse
 from specc.sema.report import choices, diagnostic, fail, foreign
 from specc.sema.values import Closure, Definition, Network
@@ -50,6 +51,8 @@ def check_model(m: Model, program: Program) -> None:
     check_groups(m)
     if not _failed(m):
         check_quantize(m, program)
+    if not _failed(m):
+        check_bijections(m, program)
     if not _failed(m):
         check_samplers(m, program)
 
@@ -373,7 +376,7 @@ def check_unused(m: Model) -> None:
                 help=f"the backbone takes it by name: give it an input `{space.name}`",
             )
     for name, value in m.ev.world.names.items():
-        if isinstance(value, Network) and name not in m.ev.networks and m.entries:
+        if isinstance(value, Network) and value.bundle == name and name not in m.ev.networks and m.entries:
             assert value.partial.span is not None
             if not own(m, value.partial.span):
                 continue

@@ -222,6 +222,27 @@ CODES: dict[str, Page] = {
         "backbone dit(dim = 30, heads = 4)\n",
         "backbone dit(dim = 32, heads = 4)\n",
     ),
+    "E0421": Page(
+        "a bijection that does not invert",
+        "`inverse(forward(x))` must be x, whatever the weights: it is tried out with random ones. A derived inverse holds by "
+        "construction where forward is one to one; a written one must undo forward step by step, last step first.",
+        "bijection shift(x: vector(2)) {\n  param a: vector(2) = zeros\n  forward(x) = (x + a, 0)\n  inverse(z) = z + a\n}\n",
+        "bijection shift(x: vector(2)) {\n  param a: vector(2) = zeros\n  forward(x) = (x + a, 0)\n  inverse(z) = z - a\n}\n",
+    ),
+    "E0422": Page(
+        "a determinant that is not that of the Jacobian",
+        "The second result of `forward` is the logarithm of the absolute value of the determinant of its Jacobian, summed over "
+        "all numbers of one example. It is compared with differences of `forward` at random weights.",
+        "forward(x) = (x * exp(a), sum(exp(a)))\n",
+        "forward(x) = (x * exp(a), sum(a))\n",
+    ),
+    "E0423": Page(
+        "no inverse can be derived",
+        "An inverse is derived by reading the steps of `forward` backwards: what is known must lead back to x. A step that "
+        "mixes unknown values, such as a matrix or a loop, ends the way.",
+        "forward(x) = (x + net(x), 0)\n",
+        "forward(x) {\n  a, b = split(x, 2)\n  return concat([a + net(b), b]), 0\n}\n",
+    ),
     "E0501": Page(
         "an objective that misses its network",
         "The objective does not depend on parameters that it trains, or only through `stop`: its gradient there is zero, and "
@@ -255,6 +276,20 @@ CODES: dict[str, Page] = {
         "`specc dump --stage example` shows the paths.",
         'minimize mean((G(z) - x)^2) over G["*.biass"]\n',
         'minimize mean((G(z) - x)^2) over G["*.bias"]\n',
+    ),
+    "E0521": Page(
+        "a law that does not say this of itself",
+        "A law says what its definition gives: `logp(v)`, `mean`, `std`, `entropy`, `kl(p)`, and `draw(like)`. Not every law "
+        "has each of them in closed form.",
+        "q = logit_normal(m, s)\nminimize q.mean\n",
+        "q = logit_normal(m, s)\nv ~ q\nminimize v\n",
+    ),
+    "E0522": Page(
+        "a divergence without a closed form",
+        "`kl(q, p)` is exact. Between laws of different names, or of a name whose definition gives no `kl(p)`, it is estimated "
+        "with a draw.",
+        "q = normal(m, s)\np = laplace(0, 1)\nminimize kl(q, p)\n",
+        "q = normal(m, s)\np = laplace(0, 1)\nv ~ q\nminimize q.logp(v) - p.logp(v)\n",
     ),
     "E0601": Page(
         "a number that makes no sense",

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from specc.ir.liveness import live
 from specc.ir.ops import Op
 from specc.ir.paths import parameters
 from specc.ir.program import (
@@ -42,10 +43,11 @@ from specc.sema.model import (
     partial,
     place,
     place_of,
+    serves,
     show,
     sort_sections,
 )
-from specc.sema.report import choices, did_you_mean, fail
+from specc.sema.report import choices, did_you_mean, fail, foreign
 from specc.sema.values import Definition, Dynamic, Instance, Partial, TypeRef
 from specc.source import Span
 from specc.syntax import tree
@@ -77,6 +79,8 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     if data is not None:
         own = TypeRef(Type(DType(data.dtype), data.shape), data.kind, data.classes)
         entry.bindings["x"] = like if role != "sampler" else own
+        if role == "objective" and any(s.name == "dequantize" for s in m.data[0].steps):
+            entry.bindings["x"] = _dequantized(data, like, frame, m.span)
     for space in m.data[0].fields if m.data else ():
         _field(m, entry, space)
     for space, type_ref in m.conditions:
@@ -105,6 +109,15 @@ def _field(m: Model, entry: EntryState, space: Space) -> None:
     if space.classes is not None:
         m.ev.classes[value.id] = space.classes
     entry.inputs.append(Input(name=space.name, role="data", type=type_))
+
+
+def _dequantized(space: Space, x: Value, frame: Frame, span: Span) -> Value:
+    """An example on a grid, moved within its cell by a fresh uniform draw: its levels tile the range of the space."""
+    assert space.low is not None and space.high is not None and space.levels is not None
+    reach, u = space.high - space.low, primitive(Op.UNIFORM, space.shape, frame, span, False)
+    level = binary("*", binary("-", x, space.low, frame, span), (space.levels - 1) / reach, frame, span)
+    moved = binary("*", binary("+", level, u, frame, span), reach / space.levels, frame, span)
+    return frame.builder.name(lift(binary("+", moved, space.low, frame, span), frame, span), space.name)
 
 
 def _derived(m: Model, frame: Frame, entry: EntryState, section: tree.Section) -> None:
@@ -140,7 +153,7 @@ def conditions(m: Model) -> None:
     while label in m.entries:
         label += "_"
     doc = "; ".join(line_of(section.span) for section in m.derived)
-    function = _entry_function(m, label, frame, results, doc, m.derived[0].span)
+    function = _entry_function(m, label, frame, frame.builder.block(*results), doc, m.derived[0].span)
     read = {v.id for n in walk(function.block) for v in n.inputs} | {v.id for v in results}
     kept = [(v, i) for v, i in zip(function.block.params, entry.inputs, strict=True) if i.role == "data" or v.id in read]
     block = replace(function.block, params=tuple(v for v, _ in kept))
@@ -178,6 +191,8 @@ def objectives(m: Model) -> None:
     if not found and "predict" in m.parts and "backbone" in m.ev.world.names:
         mse = library.find("loss", "mse")
         assert mse is not None
+        if not serves(m, mse):
+            return
         default = Partial(mse, span=m.span, env=m.ev.world)
         m.attempt(place_of(m, "predict"), _loss, m, default, "mse", "loss mse  [default]", m.span)
         if "mse" not in m.entries:
@@ -193,6 +208,8 @@ def _objective(m: Model, section: tree.Section) -> None:
     p = partial(m, section, ("loss",))
     fits(m, p, section)
     name = p.definition.name if not section.values else name_of(section)
+    if name in {name_of(s) for kind in ("sampler", "query") for s in m.found.get(kind, [])}:
+        name = f"{name}_loss"
     _loss(m, p, name, line_of(section.span), section.span)
 
 
@@ -220,7 +237,7 @@ def _walked(m: Model, instance: Instance, span: Span, walk_: Walk) -> tuple[Fram
     frame, entry = _start(m, "objective")
     entry.walk = walk_
     with contextlib.suppress(ObjectiveDone):
-        m.ev.run(instance, frame, span)
+        m.ev.run(instance, frame, instance.span or m.span)
     return frame, entry
 
 
@@ -230,13 +247,14 @@ def _training_entry(m: Model, instance: Instance, name: str, doc: str, span: Spa
     frame, entry = _walked(m, instance, span, Walk(unit.wanted, joined=objective))
     values = (entry.bindings["minimize"],) if objective else ()
     results = (*values, *entry.walk.states.values())
-    block = frame.builder.block(*results)
+    block = _read(entry, frame.builder.block(*results))
     over = _trained(m, block, unit.event) if objective else ()
     label = (f"{name}_{routine.player(over)}" if several else name) if objective else f"{name}_update"
     label = _free_label(m, label)
     if several and objective:
-        doc = f"{doc.rpartition('  [')[0]}, over {', '.join(over)}  [{place(unit.event.span)}]"
-    function = _entry_function(m, label, frame, results, doc if objective else line_of(unit.event.span), span)
+        at = unit.event.span if not foreign(unit.event.span) else span
+        doc = f"{doc.rpartition('  [')[0]}, over {', '.join(over)}  [{place(at)}]"
+    function = _entry_function(m, label, frame, block, doc if objective else line_of(unit.event.span), span)
     made = Entry(
         name=label,
         role="objective" if objective else "update",
@@ -251,6 +269,15 @@ def _training_entry(m: Model, instance: Instance, name: str, doc: str, span: Spa
     return made
 
 
+def _read(entry: EntryState, block: Block) -> Block:
+    """What the results of an entry need. A `step` that only a statement of another entry asked for is no input of it."""
+    block = live(block)
+    read = {v.id for n in walk(block) for v in n.inputs} | {v.id for v in block.results}
+    left = {v.id for v in entry.clock.values()} - read
+    entry.inputs[:] = [i for i, v in zip(entry.inputs, block.params, strict=True) if v.id not in left]
+    return replace(block, params=tuple(v for v in block.params if v.id not in left))
+
+
 def _free_label(m: Model, label: str) -> str:
     name, k = label, 1
     while name in m.entries:
@@ -261,26 +288,23 @@ def _free_label(m: Model, label: str) -> str:
 
 def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
     """The parameters that an objective is for: those it names, or all that it reaches."""
-    order = [*m.ev.networks, *m.ev.held_by]
-    reached = {root: function for root, function in _reached(block).items() if root in order}
+    known = [*m.ev.networks, *(path for path, held in m.ev.held_by.items() if held.trainable)]
+    reached = {root: function for root, function in _reached(block).items() if root in known}  # not a teacher, nor an average
     if not reached:
         help = "use one that is to be trained, such as `out(z, t)`, with no `stop` around it"
         fail("E0501", event.span, "the objective reaches no network", help=help)
     for name in event.over:
-        root = name.split(".")[0]
-        if root not in reached:
-            fail(
-                "E0501",
-                event.span,
-                f"the objective does not reach the parameters of `{root}`",
-                help="its gradient there is zero: use the network in the objective, or leave it out of `over`",
-            )
+        root = next((r for r in reached if name == r or name.startswith(f"{r}.")), None)
+        if root is None:
+            message = f"the objective does not reach the parameters of `{name.split('.*')[0]}`"
+            help = "its gradient there is zero: use the network in the objective, or leave it out of `over`"
+            fail("E0501", event.span, message, help=help)
         function = reached[root]
         paths = parameters(m.ev.functions, {root: function}) if function is not None else {root}
         if not any(chosen(path, (name,)) for path in paths):
             some = choices(list(paths)[:4])
             fail("E0505", event.span, f"no parameter of `{root}` has a path like {name!r}", help=f"there are {some}")
-    return event.over or tuple(sorted(reached, key=order.index))
+    return event.over or tuple(sorted(reached, key=known.index))
 
 
 def _reached(block: Block) -> dict[str, str | None]:
@@ -299,10 +323,10 @@ def _reached(block: Block) -> dict[str, str | None]:
     return found
 
 
-def _entry_function(m: Model, name: str, frame: Frame, results: tuple[Value, ...], doc: str, span: Span) -> Function:
+def _entry_function(m: Model, name: str, frame: Frame, block: Block, doc: str, span: Span) -> Function:
     if frame.entry is not None:
         m.used |= frame.entry.used
-    made = Function(name=m.ev.unique(name), kind="entry", block=frame.builder.block(*results), doc=doc, span=span)
+    made = Function(name=m.ev.unique(name), kind="entry", block=block, doc=doc, span=span)
     m.ev.functions[made.name] = made
     return made
 
@@ -360,7 +384,7 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
         if (kind := results[0].type.dtype.value) != m.data[0].space.dtype:
             fail("E0301", mention(section), f"`{name}` returns {kind}s, and the data are {m.data[0].space.dtype}s")
     doc = line_of(section.span)
-    function = _entry_function(m, name, frame, results, doc, section.span)
+    function = _entry_function(m, name, frame, frame.builder.block(*results), doc, section.span)
     m.entries[name] = Entry(
         name=name, role=role, function=function.name, inputs=tuple(entry.inputs), doc=doc, span=section.span
     )
@@ -396,7 +420,8 @@ def settings(m: Model) -> None:
 
 
 def _evaluation(m: Model, section: tree.Section) -> list[Setting]:
-    judged = Judged([name_of(s) for s in m.found.get("sampler", [])], any(s.classes for s, _ in m.conditions))
+    samplers, queries = ([name_of(s) for s in m.found.get(kind, [])] for kind in ("sampler", "query"))
+    judged = Judged(samplers, queries, labelled=any(s.classes for s, _ in m.conditions))
     return evaluation(m.ev, section, m.env, m.top, judged)
 
 
@@ -435,8 +460,9 @@ def program(m: Model, doc: str) -> Program:
     for e in m.entries.values():
         for node in walk(m.ev.functions[e.function].block):
             if node.op is Op.CALL and node["bundle"] is not None:
-                known = networks.setdefault(node["bundle"], node["function"])
-                weights = [parameters(m.ev.functions, {"": f}) for f in (known, node["function"])]
+                primary = m.ev.family.get(node["function"], node["function"])
+                known = networks.setdefault(node["bundle"], primary)
+                weights = [parameters(m.ev.functions, {"": f}) for f in (known, primary)]
                 if weights[0] != weights[1]:
                     message = f"`{node['bundle']}` has other parameters for inputs of these types"
                     fail("E0310", e.span or m.span, message, help="give the network inputs that its parameters fit")
@@ -451,6 +477,7 @@ def program(m: Model, doc: str) -> Program:
         bare=_bare(m),
         routine=_routine(m),
         data=tuple(m.data),
+        starts=tuple(m.ev.starts),
         conditions=(*(s for s, _ in m.conditions), *m.computed),
         train=tuple(m.train.items()),
         quantize=tuple(m.quantize),

@@ -17,7 +17,7 @@ from typing import Any, assert_never
 
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.ops import Op
-from specc.ir.program import Input, Value
+from specc.ir.program import Input, Start, Value
 from specc.ir.types import EXAMPLE, FLOAT, INT, DType
 from specc.sema import library, views
 from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, settled, where, whole
@@ -40,6 +40,7 @@ from specc.sema.values import (
     Env,
     Held,
     Instance,
+    Law,
     Lazy,
     Marker,
     Namespace,
@@ -60,7 +61,8 @@ from specc.syntax import tree
 DEEPEST = 400  # expressions within expressions, through the bodies of what they call
 MOST_WORK = 250_000  # expressions evaluated for one model: about a second
 SMALL = 36  # entries of a matrix that is written out in numbers
-FUNCTION_KINDS = ("grid", "network", "function")  # definitions that an expression may call by their bare name
+# Definitions that an expression may call by their bare name
+FUNCTION_KINDS = ("grid", "network", "bijection", "law", "function")
 
 __all__ = ["Evaluator", "matmul"]
 
@@ -80,6 +82,10 @@ class Evaluator(Functions):
     state: TypeRef | None = None  # what the process turns examples into
     held_by: dict[str, Held] = field(default_factory=dict)  # bare parameters and states, by path
     files: dict[str, str] = field(default_factory=dict)
+    types: dict[str, TypeRef] = field(default_factory=dict)  # what the model's bijections map, by bundle
+    interfaces: tuple[str, ...] = ()  # what definitions of the library may be for in this model
+    family: dict[str, str] = field(default_factory=dict)  # functions over the parameters of another one, and that one
+    starts: list[Start] = field(default_factory=list)  # of parameters that the first batch decides
     used: set[int] = field(default_factory=set)  # ids of parameters (tree nodes) that some body read
     touched: set[str] = field(default_factory=set)  # names of the world that were asked for
     depth: int = 0
@@ -97,6 +103,18 @@ class Evaluator(Functions):
         self, net: Network, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object
     ) -> Any:
         """A call of one of the model's own networks."""
+
+    @abstractmethod
+    def law(self, part: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span) -> Law:
+        """A law that is defined in the language, with its numbers."""
+
+    @abstractmethod
+    def of_law(self, law: Law, name: str, frame: Frame, span: Span) -> Any:
+        """What a law says under a name: `q.mean`, `q.logp`."""
+
+    @abstractmethod
+    def towards(self, net: Network | Partial, way: str, frame: Frame, span: Span) -> Any:
+        """A direction of a bijection as a function, or the space that it leads to."""
 
     @abstractmethod
     def call_part(self, part: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object) -> Any:
@@ -156,6 +174,11 @@ class Evaluator(Functions):
             return held
         if entry is None:
             raise Captures
+        path, origin = views.place(self.through, held.path)
+        if origin is not None:
+            path = path.replace(".", "_")
+            self.borrowed[path] = origin
+            self.held_by[path] = held = replace(held, path=path, trainable=held.trainable and origin.bundles.kind == "copy")
         if held.path in entry.walk.states:
             return entry.walk.states[held.path]
         dtype = {} if held.type.dtype is DType.FLOAT else {"dtype": held.type.dtype.value}
@@ -193,7 +216,7 @@ class Evaluator(Functions):
         """A definition of the user's file, or of the library."""
         if (kind, name) in self.user:
             return self.user[kind, name]
-        found = library.find(kind, name)
+        found = library.find(kind, name, self.interfaces)
         return (found, self.world) if found else None
 
     # Expressions -------------------------------------------------------------------------------------------------
@@ -360,6 +383,12 @@ class Evaluator(Functions):
                     hint = did_you_mean(node.name, value.members)
                     fail("E0201", node.span, f"`{value.name}` has no `{node.name}`", help=hint)
                 return self.settle(value.members[node.name], frame, node.name)
+            case Law():
+                return self.of_law(value, node.name, frame, node.span)
+            case Network(partial=Partial(definition=Definition(kind="bijection"))):
+                return self.towards(value, node.name, frame, node.span)
+            case Partial(definition=Definition(kind="bijection")):
+                return self.towards(value, node.name, frame, node.span)
             case View():
                 return views.member(self, value, node.name, frame, node.span)
             case Instance() | Partial():
@@ -427,6 +456,8 @@ class Evaluator(Functions):
         """Apply a function of any sort."""
         match func:
             case Builtin():
+                if _of_bijections(args) and (own := self.definition("bijection", func.name)) is not None:
+                    return self.call(Partial(own[0], span=span, env=own[1]), args, kwargs, frame, span, node)
                 return func.fn(self, frame, span, args, kwargs)
             case Closure():
                 return self.call_closure(func, args, kwargs, frame, span)
@@ -438,12 +469,16 @@ class Evaluator(Functions):
                 return views.call(self, Bound(func, func.network), args, kwargs, frame, span, node)
             case Bound():
                 return views.call(self, func, args, kwargs, frame, span, node)
-            case Partial(definition=Definition(kind="network" | "backbone")):
+            case Partial(definition=Definition(kind="network" | "backbone" | "bijection")):
                 return self.call_part(func, args, kwargs, frame, span, node)
+            case Partial(definition=Definition(kind="law")):
+                return self.law(func, args, kwargs, frame, span)
             case Partial():
                 merged = replace(func, args=(*func.args, *args), kwargs=(*func.kwargs, *kwargs.items()), span=span)
                 if _incomplete(merged):
                     return merged
+                if merged.definition.kind == "function":
+                    return self.call_function(merged, frame)
                 return self.run(self.instantiate(merged, frame), frame, span)
             case Instance():
                 return self.run(func, frame, span)
@@ -464,6 +499,7 @@ class Evaluator(Functions):
     ) -> Env:
         """An environment with a definition's or a function's parameters bound."""
         inner = env.child()
+        args = _collected(params, args)
         if len(args) > len(params):
             fail("E0206", span, f"`{name}` takes {len(params)} arguments, not {len(args)}")
         given = dict(zip((p.name for p in params), args, strict=False))
@@ -600,6 +636,18 @@ class Evaluator(Functions):
         self.memo["instance", key] = instance
         return instance
 
+    def call_function(self, partial: Partial, frame: Frame) -> Any:
+        """A `function` definition with all its arguments, written out where it is called."""
+        definition, section = partial.definition, partial.definition.section
+        span = partial.span or section.span
+        env = self.bind(
+            definition.name, definition.params, partial.args, dict(partial.kwargs), partial.env or self.world, frame, span
+        )
+        body = definition.body if definition.body is not None else section.values
+        if not body:
+            fail("E0209", section.span, f"`{definition.name}` has no body", help="write `function NAME(x) { ... return y }`")
+        return self.body(body if isinstance(body, tree.Block) or len(body) > 1 else body[0], env, frame)
+
     def run(self, instance: Instance, frame: Frame, span: Span) -> Any:
         """The statements of an instance: the draw of a source, the times of a grid, the steps of a sampler."""
         if not instance.statements:
@@ -633,6 +681,21 @@ class Evaluator(Functions):
         if value.id in self.classes:
             self.classes[out.id] = self.classes[value.id]
         return out
+
+
+def _of_bijections(args: list[Any]) -> bool:
+    """Whether a function is applied to bijections: `stack(4, [actnorm, reverse])` is then the bijection of that name."""
+    parts = [p for a in args for p in (a if isinstance(a, list) else [a])]
+    return any(isinstance(p, Partial) and p.definition.kind == "bijection" for p in parts)
+
+
+def _collected(params: tuple[tree.Arg, ...], args: Sequence[Any]) -> Sequence[Any]:
+    """Arguments for parameters of which the last is a `list`: it takes all that are left, or one that is a list."""
+    last = len(params) - 1
+    takes = bool(params) and isinstance(params[-1].type, tree.Name) and params[-1].type.id == "list"
+    if not takes or len(args) <= last or (len(args) == last + 1 and isinstance(args[last], list)):
+        return args
+    return [*args[:last], list(args[last:])]
 
 
 def bind_pattern(env: Env, pattern: tuple[str, ...], value: Any, span: Span) -> Env:

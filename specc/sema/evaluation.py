@@ -25,6 +25,7 @@ class Judged:
     """What there is to measure in a model."""
 
     samplers: Collection[str]
+    queries: Collection[str]  # one number of each example, whose mean is measured
     labelled: bool  # whether a condition has classes, which probes are trained on
 
 
@@ -55,8 +56,11 @@ def _metric(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame, model: Judge
     name = call.func if isinstance(call, tree.Call) else call
     if not isinstance(name, tree.Name):
         fail("E0304", node.span, "a metric is needed here", help=f"known are {choices(METRICS)}")
+    if name.id in model.queries and not isinstance(call, tree.Call):
+        return Setting(name.id)
     if name.id not in METRICS:
-        help = did_you_mean(name.id, METRICS) or f"known are {choices(METRICS)}"
+        known = (*METRICS, *model.queries)
+        help = did_you_mean(name.id, known) or f"known are {choices(known)}"
         fail("E0203", name.span, f"there is no metric `{name.id}`", caption="unknown name", help=help)
     row = METRICS[name.id]
     if row.takes in CLASSES and not model.labelled:
@@ -70,18 +74,21 @@ def _metric(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame, model: Judge
             args.append(_sampler(name.id, row, a.value, model, again=bool(args)))
         else:
             knobs[a.name] = _knob(name.id, row, a.name, plain(ev.expr(a.value, env, frame), a.span), a.span)
+    if row.takes == "query" and not args:
+        fail("E0206", node.span, f"`{name.id}` needs a query", help=f"as in `{name.id}(nll)`")
     return Setting(name.id, ((("args", tuple(args)),) if args else ()) + tuple(knobs.items()))
 
 
 def _sampler(metric: str, row: Metric, node: tree.Expr, model: Judged, again: bool) -> str:
-    """The sampler in `nfe(heun)`."""
-    if row.takes not in ("sampler", "trajectory") or again:
+    """The sampler in `nfe(heun)`, or the query in `bits_per_dim(nll)`."""
+    if row.takes not in ("sampler", "trajectory", "query") or again:
         knobs = f"its knobs are {choices(row.knobs)}, by name" if row.knobs else ""
         fail("E0206", node.span, f"`{metric}` takes no such argument", help=knobs)
     found = node.id if isinstance(node, tree.Name) else ""
-    if found not in model.samplers:
-        help = did_you_mean(found, model.samplers) or f"there are {choices(model.samplers)}"
-        fail("E0203", node.span, f"there is no sampler `{node.span.text}`", caption="unknown name", help=help)
+    known, what = (model.queries, "query") if row.takes == "query" else (model.samplers, "sampler")
+    if found not in known:
+        help = did_you_mean(found, known) or f"there are {choices(known)}"
+        fail("E0203", node.span, f"there is no {what} `{node.span.text}`", caption="unknown name", help=help)
     return found
 
 

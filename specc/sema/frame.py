@@ -94,6 +94,8 @@ class Frame:
     stems: dict[str, int] = field(default_factory=dict)
     tagged: dict[int, str] = field(default_factory=dict)
     span: Span | None = None
+    starts: list[tuple[str, Value, Value]] | None = None  # where wanted: path, value and start of parameters that have one
+    per_batch: bool = False  # whether draws are one for the batch
     lined: bool = False  # in equations of one time: values of fewer dimensions lie along the leading ones of the others
 
     def inside(self, index: Value | None = None) -> Frame:

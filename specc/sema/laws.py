@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +24,7 @@ def primitive(op: Op, shape: tuple[Any, ...], frame: Frame, span: Span, per_batc
     entry = frame.entry
     if entry is None:
         raise Captures
+    per_batch = per_batch or frame.per_batch
     place, entry.place = entry.place, entry.place + 1
     shape = shape or entry.each
     if entry.seed is None:
@@ -53,10 +53,7 @@ def _unit(name: str, transform: Callable[[Any, Any, Any, Frame, Span], Any], op:
             unit = primitive(op, _shape(like, numbers, span), frame, span, per_batch)
             return transform(unit, numbers[0], numbers[1] if len(numbers) > 1 else None, frame, span)
 
-        label = name
-        if name in ("normal", "uniform") and len(args) == 1 and not kwargs and isinstance(args[0], (int, float)):
-            label = f"{name} {args[0]}"
-        return Law(label, sample)
+        return Law(name, sample, given, _shape(like, numbers, span))
 
     return make
 
@@ -121,7 +118,7 @@ def _categorical(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwarg
             noise = _fine_gumbel(logits.type.shape, frame, span, per_batch)
         return add(frame, span, Op.ARGMAX, binary("+", logits, noise, frame, span), axis=-1)
 
-    return Law("categorical", sample, reparameterised=False)
+    return Law("categorical", sample, {"logits": logits}, logits.type.shape[:-1], reparameterised=False)
 
 
 LAWS: dict[str, Any] = {
@@ -147,5 +144,3 @@ LAWS: dict[str, Any] = {
     ),
     "categorical": _categorical,
 }
-
-HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)

@@ -32,8 +32,9 @@ class Entry:
 
 @cache
 def index() -> dict[tuple[str, str], Entry]:
-    """Every library definition by kind and name. The files are read once; nothing is parsed."""
-    found: dict[tuple[str, str], Entry] = {}
+    """Every library definition by kind and name, or `name for interface` where a name has several. The files are read once;
+    nothing is parsed."""
+    every: dict[tuple[str, str], list[Entry]] = {}
     folder = resources.files("specc.specs") / "std"
     for file in sorted(folder.iterdir(), key=lambda f: f.name):
         if not file.name.endswith(".spec"):
@@ -43,10 +44,19 @@ def index() -> dict[tuple[str, str], Entry]:
         for m, following in zip(heads, [*(h.start() for h in heads[1:]), len(text)], strict=True):
             line = text.count("\n", 0, m.start()) + 1
             signature = re.split(r"\s(?:for|over)\s|\{|=\s*extern", f"{m[2]}{m[3]}")[0].strip()
-            found[m[1], m[2]] = Entry(
-                m[1], m[2], file.name, line, text[m.start() : following], _comment(text, m.start()), signature
-            )
+            made = Entry(m[1], m[2], file.name, line, text[m.start() : following], _comment(text, m.start()), signature)
+            every.setdefault((m[1], m[2]), []).append(made)
+    found: dict[tuple[str, str], Entry] = {}
+    for (kind, name), several in every.items():
+        for entry in several:
+            found[kind, name if len(several) == 1 else f"{name} for {_interface(entry)}"] = entry
     return found
+
+
+def _interface(entry: Entry) -> str:
+    head = re.search(r"\sfor (\w+)", entry.text.split("{")[0])
+    assert head is not None, f"two definitions `{entry.kind} {entry.name}`, and one does not say what it is for"
+    return head[1]
 
 
 def _comment(text: str, offset: int) -> str:
@@ -60,9 +70,11 @@ def _comment(text: str, offset: int) -> str:
 
 
 @cache
-def find(kind: str, name: str) -> Definition | None:
-    """A library definition; None when there is none of that kind and name."""
-    entry = index().get((kind, name))
+def find(kind: str, name: str, interfaces: tuple[str, ...] = ()) -> Definition | None:
+    """A library definition; None when there is none of that kind and name. Of several, the one for one of these interfaces."""
+    ways = [name, *(f"{name} for {i}" for i in interfaces)]
+    ways += [n for k, n in index() if k == kind and n.split(" for ")[0] == name]
+    entry = next((e for way in ways if (e := index().get((kind, way))) is not None), None)
     if entry is None:
         return None
     file, diagnostics = parse(Library(f"std/{entry.file}", entry.text, entry.line))
@@ -72,7 +84,7 @@ def find(kind: str, name: str) -> Definition | None:
 
 
 def names(kind: str) -> set[str]:
-    return {n for k, n in index() if k == kind}
+    return {e.name for (k, _), e in index().items() if k == kind}
 
 
 def catalogue() -> list[Entry]:
@@ -90,7 +102,7 @@ def define(section: tree.Section, *, library: bool = False, summary: str = "") -
     if not isinstance(head, tree.Name):
         fail("E0203", section.span, f"a definition of kind `{section.kind}` needs a name")
     params, inputs = [*groups, (), ()][:2]
-    if section.kind in ("network", "backbone") and len(groups) == 1 and any(a.type is not None for a in params):
+    if section.kind in ("network", "backbone", "bijection") and len(groups) == 1 and any(a.type is not None for a in params):
         params, inputs = (), params
     return Definition(
         kind=section.kind,
@@ -104,7 +116,7 @@ def define(section: tree.Section, *, library: bool = False, summary: str = "") -
     )
 
 
-CALLABLE = ("grid", "network", "function")  # kinds that an expression may call by their bare name
+CALLABLE = ("grid", "network", "bijection", "law", "function")  # kinds that an expression may call by their bare name
 EXAMPLES = {"predict": "velocity", "process": "vp"}  # kinds of sections that bring names with them
 
 

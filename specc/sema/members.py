@@ -13,14 +13,14 @@ from specc.syntax import tree
 
 RUNNING = ("sampler", "query", "loss", "source")  # kinds whose functions are local: they may use what stands above them
 OUTLINED = ("process", "predict", "interface", "weight", "times", "function")  # kinds whose equations become functions
-EQUATIONS = ("process", "predict", "interface", "weight", "coupling", "guidance")  # kinds without statements to run
+EQUATIONS = ("process", "predict", "interface", "weight", "coupling", "guidance", "law")  # kinds without statements to run
 
 
 def members(definition: Definition, env: Env, key: Any) -> tuple[dict[str, Any], tuple[tree.Statement, ...]]:
     """A body's members by name, and the statements that are not members."""
     found: dict[str, Any] = {}
     rest: list[tree.Statement] = []
-    declarative = definition.kind in ("process", "predict", "interface", "weight")
+    declarative = definition.kind in ("process", "predict", "interface", "weight", "law")
     for item in definition.body.items if definition.body else ():
         label = f"{definition.kind} {definition.name}"
         match item:

@@ -51,6 +51,7 @@ SECTIONS = (
     "memory",
     "backbone",
     "network",
+    "bijection",
     "loss",
     "sampler",
     "query",
@@ -59,7 +60,6 @@ SECTIONS = (
     "evaluate",
 )
 LATER = (
-    "bijection",
     "decode",
     "plan",
     "fit",
@@ -74,7 +74,8 @@ LATER = (
     "choice",
 )
 ONCE = (*PARTS, "data", "represent", "backbone", "train")
-NAMED = ("condition", "field", "latent", "param", "state", "memory", "network", "quantize")  # any number, each named
+# any number, each with a name of its own
+NAMED = ("condition", "field", "latent", "param", "state", "memory", "network", "bijection", "quantize")
 
 
 @dataclass(frozen=True, slots=True)
@@ -417,6 +418,7 @@ def show(value: Any) -> str:
 def build_world(m: Model) -> None:
     """Names that losses, samplers and guidance share: the interfaces' defaults, then what process and predict give."""
     world = m.ev.world
+    m.ev.interfaces = ("bijection",) if "bijection" in m.found else ()
     for kind in ("data", "field", "condition"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _data, m, section, kind)
@@ -428,6 +430,7 @@ def build_world(m: Model) -> None:
     for kind in ("source", "process"):
         m.attempt(place_of(m, kind), _part, m, kind)
     if "process" in m.parts:
+        m.ev.interfaces += tuple(d.name for d in _interfaces(m, m.parts["process"].definition))
         m.attempt(place_of(m, "process"), _times_of, m, m.parts["process"])
         m.attempt(place_of(m, "process"), _defaults, m, m.parts["process"].definition)
         world.names.update(m.parts["process"].members)
@@ -588,15 +591,32 @@ def _free(m: Model, name: str, section: tree.Section) -> None:
 def _networks(m: Model) -> None:
     for section in m.found.get("backbone", []):
         m.attempt(mention(section), _network, m, section, "backbone")
-    for section in m.found.get("network", []):
-        m.attempt(mention(section), _network, m, section, None)
+    for kind in ("network", "bijection"):
+        for section in m.found.get(kind, []):
+            m.attempt(mention(section), _network, m, section, None)
+    if "bijection" in m.found:
+        m.attempt(mention(m.found["bijection"][0]), _bijections, m)
+
+
+def _bijections(m: Model) -> None:
+    """What the model's bijections map; the first one is what losses and samplers for a bijection mean by that name."""
+    for section in m.found["bijection"]:
+        given = section.head.args[0].type if isinstance(section.head, tree.Call) and section.head.args else None
+        kind = m.ev.expr(given, m.env, m.top) if given is not None else None
+        space = m.data[0].space if m.data else None
+        usual = TypeRef(Type(DType.FLOAT, space.shape), space.kind) if space is not None else None
+        known = kind if isinstance(kind, TypeRef) else usual
+        if known is not None:
+            m.ev.types[name_of(section)] = known
+    if (first := m.ev.world.names.get(name_of(m.found["bijection"][0]))) is not None:
+        m.ev.world.names["bijection"] = first
 
 
 def _network(m: Model, section: tree.Section, name: str | None) -> None:
     """`backbone mlp(width = 64)`, `network D(x) -> scalar = mlp(width = 64)`, `network D(x) -> scalar { ... }`"""
     call = section.head if isinstance(section.head, tree.Call) else None
     head = call.func if call is not None else section.head
-    p = partial(m, section, ("backbone", "network"))
+    p = partial(m, section, ("bijection",) if section.kind == "bijection" else ("backbone", "network"))
     inputs: tuple[str, ...] = ()
     if name is None:
         if not isinstance(head, tree.Name):
@@ -647,19 +667,32 @@ def name_of(section: tree.Section) -> str:
     return head.id
 
 
+def serves(m: Model, definition: Definition) -> bool:
+    """Whether the model's process is for the interface that a definition is for, or for one that builds on it."""
+    process, wanted = m.parts.get("process"), definition.interface
+    if wanted is None:
+        return True
+    return process is not None and wanted in {d.name for d in _interfaces(m, process.definition)}
+
+
 def fits(m: Model, p: Partial, section: tree.Section) -> None:
-    """A definition `for gaussian` needs a process for that interface, or for one that builds on it."""
+    """A definition `for gaussian` needs a process for that interface, or for one that builds on it; or a bijection."""
     wanted, name = p.definition.interface, p.definition.name
     if wanted is None:
         return
     process = m.parts.get("process")
     at = mention(section)
+    if wanted == "bijection":
+        if "bijection" not in m.found:
+            help = "add one, such as `bijection f = chain(...)`"
+            fail("E0307", at, f"`{p.definition.name}` is for a model with a bijection, and this one has none", help=help)
+        return
     if process is None:
         message = f"`{name}` is for a {wanted} process, and this model has no process"
         fail("E0307", at, message, help="add one, such as `process vp`")
-    own = _interfaces(m, process.definition)
-    if wanted in {d.name for d in own}:
+    if serves(m, p.definition):
         return
+    own = _interfaces(m, process.definition)
     missing = interfaces.lacking(m.ev, p.definition, own, at)
     message = f"`{name}` is for a {wanted} process, and this one is for {own[0].name}"
     if missing is not None:

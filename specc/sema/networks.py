@@ -7,15 +7,30 @@ from collections.abc import Iterator
 from typing import Any
 
 from specc.diagnostics import SpecError
+from specc.ir.liveness import live
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value
 from specc.ir.types import EXAMPLE, FLOAT, DType, Type
-from specc.sema import spaces, views
+from specc.sema import bijections, spaces, starts, views
 from specc.sema.arithmetic import add, describe, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
 from specc.sema.report import fail, foreign, moved
-from specc.sema.values import Builtin, Captures, Definition, Env, Law, Network, Partial, Symbol, TypeRef, freeze, runtime
+from specc.sema.values import (
+    Builtin,
+    Captures,
+    Closure,
+    Definition,
+    Env,
+    Law,
+    Lazy,
+    Network,
+    Partial,
+    Symbol,
+    TypeRef,
+    freeze,
+    runtime,
+)
 from specc.source import Span
 from specc.syntax import tree
 
@@ -33,24 +48,36 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
         for name, condition in conditions_for(definition, entry, len(args)):
             named.setdefault(name, _condition_value(ev, condition, frame, span))
     args, named = _by_head(net, args, named, span)
-    inputs, statics = _separate(ev, net.partial, args, named, frame, span, whole=True)
-    batched = tuple(
-        ev.spread(lift(v, frame, span, None if _is_int(v) else DType.FLOAT), frame, span) for v in inputs if v is not None
-    )
+    inputs, statics = separate(ev, net.partial, args, named, frame, span, whole=True)
+    batched = spread_over(ev, inputs, frame, span)
     for value in batched:
         _of_state(ev, value)
     given = tuple(v is not None for v in inputs)
-    function = _function(ev, net.partial, statics, given, batched, span, promise=_promised(ev, net, frame))
+    function = function_for(ev, net.partial, statics, given, batched, span, promise=_promised(ev, net, frame))
+    out = call_over(ev, net, function, batched, frame, span)
+    return out[0] if len(out) == 1 else out
+
+
+def call_over(
+    ev: Evaluator, net: Network, function: Function, values: tuple[Value, ...], frame: Frame, span: Span
+) -> tuple[Value, ...]:
+    """A call of a function over the parameters of one of the model's networks, or of those that stand in their place."""
     types = tuple(r.type for r in function.block.results)
     if net.promise is not None:
-        _keep_promise(definition, _promised(ev, net, frame), types[0], span)
+        _keep_promise(net.partial.definition, _promised(ev, net, frame), types[0], span)
     bundle, origin = views.place(ev.through, net.bundle)
-    out = frame.builder.add_many(Op.CALL, *batched, function=function.name, bundle=bundle, lanes=1, types=types, span=span)
+    out = frame.builder.add_many(Op.CALL, *values, function=function.name, bundle=bundle, lanes=1, types=types, span=span)
     if origin is not None:
         _borrow(ev, bundle, origin, span)
     if origin is None or origin.bundles.kind == "copy":
         ev.networks[bundle] = net
-    return out[0] if len(out) == 1 else out
+    return out
+
+
+def spread_over(ev: Evaluator, inputs: list[Any], frame: Frame, span: Span) -> tuple[Value, ...]:
+    """A network's inputs as values that vary by example; those that are left out stay out."""
+    kinds = [(v, None if _is_int(v) else DType.FLOAT) for v in inputs if v is not None]
+    return tuple(ev.spread(lift(v, frame, span, kind), frame, span) for v, kind in kinds)
 
 
 def _of_state(ev: Evaluator, value: Value) -> None:
@@ -61,11 +88,15 @@ def _of_state(ev: Evaluator, value: Value) -> None:
 
 
 def _promised(ev: Evaluator, net: Network, frame: Frame) -> TypeRef | None:
-    """What a section says that its network gives: `network G(z) -> like(x) = ...`; a backbone of indices gives logits of x."""
+    """What a section says that its network gives: `network G(z) -> like(x) = ...`. A backbone gives the `result` that the
+    prediction asks for; without one, a backbone of indices gives logits of x."""
     if net.promise is not None:
         kind = ev.expr(net.promise, net.env or ev.world, frame)
         return kind if isinstance(kind, TypeRef) else fail("E0304", net.promise.span, f"{describe(kind)} is not a type")
     assert frame.entry is not None
+    if net.conditioned and isinstance(wanted := ev.world.names.get("result"), Lazy):
+        kind = ev.settle(wanted, frame)
+        return kind if isinstance(kind, TypeRef) else fail("E0304", wanted.value.span, f"{describe(kind)} is not a type")
     x = frame.entry.bindings.get("x")
     return _logits(ev, x) if net.conditioned else None
 
@@ -176,19 +207,21 @@ def call_part(
     definition = partial.definition
     if definition.inputs and not any(isinstance(v, Value) for v in (*args, *kwargs.values())):
         return dataclasses.replace(partial, args=(*partial.args, *args), kwargs=(*partial.kwargs, *kwargs.items()), span=span)
-    inputs, statics = _separate(ev, partial, args, kwargs, frame, span)
+    if definition.kind == "bijection":  # beside x it is handed what any part of a chain may want, and takes what it names
+        args = args[: len(definition.inputs)]
+    inputs, statics = separate(ev, partial, args, kwargs, frame, span)
     if frame.kind != "network":
         return _inline(ev, partial, statics, inputs, frame, span)
-    values = tuple(lift(v, frame, span) for v in inputs if v is not None)
+    values = tuple(ev.spread(lift(v, frame, span), frame, span) for v in inputs if v is not None)
     given = tuple(v is not None for v in inputs)
-    function = _function(ev, partial, statics, given, values, span)
+    function = function_for(ev, partial, statics, given, values, span)
     stem = bundle or frame.stem(definition.name, node)
     types = tuple(r.type for r in function.block.results)
     out = frame.builder.add_many(Op.CALL, *values, function=function.name, bundle=stem, lanes=1, types=types, span=span)
     return out[0] if len(out) == 1 else out
 
 
-def _separate(
+def separate(
     ev: Evaluator, partial: Partial, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, *, whole: bool = False
 ) -> tuple[list[Any], Env]:
     """The inputs of a network in order, and its knobs bound: run-time values fill inputs first, what is left fills knobs.
@@ -245,10 +278,10 @@ def _inline(ev: Evaluator, partial: Partial, statics: Env, inputs: list[Any], fr
     scope = _scope(ev, partial.definition, statics, inputs, span)
     if partial.definition.body is None:
         fail("E0209", partial.definition.section.span, f"`{partial.definition.name}` has no body", help="define it: `{ ... }`")
-    return ev.body(partial.definition.body, scope, frame)
+    return _run(ev, partial.definition, inputs, scope, frame)
 
 
-def _function(
+def function_for(
     ev: Evaluator,
     partial: Partial,
     statics: Env,
@@ -269,7 +302,7 @@ def _function(
         return ev.memo[key]  # type: ignore[no-any-return]
     if definition.body is None:
         fail("E0211", span, f"`{definition.name}` is declared and has no body that can be compiled")
-    frame = Frame(builder=Builder(ev.ids), kind="network", floor=max(ev.ids.last, 1), span=definition.section.span)
+    frame = Frame(builder=Builder(ev.ids), kind="network", floor=max(ev.ids.last, 1), span=definition.section.span, starts=[])
     inner: list[Any] = []
     rest = iter(zip(values, classes, strict=True))
     for a, present in zip(definition.inputs, given, strict=True):
@@ -286,13 +319,17 @@ def _function(
     try:
         scope = _scope(ev, definition, statics, inner, span)
         scope.names["result"] = promise or _usual_result(ev, inner)
-        result = ev.body(definition.body, scope, frame)
+        sizes = statics.child(**{n: _seen_back(v) for n, v in scope.names.items() if n not in statics.names})
+        result = _run(ev, definition, inner, scope, frame)
         if result is None or result == ():
             fail("E0209", definition.section.span, f"`{definition.name}` returns nothing", help="end it with `return`")
+        kind = DType.FLOAT if definition.kind == "bijection" else None
         several = isinstance(result, tuple) or (isinstance(result, list) and runtime(result))
-        results = tuple(lift(r, frame, span) for r in (result if several else (result,)))
+        results = tuple(lift(r, frame, span, kind) for r in (result if several else (result,)))
         _check_result(definition, scope, results, span)
         results = tuple(_varying(r, frame) for r in results)
+        if definition.kind == "bijection":
+            bijections.check_forward(definition, results, span)
     except Captures:
         fail(
             "E0309",
@@ -303,17 +340,36 @@ def _function(
     except SpecError as error:
         raise moved(error, partial.span) from None
     name = ev.unique(definition.name)
+    if definition.kind == "bijection":
+        name = bijections.name_of(ev, definition, (id(definition), knobs, values[0].type), given)
     shown = ", ".join(f"{a.name} = {_show(statics.names[a.name])}" for a in definition.params if a.name)
+    block = frame.builder.block(*results)
     made = Function(
         name=name,
         kind="network",
-        block=frame.builder.block(*results),
+        block=live(block) if frame.starts else block,
         doc=f"{definition.kind} {definition.name}({shown})",
         span=span,
     )
     ev.functions[name] = made
     ev.memo[key] = made
+    if definition.kind == "bijection":
+        ev.memo["forward", name] = bijections.Origin(partial, statics, sizes, made)
+    starts.note(ev, made, block, frame)
     return made
+
+
+def _seen_back(value: Any) -> Any:
+    """What the way back knows of a name of the way there: of an input, its type alone."""
+    return TypeRef(Type(value.type.dtype, value.type.shape)) if isinstance(value, Value) else value
+
+
+def _run(ev: Evaluator, definition: Definition, inputs: list[Any], scope: Env, frame: Frame) -> Any:
+    """What a network gives; of a bijection, what its forward direction gives."""
+    if definition.kind == "bijection":
+        return bijections.direction(ev, definition, "forward", inputs, scope, frame)
+    assert definition.body is not None
+    return ev.body(definition.body, scope, frame)
 
 
 def _varying(value: Value, frame: Frame) -> Value:
@@ -334,6 +390,12 @@ def _show(value: Any) -> str:
             return "none"
         case bool():
             return "true" if value else "false"
+        case Closure():
+            return value.span.text
+        case list():
+            return f"[{', '.join(map(_show, value))}]"
+        case Law():
+            return value.name
         case _:
             return str(value)
 
@@ -387,9 +449,16 @@ def parameter(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> None
     kind = ev.expr(item.type, env, frame)
     if not isinstance(kind, TypeRef):
         fail("E0304", item.type.span, f"{describe(kind)} is not a type")
-    init = ("zeros",) if not item.values else initial(ev.expr(item.values[0], env, frame, symbols=True), item.values[0].span)
     path = frame.stem(item.head.id)
-    env.names[item.head.id] = add(frame, item.span, Op.PARAM, path=path, shape=kind.type.shape, init=init)
+    first = starts.of_first_batch(item.values[0]) if item.values else None
+    init: tuple[Any, ...] = ("zeros",) if first is None else ("ones",)
+    if item.values and first is None:
+        init = initial(ev.expr(item.values[0], env, frame, symbols=True), item.values[0].span)
+    made = add(frame, item.span, Op.PARAM, path=path, shape=kind.type.shape, init=init)
+    env.names[item.head.id] = frame.builder.name(made, item.head.id)
+    if first is not None and frame.starts is not None:
+        start = starts.value(ev, first, kind.type, env, frame)
+        frame.starts.append((path, made, frame.builder.name(start, item.head.id)))
 
 
 def initial(value: Any, span: Span) -> tuple[Any, ...]:
@@ -403,9 +472,8 @@ def initial(value: Any, span: Span) -> tuple[Any, ...]:
             pass
         case int() | float():
             return ("zeros",) if value == 0 else ("ones",) if value == 1 else ("constant", float(value))
-        case Law(name=name) if name.startswith(("normal ", "uniform ")):
-            kind, number = name.split(" ")
-            return (kind, float(number))
+        case Law(name="normal" | "uniform" as kind, numbers=numbers) if (size := _spread(kind, *numbers.values())) is not None:
+            return (kind, size)
         case _:
             pass
     return fail(
@@ -414,3 +482,12 @@ def initial(value: Any, span: Span) -> tuple[Any, ...]:
         f"{describe(value)} is not a start for parameters",
         help="say `zeros`, `ones`, a number or `normal(0.02)`",
     )
+
+
+def _spread(kind: str, first: Any, second: Any) -> float | None:
+    """The size of a law around zero as a start for parameters: `normal(0.02)`, `normal(0, 0.02)`, `uniform(-0.1, 0.1)`."""
+    if not all(isinstance(v, (int, float)) for v in (first, second)):
+        return None
+    if second == 1 and first > 0:  # one number is the size
+        return float(first)
+    return float(second) if first == (0 if kind == "normal" else -second) else None

@@ -16,12 +16,13 @@ from typing import Any
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Step, Value, walk
 from specc.ir.types import BOOL, EXAMPLE, FLOAT, INT, Type
+from specc.sema import views
 from specc.sema.arithmetic import add, binary, describe, lift, shown, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Around, EntryState, Event, Frame, ObjectiveDone, Walk
 from specc.sema.networks import names_in
 from specc.sema.report import fail
-from specc.sema.values import Captures, Closure, Env, Held, Network, ParameterSet
+from specc.sema.values import Bound, Captures, Closure, Env, Held, Network, ParameterSet
 from specc.source import Span
 from specc.syntax import tree
 
@@ -178,6 +179,8 @@ def _paths(ev: Evaluator, target: Any, span: Span) -> tuple[str, ...]:
             return (target.bundle,)
         case ParameterSet():
             return target.patterns
+        case Bound(value=Network()):
+            return (views.place(target.view.bundles, target.value.bundle)[0],)
         case Held() if target.trainable:
             return (target.path,)
         case Held():

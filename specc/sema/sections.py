@@ -297,6 +297,9 @@ def dataset(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, doc: s
                 f"`{reader.name}` gives {wanted}, not {section.type.span.text}",
                 labels=((node.span, "the reader"),),
             )
+    if any(s.name == "dequantize" for s in made) and (space.levels is None or space.low is None):
+        help = "as in `data x: image(1, 8, 8) levels 17 in [-1, 1] from digits |> dequantize(uniform)`"
+        fail("E0601", section.span, "`dequantize` fills the cells of a grid, and this space has none", help=help)
     return Dataset(space=space, reader=reader, steps=made, doc=doc)
 
 

@@ -174,5 +174,7 @@ def shaped_like(value: Any, span: Span) -> tuple[tuple[Any, ...], DType]:
         return value.type.shape, value.type.dtype
     if isinstance(value, Value):
         return value.type.shape, value.type.dtype
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return (), DType.INT if isinstance(value, int) else DType.FLOAT
     known(value)
     return fail("E0304", span, f"`like` takes a value or a type, not {describe(value)}")

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from specc.ir.liveness import live
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value, walk
 from specc.ir.types import EXAMPLE, INT
-from specc.sema import held, networks, parts, routine
+from specc.sema import held, networks, parts, routine, starts
 from specc.sema.arithmetic import add, describe, lift, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
@@ -284,7 +285,7 @@ def _wider(ev: Evaluator, start: dict[str, Value], ends: dict[str, Value], frame
 
 
 def _while(ev: Evaluator, item: tree.While, env: Env, frame: Frame) -> None:
-    if frame.kind != "entry":
+    if frame.kind == "function":
         raise Captures
     limit = ev.expr(item.limit, env, frame)
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= LONGEST_LOOP:
@@ -377,33 +378,26 @@ def _repeat(ev: Evaluator, item: tree.Repeat, env: Env, frame: Frame) -> None:
     if count > MOST_LAYERS:
         message = f"`repeat` {count} times makes as many layers, each with its own parameters"
         fail("E0603", item.count.span, message, help=f"at most {MOST_LAYERS} are supported")
-    start = carried(item.body, env, ev, frame, item.span)
+    start = {n: ev.spread(v, frame, item.span) for n, v in carried(item.body, env, ev, frame, item.span).items()}
     used = dict.fromkeys(n.id for n in names_in(item.body))
     captured = {n: v for n in used if n not in start and isinstance(v := env.find(n)[1], Value)}
-    inner = Frame(builder=Builder(ev.ids), kind="network", floor=max(ev.ids.last, 1), span=item.span)
-    scope = env.child()
-    for name, value in (start | captured).items():
-        param = inner.builder.param(value.type, name)
-        inner.like = inner.like or (param if value.type.batched else None)
-        scope.names[name] = param
-        if value.id in ev.classes:
-            ev.classes[param.id] = ev.classes[value.id]
-    run_block(ev, item.body.items, scope, inner)
-    ends = tuple(lift(scope.names[n], inner, item.span, v.type.dtype) for n, v in start.items())
-    for name, before, after in zip(start, start.values(), ends, strict=True):
+    inner, ends = _turn(ev, item, start | captured, tuple(start), env)
+    for name, before, after in zip(start, start.values(), ends.values(), strict=True):
         if before.type != after.type:
             message = f"`{name}` is {before.type} before `repeat` and {after.type} after a turn of it"
             fail("E0306", item.span, message, help="use `static for` where shapes change")
-    block = inner.builder.block(*ends)
+    block = inner.builder.block(*ends.values())
     single = block.nodes[0] if len(block.nodes) == 1 else None
     same = single is not None and [v.id for v in single.inputs] == [p.id for p in block.params]
-    if single is not None and single.op is Op.CALL and same and [v.id for v in single.outputs] == [v.id for v in ends]:
+    results = [v.id for v in block.results]
+    if single is not None and single.op is Op.CALL and same and [v.id for v in single.outputs] == results:
         function, stem = single["function"], frame.stem(single["bundle"])
     else:
         function, stem = ev.unique("layer"), frame.stem("layer")
-        ev.functions[function] = Function(
-            name=function, kind="network", block=block, doc=f"one turn of `repeat {count}`", span=item.span
-        )
+        made = live(block) if inner.starts else block
+        doc = f"one turn of `repeat {count}`"
+        ev.functions[function] = Function(name=function, kind="network", block=made, doc=doc, span=item.span)
+        starts.note(ev, ev.functions[function], block, inner)
     values = (*start.values(), *captured.values())
     types = tuple(v.type for v in start.values())
     out = frame.builder.add_many(
@@ -418,3 +412,20 @@ def _repeat(ev: Evaluator, item: tree.Repeat, env: Env, frame: Frame) -> None:
         span=item.span,
     )
     env.names.update(zip(start, out, strict=True))
+
+
+def _turn(
+    ev: Evaluator, item: tree.Repeat, given: dict[str, Value], names: tuple[str, ...], env: Env
+) -> tuple[Frame, dict[str, Value]]:
+    """One turn of `repeat` as the body of a network: its frame, and what the carried names are after it."""
+    inner = Frame(builder=Builder(ev.ids), kind="network", floor=max(ev.ids.last, 1), span=item.span, starts=[])
+    scope = env.child()
+    for name, value in given.items():
+        param = inner.builder.param(value.type, name)
+        scope.names[name] = param
+        if value.id in ev.classes:
+            ev.classes[param.id] = ev.classes[value.id]
+    inner.like = next((p for p in inner.builder.params if EXAMPLE in p.type.axes), None)
+    run_block(ev, item.body.items, scope, inner)
+    ends = {n: lift(scope.names[n], inner, item.span, given[n].type.dtype) for n in names}
+    return inner, {n: ev.spread(v, inner, item.span) for n, v in ends.items()}

@@ -293,12 +293,14 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Law:
-    """A law: how to draw from it, and the logarithm of its density when it has one."""
+    """A law as a value: how to draw from it, its numbers by name, and the definition that gives its density."""
 
     name: str
     sample: Callable[[Any, Span, bool], Any]
-    logp: Callable[[Any], Any] | None = None
+    numbers: dict[str, Any] = field(default_factory=dict)
+    shape: tuple[Any, ...] = ()  # of one draw
     reparameterised: bool = True
+    density: Instance | None = None  # its equations, where they are not the library's of that name
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -344,6 +346,8 @@ def freeze(value: Any) -> Any:
             return (id(value.definition), freeze(value.args), tuple((k, freeze(v)) for k, v in value.kwargs))
         case Instance() | Closure():
             return value.key
+        case Law():
+            return ("law", value.name, *(freeze(v) for v in value.numbers.values()), value.shape)
         case Symbol():
             return ("symbol", value.id)
         case TypeRef():

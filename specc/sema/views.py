@@ -15,10 +15,10 @@ from specc.ir.types import FLOAT, INT
 from specc.sema.arithmetic import describe, lift
 from specc.sema.frame import Frame
 from specc.sema.report import did_you_mean, fail
-from specc.sema.values import Ancestor, Bound, Builtin, Bundles, Env, Lazy, Network, View
+from specc.sema.values import Ancestor, Bound, Builtin, Bundles, Env, Held, Lazy, Network, View
 from specc.source import Span
 
-SHARED = ("ids", "functions", "memo", "networks", "classes", "used", "borrowed", "diagnostics", "depth", "work")
+SHARED = ("ids", "functions", "memo", "networks", "classes", "held_by", "used", "borrowed", "diagnostics", "depth", "work")
 DECAY = 0.999  # of an average, unless the spec says another
 
 
@@ -61,7 +61,7 @@ def member(ev: Any, view: View, name: str, frame: Frame, span: Span) -> Any:
     if value is None:
         known = {*view.env.names, *world.names}
         fail("E0201", span, f"this model has no `{name}`", help=did_you_mean(name, known))
-    if isinstance(value, Lazy):
+    if isinstance(value, (Lazy, Held)):
         return inside(ev, view).settle(value, frame, name)
     if isinstance(value, View):
         return replace(value, bundles=(*value.bundles, *view.bundles))

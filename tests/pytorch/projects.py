@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import math
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from specc.backends.pytorch.library import Library
 from specc.backends.pytorch.networks import Networks
@@ -81,3 +83,27 @@ def imported(folder: Path) -> Iterator[SimpleNamespace]:
         for n in names:
             sys.modules.pop(n, None)
         sys.modules.update(before)
+
+
+@contextlib.contextmanager
+def handlers() -> Iterator[None]:
+    """What a training run does to signals is undone."""
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def two_steps(out: Path, monkeypatch: pytest.MonkeyPatch, *more: str, quick: bool) -> None:
+    """Train an imported project for two steps, as `python train.py` with `more` would."""
+    options = ["--steps", "2", "--batch", "16", "--device", "cpu", "--seed", "0", "--out", str(out), *more]
+    sys.modules.pop("train", None)
+    train = importlib.import_module("train")
+    if "--picture-every" in Path(train.__file__ or "").read_text():
+        options += ["--picture-every", "2" if quick else "0"]
+    monkeypatch.setattr(sys, "argv", ["train.py", *options])
+    with handlers():
+        assert train.main() == 0
+    sys.modules.pop("train", None)

@@ -43,7 +43,7 @@ def combination(rng: random.Random) -> str:
     space = rng.choice(sorted(DATA))
     lines = [DATA[space]]
     if rng.random() < 0.5:
-        lines.append(f"condition y: class(3){rng.choice(['', ' with { drop = 0.1 }', ' with { drop = 0.1 }'])}")
+        lines.append(f"condition y: class(10){rng.choice(['', ' with { drop = 0.1 }', ' with { drop = 0.1 }'])}")
     chosen = {kind: rng.choice(options) for kind, options in PARTS.items()}
     chosen["backbone"] = rng.choice(BACKBONES[space])
     lines += [f"{kind} {word}" for kind, word in chosen.items() if word]

@@ -157,6 +157,16 @@ def array(
 
 
 # >>
+# << lines
+def lines(samples: np.ndarray, symbols: Path) -> str:
+    """A line a sample: the symbols of its tokens, where a text was learnt, or their numbers."""
+    if not symbols.exists():
+        return "".join(" ".join(map(str, row)) + "\n" for row in samples.reshape(len(samples), -1))
+    table = np.array([c if c.isprintable() else " " for c in symbols.read_text(encoding="utf-8")])
+    return "".join("".join(table[row]) + "\n" for row in samples)
+
+
+# >>
 def load(run: Path, weights: str) -> Model:
     """The networks of a run, as they were averaged or as they were trained."""
     model = Model().requires_grad_(False).eval()
@@ -171,7 +181,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sampler", choices=SAMPLERS, default=next(iter(SAMPLERS)))
     parser.add_argument("-n", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
+    # << lines
+    parser.add_argument("--out", type=Path, default=Path("samples.npz"), help=".npz, .txt for a line a sample, or .png")
+    # >>
+    # << not lines
     parser.add_argument("--out", type=Path, default=Path("samples.npz"), help=".npz for numbers, .png for a picture")
+    # >>
     parser.add_argument("--batch", type=int, default=256, help="samples at once; they do not depend on it")
     # << ema
     parser.add_argument("--weights", choices=["ema", "model"], default="ema")
@@ -231,7 +246,15 @@ def main() -> int:
         # >>
     )
     args.out.parent.mkdir(parents=True, exist_ok=True)
+    # << lines
+    if args.out.suffix == ".txt":
+        args.out.write_text(lines(samples, args.run / "symbols.txt"), encoding="utf-8")
+        return 0
+    # >>
     if args.out.suffix == ".png":
+        # << folded
+        samples = samples.reshape(-1, *SHAPE)
+        # >>
         # << images
         done = picture(samples, args.out, LOW, HIGH)
         # >>

@@ -42,7 +42,14 @@ import checkpoint
 from ahead import Prepared, ahead
 
 # >>
+# << data
 from data import examples
+
+# >>
+# << starts
+from first import start_from
+
+# >>
 from loader import Batches
 from model import Model
 
@@ -253,11 +260,29 @@ class Run:
         # >>
         # >>
 
+    # << starts
+    def start(self, batch: tuple[Tensor, ...]) -> None:
+        """Parameters that the first batch decides."""
+        # << one
+        start_from(self.model, loss, batch)
+        # >>
+        # << several
+        start_from(self.model, OBJECTIVES[0][1], batch)
+        # >>
+        # << ema
+        torch._foreach_copy_(self.averages, self.weights)
+        # >>
+
+    # >>
     def train(self) -> dict[str, object]:
         """Steps up to the last one, or until a signal; the last line of the log."""
         args = self.args
         last = args.steps if args.stop_after is None else min(args.steps, self.step + args.stop_after)
         batches, log = self.batches(last), Log(self.out, self.step, self.rank)
+        # << text
+        if not self.rank:
+            (self.out / "symbols.txt").write_text(alphabet(), encoding="utf-8", newline="")
+        # >>
         # << one
         bf16 = torch.autocast(self.device.type, torch.bfloat16) if args.precision == "bf16" else contextlib.nullcontext()
         # >>
@@ -266,6 +291,10 @@ class Run:
         while self.step < last and not self.stop:
             # << one
             batch = next(batches)
+            # << starts
+            if not self.step:
+                self.start(batch)
+            # >>
             # << schedule
             for group in self.optimizer.param_groups:
                 group["lr"] = LEARNING_RATE * schedule(self.step, args.steps)
@@ -436,6 +465,9 @@ class Run:
         # >>
         # << images
         samples = sample(network, 64, self.device)
+        # << folded
+        samples = samples.reshape(-1, *SHAPE)
+        # >>
         picture(samples, self.out / f"samples-{self.step}.png", LOW, HIGH)
         # >>
         # << points

@@ -192,4 +192,10 @@ READERS: dict[str, Reader] = {
         options={"length": 4},
         fields=("x",),
     ),
+    "bit_table": Reader(
+        kind="finite",
+        module="bit_table",
+        doc='a table of numbers and words as rows of bits, its label as classes; "mixed:3000" is a made one',
+        options={"path": "", "label": "", "bits": 32, "test_share": 0.2},
+    ),
 }

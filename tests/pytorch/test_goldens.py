@@ -1,0 +1,34 @@
+"""Whole projects as they are printed, to be read as code when they change: `pytest tests/pytorch/test_goldens.py --update`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from specc.backends.pytorch.project import project
+
+from specc import driver
+from specc.passes import PYTORCH, run
+
+SPECS = Path(__file__).parents[2] / "specs"
+GOLDENS = Path(__file__).parents[1] / "goldens"
+
+
+def printed(spec: str) -> dict[str, str]:
+    """The files of a project by name; the hash of the spec, which says nothing to a reader, is left out."""
+    checked = driver.check(SPECS / spec)
+    (program,) = checked.programs.values()
+    files = project(run(program, PYTORCH))
+    return {
+        name: text.replace(program.digest, "<digest>").replace(program.digest[:8], "<digest>") for name, text in files.items()
+    }
+
+
+@pytest.mark.parametrize("spec", ["flow/ot_cfm.spec", "diffusion/ddpm.spec"])
+def test_project(spec: str, golden: Callable[[Path, str], None]) -> None:
+    folder = GOLDENS / Path(spec).stem
+    files = printed(spec)
+    for name, text in files.items():
+        golden(folder / f"{name}.txt", text)  # not .py: nothing collects, checks or formats it
+    assert {p.name for p in folder.iterdir()} == {f"{name}.txt" for name in files}

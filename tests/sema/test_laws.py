@@ -1,0 +1,135 @@
+"""Laws as values: densities against SciPy's, draws against densities, divergences against sums over a grid."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from specc.reference.interpret import run
+from specc.runtime.ort import example_seeds
+from specc.sema import elaborate
+from specc.source import Source
+from specc.syntax.parser import parse
+
+M, S = 0.3, 0.7
+CONTINUOUS: dict[str, tuple[str, Any, tuple[float, float]]] = {  # the law, SciPy's, and where there is some density
+    "normal": (f"normal({M}, {S})", stats.norm(M, S), (-6, 6)),
+    "uniform": (f"uniform({M}, {S})", stats.uniform(M, S - M), (M, S)),
+    "lognormal": (f"lognormal({M}, {S})", stats.lognorm(S, scale=np.exp(M)), (1e-3, 40)),
+    "logistic": (f"logistic({M}, {S})", stats.logistic(M, S), (-20, 20)),
+    "gumbel": (f"gumbel({M}, {S})", stats.gumbel_r(M, S), (-4, 20)),
+    "laplace": (f"laplace({M}, {S})", stats.laplace(M, S), (-15, 15)),
+}
+
+
+def program(body: str, entry: str = "query ask") -> Any:
+    source = Source("test.spec", f'specc 1\nmodel m {{\n  data x: vector(3) from npy("none.npy")\n  {entry} {{ {body} }}\n}}\n')
+    file, mistakes = parse(source)
+    made = elaborate(file, source)
+    assert not mistakes and not made.diagnostics, [d.message for d in (*mistakes, *made.diagnostics)]
+    return made.programs["m"]
+
+
+def ask(body: str, x: np.ndarray) -> np.ndarray:
+    return run(program(body), "ask", {"x": x}, {})[0]
+
+
+def draw(body: str, n: int) -> np.ndarray:
+    return run(program(body, "sampler ask"), "ask", {"seed": example_seeds(0, n)}, {})[0]
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_density(name: str) -> None:
+    law, known, (low, high) = CONTINUOUS[name]
+    x = np.random.default_rng(0).uniform(low, high, (50, 3))
+    each = ask(f"return {law}.logp(x, axis = [])", x)
+    np.testing.assert_allclose(each, known.logpdf(x), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(ask(f"return {law}.logp(x)", x), known.logpdf(x).sum(axis=1), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_draws_follow_the_density(name: str) -> None:
+    law, known, _ = CONTINUOUS[name]
+    drawn = draw(f"v ~ {law[:-1]}, like = x)\n return v", 2000)
+    assert stats.kstest(drawn.ravel(), known.cdf).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", CONTINUOUS)
+@pytest.mark.parametrize("moment", ["mean", "std", "entropy"])
+def test_moments(name: str, moment: str) -> None:
+    law, known, _ = CONTINUOUS[name]
+    found = ask(f"q = {law}\n return batch.each(q.{moment})", np.ones((1, 3)))
+    np.testing.assert_allclose(found, getattr(known, moment)(), rtol=1e-5)
+
+
+def test_logit_normal() -> None:
+    x = np.random.default_rng(0).uniform(0.01, 0.99, (50, 3))
+    known = stats.norm(M, S).logpdf(np.log(x / (1 - x))) - np.log(x * (1 - x))
+    np.testing.assert_allclose(ask(f"return logit_normal({M}, {S}).logp(x, axis = [])", x), known, rtol=1e-6)
+
+
+def test_a_draw_of_one_number_counts_once_and_a_vector_by_its_size() -> None:
+    one, three = (
+        ask("return batch.each(normal().entropy)", np.ones((1, 3))),
+        ask("return batch.each(normal(like = x).entropy)", np.ones((1, 3))),
+    )
+    np.testing.assert_allclose(three, 3 * one)
+
+
+@pytest.mark.parametrize("name", ["normal", "laplace", "lognormal"])
+def test_divergence_is_the_integral(name: str) -> None:
+    q, p = f"{name}(0.3, 0.7)", f"{name}(-0.2, 1.4)"
+    grid = np.linspace(1e-4 if "log" in q else -25, 60 if "log" in q else 25, 400_001)[:, None].repeat(3, axis=1)
+    lq, lp = (ask(f"return {law}.logp(x[0])", grid) for law in (q, p))
+    known = np.trapezoid(np.exp(lq) * (lq - lp), grid[:, 0])
+    np.testing.assert_allclose(ask(f"return batch.each(kl({q}, {p}))", grid[:1]), known, rtol=1e-3)
+
+
+def test_discrete_laws() -> None:
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    share = np.exp(x) / np.exp(x).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(ask("return categorical(x).entropy", x), -(share * np.log(share)).sum(axis=1))
+    flat = np.full(3, 1 / 3)
+    np.testing.assert_allclose(
+        ask("return kl(categorical(x), categorical(0 * x))", x), (share * np.log(share / flat)).sum(axis=1)
+    )
+    index = "i = where(x[0] > 0, 2, 1)\n return categorical(x).logp(i)"
+    np.testing.assert_allclose(ask(index, x), np.log(share)[np.arange(20), np.where(x[:, 0] > 0, 2, 1)])
+    p = 1 / (1 + np.exp(-x))
+    np.testing.assert_allclose(
+        ask("return bernoulli(sigmoid(x)).logp(x > 0)", x), np.where(x > 0, np.log(p), np.log1p(-p)).sum(axis=1), rtol=1e-6
+    )
+    known = (p * np.log(p / 0.3) + (1 - p) * np.log((1 - p) / 0.7)).sum(axis=1)
+    np.testing.assert_allclose(ask("return kl(bernoulli(sigmoid(x)), bernoulli(0.3))", x), known, rtol=1e-6)
+
+
+def test_a_law_of_ones_own() -> None:
+    text = """
+law triangle(width = 1) {
+  draw(like) {
+    u ~ uniform(0, 1, like = like)
+    v ~ uniform(0, 1, like = like)
+    return width * (u + v - 1)
+  }
+  mean = 0
+  logp(v) = log(1 - abs(v) / width) - log(width)
+}
+model m {
+  data x: vector(3) from npy("none.npy")
+  query ask { return triangle(2).logp(x) }
+  sampler drawn { v ~ triangle(2, like = x); return v }
+}
+"""
+    source = Source("test.spec", f"specc 1{text}")
+    file, _ = parse(source)
+    made = elaborate(file, source)
+    assert not made.diagnostics
+    x = np.random.default_rng(0).uniform(-1.9, 1.9, (50, 3))
+    found = run(made.programs["m"], "ask", {"x": x}, {})[0]
+    known = stats.triang(0.5, -2, 4)
+    np.testing.assert_allclose(found, known.logpdf(x).sum(axis=1), rtol=1e-6)
+    drawn = run(made.programs["m"], "drawn", {"seed": example_seeds(0, 2000)}, {})[0]
+    assert stats.kstest(drawn.ravel(), known.cdf).pvalue > 1e-3
