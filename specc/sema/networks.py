@@ -408,6 +408,8 @@ def _show(value: Any) -> str:
             return value.definition.name
         case Builtin():
             return value.name
+        case Symbol():
+            return value.id
         case None:
             return "none"
         case bool():
