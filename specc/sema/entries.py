@@ -271,7 +271,9 @@ def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
         if not any(chosen(path, (name,)) for path in paths):
             some = choices(list(paths)[:4])
             fail("E0505", event.span, f"no parameter of `{root}` has a path like {name!r}", help=f"there are {some}")
-    return event.over or tuple(name for name in (*m.ev.networks, *m.ev.held_by) if name in reached)
+    order = [*m.ev.networks, *m.ev.held_by]
+    whole = tuple(name for name in order if name in (event.over or reached))  # one order, as a set has none
+    return whole + tuple(name for name in event.over if name not in order)
 
 
 def _reached(block: Block) -> dict[str, str | None]:
