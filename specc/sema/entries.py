@@ -304,7 +304,8 @@ def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
         if not any(chosen(path, (name,)) for path in paths):
             some = choices(list(paths)[:4])
             fail("E0505", event.span, f"no parameter of `{root}` has a path like {name!r}", help=f"there are {some}")
-    return event.over or tuple(sorted(reached, key=known.index))
+    whole = tuple(name for name in known if name in (event.over or reached))  # one order, as a set has none
+    return whole + tuple(name for name in event.over if name not in known)
 
 
 def _reached(block: Block) -> dict[str, str | None]:
