@@ -189,7 +189,7 @@ def by_value_without_the_masks(costs, spare, rates, t, p):
     chance = np.where(MASKS[None], gone[:, None], 1 - gone[:, None]).prod(axis=-1)
     out = []
     for v in range(VALUES):
-        own = (DATA == v)[:, None]
+        own = (v == DATA)[:, None]
         part = np.where(MASKS[None], own * costs + spare[..., v] - own, 0).sum(axis=-1)
         out.append((chance * part).sum(axis=1) @ p / t)
     return np.array(out) * (1 - np.exp(-rates))
