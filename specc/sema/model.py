@@ -217,6 +217,12 @@ def partial(m: Model, section: tree.Section, kinds: tuple[str, ...]) -> Partial:
 
 
 def _overridden(m: Model, made: Partial, section: tree.Section) -> Partial:
+    """With members of its own, and over a range of times of its own, where the section says so."""
+    times = tuple(c for c in section.clauses if c.word in ("over", "in"))
+    if times and section.kind == "process" and made.definition.section is not section:
+        kept = tuple(c for c in made.definition.section.clauses if c.word not in ("over", "in"))
+        again = replace(made.definition.section, clauses=(*kept, *times))
+        made = replace(made, definition=replace(made.definition, section=again))
     if section.overrides is None:
         return made
     own = made.definition.kind in ("process", "predict")
