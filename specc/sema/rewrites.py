@@ -13,6 +13,7 @@ from typing import Any
 
 from specc.ir.liveness import live
 from specc.ir.ops import Op
+from specc.ir.paths import parameters
 from specc.ir.program import Builder, Function, Node, Value
 from specc.ir.rewrite import Subst, copy_block, substitute_node
 from specc.sema.arithmetic import describe, lift
@@ -81,12 +82,18 @@ def _through(ev: Any, closures: tuple[Closure, ...], value: Value, builder: Buil
         except Captures:
             message = "a patch depends on the value that it replaces and on numbers that are known while compiling"
             fail("E0309", closure.span, message)
-        if any(_stem(n) is not None or n.op is Op.PARAM for n in builder.nodes[before:]):
+        if any(_weighted(ev, n) for n in builder.nodes[before:]):
             fail("E0309", closure.span, "a patch has no parameters of its own", help="make the layer a part of the network")
         if made.type != value.type:
             fail("E0301", closure.span, f"this place holds {value.type}, and the patch gives {made.type}")
         value = made
     return value
+
+
+def _weighted(ev: Any, node: Node) -> bool:
+    """Whether a node has or calls for parameters."""
+    inside = _stem(node) is not None and parameters(ev.functions, {"": node["function"]})
+    return node.op is Op.PARAM or bool(inside)
 
 
 # Places -------------------------------------------------------------------------------------------------------------
