@@ -45,6 +45,7 @@ from ahead import Prepared, ahead
 # << data
 from data import examples
 
+# >>
 # << starts
 from first import start_from
 
