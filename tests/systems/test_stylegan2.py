@@ -31,7 +31,7 @@ def test_outputs_have_unit_variance_whatever_the_styles(layer):
         out = layer(h, style)[:, :, 1:-1, 1:-1]
         assert out.std().item() == pytest.approx(1, abs=0.05)
         maps = out.std(dim=(2, 3))
-        assert 0.85 <= maps.min().item() and maps.max().item() <= 1.15
+        assert maps.min().item() >= 0.85 and maps.max().item() <= 1.15
         torch.testing.assert_close(layer(h, 7 * style), layer(h, style), rtol=1e-4, atol=1e-4)
         plain = F.conv2d(h * style[:, :, None, None], layer.kernel / (32 * 9) ** 0.5, padding=1)
         assert abs(plain.std().item() - 1) > 0.2  # without demodulation the styles set the scale
@@ -94,7 +94,9 @@ def test_a_rare_penalty_weighs_as_much_as_a_frequent_one(tmp_path):
     lazy = {s.entries[0]: s.every for s in program.routine if s.every > 1}
     assert lazy == {"nonsaturating_D_2": 16, "path_length": 8}
     always = tools.model(
-        tools.variant(tmp_path, SPEC, "model always from base.stylegan2 { loss nonsaturating(z => S(F(z), e), D, gamma = 1) }\n")
+        tools.variant(
+            tmp_path, SPEC, "model always from base.stylegan2 { loss nonsaturating(z => S(F(z), e), D, gamma = 1) }\n"
+        )
     )
     assert all(s.every == 1 for s in always.routine)
     weights, x = fresh(program), np.random.default_rng(6).normal(size=(3, 1, 8, 8))
