@@ -19,6 +19,7 @@ from specc.sema.matrices import MATRICES
 from specc.sema.networks import index_count
 from specc.sema.padding import padded
 from specc.sema.report import choices, did_you_mean, fail
+from specc.sema.rewrites import tap
 from specc.sema.values import (
     Builtin,
     Captures,
@@ -745,7 +746,7 @@ def environment() -> Env:
     names: dict[str, Any] = {name: Builtin(name, fn) for name, fn in FUNCTIONS.items()}
     names["pi"] = math.pi
     names |= {kind: of_parent(kind) for kind in ("frozen", "copy")}
-    names["ema"] = Builtin("ema", ema)
+    names |= {"ema": Builtin("ema", ema), "tap": Builtin("tap", tap)}
     names |= {name: Clock(name) for name in ("step", "progress")}
     names["scalar"] = TypeRef(spaces.space("scalar", [], Span.__new__(Span)).type, "scalar")
     names["batch"] = Namespace("batch", BATCH)

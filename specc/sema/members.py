@@ -11,8 +11,8 @@ from specc.sema.values import Closure, Definition, Env, Lazy
 from specc.source import Span
 from specc.syntax import tree
 
-RUNNING = ("sampler", "query", "loss", "source")  # kinds whose functions are local: they may use what stands above them
-OUTLINED = ("process", "predict", "interface", "weight", "times", "function")  # kinds whose equations become functions
+RUNNING = ("sampler", "query", "loss", "source", "function")  # kinds whose functions are local: they may use what stands above
+OUTLINED = ("process", "predict", "interface", "weight", "times")  # kinds whose equations become functions
 EQUATIONS = ("process", "predict", "interface", "weight", "coupling", "guidance", "law")  # kinds without statements to run
 
 

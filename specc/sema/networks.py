@@ -11,7 +11,7 @@ from specc.ir.liveness import live
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value
 from specc.ir.types import EXAMPLE, FLOAT, DType, Type
-from specc.sema import bijections, spaces, starts, views
+from specc.sema import bijections, rewrites, spaces, starts, views
 from specc.sema.arithmetic import add, describe, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
@@ -42,6 +42,7 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
     if frame.kind == "function" or frame.entry is None:
         raise Captures
     entry = frame.entry
+    net = net if net.rewrites else dict(ev.instead).get(net.bundle, net)
     definition = net.partial.definition
     named = dict(kwargs)
     if net.conditioned:
@@ -62,9 +63,10 @@ def call_over(
     ev: Evaluator, net: Network, function: Function, values: tuple[Value, ...], frame: Frame, span: Span
 ) -> tuple[Value, ...]:
     """A call of a function over the parameters of one of the model's networks, or of those that stand in their place."""
-    types = tuple(r.type for r in function.block.results)
     if net.promise is not None:
-        _keep_promise(net.partial.definition, _promised(ev, net, frame), types[0], span)
+        _keep_promise(net.partial.definition, _promised(ev, net, frame), function.block.results[0].type, span)
+    function = rewrites.rewritten(ev, net, function)
+    types = tuple(r.type for r in function.block.results)
     bundle, origin = views.place(ev.through, net.bundle)
     out = frame.builder.add_many(Op.CALL, *values, function=function.name, bundle=bundle, lanes=1, types=types, span=span)
     if origin is not None:
@@ -210,7 +212,8 @@ def call_part(
     if definition.kind == "bijection":  # beside x it is handed what any part of a chain may want, and takes what it names
         args = args[: len(definition.inputs)]
     inputs, statics = separate(ev, partial, args, kwargs, frame, span)
-    if frame.kind != "network":
+    shared = not any(EXAMPLE in v.type.axes for v in inputs if isinstance(v, Value))  # as where a weight is normalised
+    if frame.kind != "network" or shared:
         return _inline(ev, partial, statics, inputs, frame, span)
     values = tuple(ev.spread(lift(v, frame, span), frame, span) for v in inputs if v is not None)
     given = tuple(v is not None for v in inputs)
@@ -374,6 +377,7 @@ def function_for(
     )
     ev.functions[name] = made
     ev.memo[key] = made
+    ev.marks[name] = frame.marks
     if definition.kind == "bijection":
         ev.memo["forward", name] = bijections.Origin(partial, statics, sizes, made)
     starts.note(ev, made, block, frame)
@@ -407,6 +411,8 @@ def _show(value: Any) -> str:
             return value.definition.name
         case Builtin():
             return value.name
+        case Symbol():
+            return value.id
         case None:
             return "none"
         case bool():
