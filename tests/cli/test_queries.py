@@ -57,7 +57,7 @@ def test_a_query_that_is_not_there(run: Path, tmp_path: Path) -> None:
 
 
 def test_bits_per_dimension_count_the_levels(run: Path) -> None:
-    """Of a flow that shifts and scales each quarter of the places: those of a normal with the data's mean and variance there."""
+    """Of a flow that shifts and scales each quarter of the places: those of a normal with their mean and variance."""
     from specc.runtime.readers.digits import load
 
     result = specc("evaluate", run, "--json", "-n", 16)
