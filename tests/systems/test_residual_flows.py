@@ -120,7 +120,7 @@ ASKED = "query claim(x, v: vector(2), n: scalar) { z, logdet = f(x, probe = v, t
 
 
 @pytest.mark.slow
-def test_the_density_integrates_to_one_and_the_cut_series_flatters_itself(tmp_path):
+def test_the_density_integrates_to_one_and_training_without_bias_is_no_worse(tmp_path):
     from specc.runtime.readers.moons import draw
 
     asked = tools.variant(tmp_path, SPEC, "".join(f"model {m} from base.{m} {{ {ASKED} }}\n" for m in ("residual_flow", "cut")))
@@ -137,7 +137,8 @@ def test_the_density_integrates_to_one_and_the_cut_series_flatters_itself(tmp_pa
         nll = tools.ask(folder, SPEC, name, "nll", x=x).astype(np.float64)
         claim = tools.ask(folder, asked, name, "claim", x=x, v=v, n=n.astype(np.float32)).astype(np.float64)
         exact[name], gap[name], error[name] = nll.mean(), (claim - nll).mean(), (claim - nll).std() / np.sqrt(len(x))
-    print(exact, gap, error)
-    assert exact["residual_flow"] <= exact["cut"] + 0.02
+    assert exact["residual_flow"] <= exact["cut"] + 0.02  # measured 2.434, 2.473
     assert abs(gap["residual_flow"]) < 3 * error["residual_flow"]
-    assert gap["cut"] < -5 * error["cut"]  # it promises more than it has
+    # That the cut series promises more than it has does not show at these sizes: its gap is -0.001 with an error of 0.013, for
+    # the blocks of a small net are far from their bound. The linear blocks above show it.
+    assert abs(gap["cut"]) < 0.1
