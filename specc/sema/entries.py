@@ -27,7 +27,7 @@ from specc.ir.program import (
     walk,
 )
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import held, library, represent, routine, sections
+from specc.sema import held, library, represent, routine, sections, views
 from specc.sema.arithmetic import add, binary, describe, lift, where
 from specc.sema.evaluation import Judged, evaluation
 from specc.sema.frame import Around, Condition, EntryState, Event, Frame, ObjectiveDone, Walk
@@ -62,12 +62,15 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     data = m.data[0].space if m.data else None
     inputs: list[Input] = []
     seed = like = None
-    if role != "sampler":
-        type_ = Type(DType(data.dtype) if data else DType.FLOAT, data.shape if data else (), example)
-        like = builder.param(type_, data.name if data else "x")
-        if data is not None and data.classes is not None:
+    if role != "sampler" and data is not None:
+        type_ = Type(DType(data.dtype), data.shape, example)
+        like = builder.param(type_, data.name)
+        if data.classes is not None:
             m.ev.classes[like.id] = data.classes
-        inputs.append(Input(name=data.name if data else "x", role="data", type=type_))
+        inputs.append(Input(name=data.name, role="data", type=type_))
+    elif role != "sampler":
+        like = builder.param(Type(DType.INT, (), example), "index")
+        inputs.append(Input(name="index", role="index", type=like.type))
     if role in ("sampler", "condition"):
         seed = builder.param(Type(DType.INT, (), example), "seed")
         inputs.append(Input(name="seed", role="seed", type=seed.type))
@@ -304,7 +307,8 @@ def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
         if not any(chosen(path, (name,)) for path in paths):
             some = choices(list(paths)[:4])
             fail("E0505", event.span, f"no parameter of `{root}` has a path like {name!r}", help=f"there are {some}")
-    return event.over or tuple(sorted(reached, key=known.index))
+    whole = tuple(name for name in known if name in (event.over or reached))  # one order, as a set has none
+    return whole + tuple(name for name in event.over if name not in known)
 
 
 def _reached(block: Block) -> dict[str, str | None]:
@@ -367,8 +371,9 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
     frame, entry = _start(m, role)
     if section.body is not None and not section.values:
         p = replace(p, kwargs=tuple(_own_inputs(m, p.definition, frame, entry)))
-    instance = m.ev.instantiate(p, frame)
-    value = m.ev.run(instance, frame, section.span)
+    ev = m.ev if p.view is None else views.inside(m.ev, p.view)
+    instance = ev.instantiate(p, frame)
+    value = ev.run(instance, frame, section.span)
     results = tuple(value) if isinstance(value, tuple) else (value,)
     if role == "sampler" and m.represented is not None and isinstance(results[0], Value):
         results = (represent.leave(m.ev, m.represented, results[0], frame), *results[1:])
@@ -385,9 +390,8 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
             fail("E0301", mention(section), f"`{name}` returns {kind}s, and the data are {m.data[0].space.dtype}s")
     doc = line_of(section.span)
     function = _entry_function(m, name, frame, frame.builder.block(*results), doc, section.span)
-    m.entries[name] = Entry(
-        name=name, role=role, function=function.name, inputs=tuple(entry.inputs), doc=doc, span=section.span
-    )
+    inputs = _without_index(m, function, tuple(entry.inputs))
+    m.entries[name] = Entry(name=name, role=role, function=function.name, inputs=inputs, doc=doc, span=section.span)
     given = dict(p.kwargs)
     for a in p.definition.params:
         if a.name:
@@ -399,6 +403,19 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
                     str(section.span) if a.name in given else f"default of `{p.definition.name}`",
                 )
             )
+
+
+def _without_index(m: Model, function: Function, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
+    """The inputs of an entry that reads other ones, without the number that only counts examples."""
+    needed = live(function.block)
+    read = {v.id for n in walk(needed) for v in n.inputs} | {v.id for v in needed.results}
+    given = list(zip(function.block.params, inputs, strict=True))
+    if not any(v.id in read and i.role != "index" and EXAMPLE in v.type.axes for v, i in given):
+        return inputs
+    kept = [(v, i) for v, i in given if i.role != "index" or v.id in read]
+    block = replace(needed, params=tuple(v for v, _ in kept))
+    m.ev.functions[function.name] = replace(function, block=block)
+    return tuple(i for _, i in kept)
 
 
 def settings(m: Model) -> None:

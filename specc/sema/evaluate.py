@@ -18,7 +18,7 @@ from typing import Any, assert_never
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.ops import Op
 from specc.ir.program import Input, Start, Value
-from specc.ir.types import EXAMPLE, FLOAT, INT, DType
+from specc.ir.types import EXAMPLE, FLOAT, INT, DType, Shape
 from specc.sema import library, views
 from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, settled, where, whole
 from specc.sema.frame import Frame
@@ -92,6 +92,8 @@ class Evaluator(Functions):
     work: int = 0  # expressions evaluated so far
     through: tuple[Bundles, ...] = ()  # the views that this evaluator looks through
     borrowed: dict[str, Borrowed] = field(default_factory=dict)  # paths of networks with weights of others, and whose they are
+    instead: tuple[tuple[str, Network], ...] = ()  # patched networks in place of the model's own
+    marks: dict[str, dict[str, int]] = field(default_factory=dict)  # by function: tags, and the numbers of the values they name
     node: object = None  # the call being evaluated, for tags
 
     @abstractmethod
@@ -162,7 +164,7 @@ class Evaluator(Functions):
 
     def small(self, value: Any, frame: Frame) -> Any:
         """A matrix of a few numbers, such as a drift, as these numbers rather than as what they are computed from."""
-        if not isinstance(value, Value) or value.type.rank != 2 or math.prod(map(int, value.type.shape)) > SMALL:
+        if not isinstance(value, Value) or value.type.rank != 2 or not _few(value.type.shape):
             return value
         array = self.constant(value, frame)
         return value if array is None or array.dtype.kind != "f" else lift(array.tolist(), frame, frame.span or NOWHERE)
@@ -726,3 +728,7 @@ def _incomplete(partial: Partial) -> bool:
 
 def _mentions_inputs(env: Env) -> bool:
     return any(isinstance(v, (Marker, Value)) for v in env.names.values())
+
+
+def _few(shape: Shape) -> bool:
+    return all(isinstance(d, int) for d in shape) and math.prod(map(int, shape)) <= SMALL

@@ -64,7 +64,7 @@ def test_the_tokenizer_is_no_part_of_training():
 
 @pytest.mark.slow
 def test_tokenizer():
-    """Measured (seed 0): error 0.034 of the variance, 58 of 64 codes; with 64 dimensions of any length MEASURED_WIDE codes."""
+    """Measured (seed 0): error 0.034 of the variance, 58 of 64 codes; with 64 dimensions of any length 3 codes."""
     x, _ = digits("test")
     folder, wide = tools.train(SPEC, "tokenizer"), tools.train(SPEC, "wide")
     again = tools.ask(folder, SPEC, "tokenizer", "reconstruct", x=x)
@@ -76,7 +76,7 @@ def test_tokenizer():
 
 @pytest.mark.slow
 def test_next_tokens():
-    """Measured (seed 0), nats a token: one code for all 3.66; transformer 2.70; without positions MEASURED_UNPLACED."""
+    """Measured (seed 0), nats a token: one code for all 3.66; transformer 2.70; without positions 3.02."""
     x, y = digits("test")
     tokenizer = tools.train(SPEC, "tokenizer")
     codes = [tools.ask(tokenizer, SPEC, "tokenizer", "encode", x=digits(split)[0]) for split in ("train", "test")]
@@ -91,7 +91,8 @@ def test_next_tokens():
 
 @pytest.mark.slow
 def test_guidance_sharpens():
-    """Scale 2 against 1: digits are recognised more often, and vary less. Measured (seed 0): MEASURED_GUIDANCE."""
+    """Scale 2 against 1: digits are recognised more often, and vary less. Measured (seed 0): 0.47 and
+    0.63 recognised, variance within classes 0.175 and 0.152."""
     folder = tools.train(SPEC, "llamagen")
     y = np.arange(400) % 10
     space = digits_features()
