@@ -27,7 +27,7 @@ from specc.ir.program import (
     walk,
 )
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import held, library, represent, routine, sections
+from specc.sema import held, library, represent, routine, sections, views
 from specc.sema.arithmetic import add, binary, describe, lift, where
 from specc.sema.evaluation import Judged, evaluation
 from specc.sema.frame import Around, Condition, EntryState, Event, Frame, ObjectiveDone, Walk
@@ -304,7 +304,8 @@ def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
         if not any(chosen(path, (name,)) for path in paths):
             some = choices(list(paths)[:4])
             fail("E0505", event.span, f"no parameter of `{root}` has a path like {name!r}", help=f"there are {some}")
-    return event.over or tuple(sorted(reached, key=known.index))
+    whole = tuple(name for name in known if name in (event.over or reached))  # one order, as a set has none
+    return whole + tuple(name for name in event.over if name not in known)
 
 
 def _reached(block: Block) -> dict[str, str | None]:
@@ -367,8 +368,9 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
     frame, entry = _start(m, role)
     if section.body is not None and not section.values:
         p = replace(p, kwargs=tuple(_own_inputs(m, p.definition, frame, entry)))
-    instance = m.ev.instantiate(p, frame)
-    value = m.ev.run(instance, frame, section.span)
+    ev = m.ev if p.view is None else views.inside(m.ev, p.view)
+    instance = ev.instantiate(p, frame)
+    value = ev.run(instance, frame, section.span)
     results = tuple(value) if isinstance(value, tuple) else (value,)
     if role == "sampler" and m.represented is not None and isinstance(results[0], Value):
         results = (represent.leave(m.ev, m.represented, results[0], frame), *results[1:])

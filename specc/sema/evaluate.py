@@ -92,6 +92,8 @@ class Evaluator(Functions):
     work: int = 0  # expressions evaluated so far
     through: tuple[Bundles, ...] = ()  # the views that this evaluator looks through
     borrowed: dict[str, Borrowed] = field(default_factory=dict)  # paths of networks with weights of others, and whose they are
+    instead: tuple[tuple[str, Network], ...] = ()  # patched networks in place of the model's own
+    marks: dict[str, dict[str, int]] = field(default_factory=dict)  # by function: tags, and the numbers of the values they name
     node: object = None  # the call being evaluated, for tags
 
     @abstractmethod

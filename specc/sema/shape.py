@@ -22,6 +22,8 @@ class Shape:
 PART = Shape(("for",), ("value", "with", "body"))
 SHAPES: dict[str, Shape] = {
     "model": Shape(("from",)),
+    "patch": Shape(("from",)),
+    "at": Shape((), ("value", "body")),
     "stage": Shape(("for", "in", "from")),
     "data": Shape(("from", "in", "levels"), ("type",)),
     "condition": Shape(("in", "levels"), ("type", "value", "with")),

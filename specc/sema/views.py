@@ -18,7 +18,21 @@ from specc.sema.report import did_you_mean, fail
 from specc.sema.values import Ancestor, Bound, Builtin, Bundles, Env, Held, Lazy, Network, View
 from specc.source import Span
 
-SHARED = ("ids", "functions", "memo", "networks", "classes", "held_by", "used", "borrowed", "diagnostics", "depth", "work")
+SHARED = (
+    "ids",
+    "functions",
+    "memo",
+    "family",
+    "marks",
+    "networks",
+    "classes",
+    "held_by",
+    "used",
+    "borrowed",
+    "diagnostics",
+    "depth",
+    "work",
+)
 DECAY = 0.999  # of an average, unless the spec says another
 
 
@@ -49,7 +63,8 @@ def inside(ev: Any, view: View) -> Any:
     here = {name: getattr(ev, name) for name in SHARED}
     guidance = view.ev.guidance if own or view.guided else None
     touched = ev.touched if own else set()
-    return replace(view.ev, **here, through=(*view.bundles, *ev.through), guidance=guidance, touched=touched)
+    through, instead = (*view.bundles, *ev.through), (*view.instead, *ev.instead)
+    return replace(view.ev, **here, through=through, instead=instead, guidance=guidance, touched=touched)
 
 
 def member(ev: Any, view: View, name: str, frame: Frame, span: Span) -> Any:

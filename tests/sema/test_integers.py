@@ -30,12 +30,10 @@ def errors(tmp_path: Path, sections: str, before: str = "") -> list[str]:
     return [f"{d.code} {d.message}" for d in driver.check(path).diagnostics if d.severity == "error"]
 
 
-def ask(
-    tmp_path: Path, query: str, data: str = TOKENS, seed: int = 0, before: str = "", **inputs: np.ndarray
-) -> list[np.ndarray]:
+def ask(tmp_path: Path, query: str, data: str = TOKENS, before: str = "", **inputs: np.ndarray) -> list[np.ndarray]:
     made = program(tmp_path, f"{data}\n{query}", before)
     entry = made.by_role("query")[0]
-    return list(run(made, entry.name, inputs, {}, dtype="float64", rng=np.random.default_rng(seed)))
+    return list(run(made, entry.name, inputs, {}, dtype="float64", rng=np.random.default_rng(0)))
 
 
 # What is picked by integers ----------------------------------------------------------------------------------------------
@@ -125,9 +123,8 @@ def test_spaces_that_make_no_sense(tmp_path: Path, data: str, said: str) -> None
 
 def test_an_embedding_has_a_row_for_each_value_of_the_state(tmp_path: Path) -> None:
     net = "backbone net(z: tokens(n, v), t: scalar) { return linear(embedding(z, 5), v - 1) }"
-    made = program(
-        tmp_path, f"{TOKENS}\nprocess masking\nbackbone net\npredict logits\nloss masked_elbo\nsampler ancestral", net
-    )
+    rest = "process masking\nbackbone net\npredict logits\nloss masked_elbo\nsampler ancestral"
+    made = program(tmp_path, f"{TOKENS}\n{rest}", net)
     shapes = {n["path"]: n["shape"] for f in made.functions.values() for n in f.block.nodes if n.op is Op.PARAM}
     assert shapes["embedding.weight"] == (4, 5)  # three symbols and the mask
 
@@ -231,7 +228,11 @@ def test_interfaces_that_lead_nowhere(tmp_path: Path) -> None:
     process = PROCESS.format(f"keep(t) = 1 - t; {STEPS}")
     assert any(e.startswith("E0604") for e in errors(tmp_path, ALL, "\n".join([circle, process, GUESSED])))
     lost = "interface fading from kernels for process { keep(t) }"
-    assert any(
-        e.startswith("E0203 there is no interface `kernels`")
-        for e in errors(tmp_path, ALL, "\n".join([lost, process, GUESSED]))
-    )
+    found = errors(tmp_path, ALL, "\n".join([lost, process, GUESSED]))
+    assert any(e.startswith("E0203 there is no interface `kernels`") for e in found)
+
+
+def test_a_range_of_times_of_ones_own(tmp_path: Path) -> None:
+    query = "query q { return t_min + t_max - sum(x) }"
+    made = program(tmp_path, f"{TOKENS}\nprocess masking over t in [0.25, 1]\n{query}")
+    assert run(made, "q", {"x": np.zeros((1, 4), np.int64)}, {})[0] == [1.25]

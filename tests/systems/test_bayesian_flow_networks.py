@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import tools
+from specc.backends.onnx.write import initial
 
 from specc.ir.ops import Op
 from specc.reference.interpret import run
@@ -25,7 +26,7 @@ def close(a, b, n):
 
 def test_messages_about_classes_add_up():
     x = np.tile([0, 1, 1, 0], (20_000, 1))
-    after, closed = ask("parity", "updates", x), ask("parity", "marginal", x, seed=1)
+    after, closed = ask("parity", "updates", x), ask("parity", "at_the_end", x, seed=1)
     close(after, closed, len(x))
     wanted = 8 * (2 * np.eye(2)[x[0]] - 1)  # accuracy_1 (K e_x - 1), with variance accuracy_1 K
     np.testing.assert_allclose(after.mean(axis=0), wanted, atol=4 * np.sqrt(16 / len(x)))
@@ -34,7 +35,7 @@ def test_messages_about_classes_add_up():
 
 def test_messages_about_numbers_add_up():
     x = np.tile([0.3, -0.8], (20_000, 1))
-    after, closed = ask("plane", "updates", x), ask("plane", "marginal", x, seed=1)
+    after, closed = ask("plane", "updates", x), ask("plane", "at_the_end", x, seed=1)
     close(after, closed, len(x))
     share = 1 - 0.05**2
     np.testing.assert_allclose(after.mean(axis=0), share * x[0], atol=4 * 0.05 / np.sqrt(len(x)))
@@ -42,7 +43,7 @@ def test_messages_about_numbers_add_up():
 
 
 def test_one_message_is_worth_as_many_as_add_up_to_it(tmp_path):
-    text = "model one from base.plane { query updates(steps = 1) { return after(x, steps) } }"
+    text = "model one from base.plane { query updates(steps = 1) }"
     spec = tools.variant(tmp_path, SPEC, text)
     x = np.tile([0.3, -0.8], (20_000, 1))
     one = run(tools.graph(spec, "one"), "updates", {"x": x}, {}, rng=np.random.default_rng(2))[0]
@@ -76,9 +77,7 @@ def in_time(weights, n=40_000):
 
 def constant():
     """Weights of a network that knows nothing: its answers are even chances."""
-    from specc.sema.checks import parameters
-
-    return {path: np.zeros(shape) for path, shape in parameters(tools.model(SPEC, "parity"))}
+    return {path: 0 * value for path, value in initial(tools.model(SPEC, "parity")).items()}
 
 
 def test_many_messages_cost_as_much_as_continuous_time(tmp_path):
@@ -91,10 +90,8 @@ def test_many_messages_cost_as_much_as_continuous_time(tmp_path):
 
 def test_a_draw_from_the_bins_is_one_of_them():
     """Of seventeen centres, in the range of the data, whatever the network says."""
-    from specc.sema.checks import parameters
-
     rng = np.random.default_rng(0)
-    weights = {path: rng.normal(size=shape) / 8 for path, shape in parameters(tools.model(SPEC, "grey"))}
+    weights = {path: rng.normal(size=v.shape) / 8 for path, v in initial(tools.model(SPEC, "grey")).items()}
     x = run(tools.graph(SPEC, "grey"), "ancestral", {"seed": np.arange(4)}, weights, dtype="float32")[0]
     centres = (2 * np.arange(17) + 1) / 17 - 1
     assert np.abs(x[..., None] - centres).min(axis=-1).max() < 1e-6

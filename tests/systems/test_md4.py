@@ -115,8 +115,88 @@ def test_samples_have_the_law_of_exact_conditionals():
     assert np.abs(counts - p).sum() / 2 < 1.25 * noise  # 64 steps are nearly exact; measured 1.06
 
 
+# A rate for each value ----------------------------------------------------------------------------------------------------
+
+
+def by_value(costs, spare, rates, t):
+    """The mean over masks, at one time, of what each value's own rate makes of the costs: (examples)."""
+    gone = (1 - 1e-4) * t ** rates[DATA]  # (examples, places)
+    chance = np.where(MASKS[None], gone[:, None], 1 - gone[:, None]).prod(axis=-1)
+    weighted = np.where(MASKS[None], rates[DATA][:, None] * costs + spare @ rates - rates[DATA][:, None], 0).sum(axis=-1)
+    return (chance * weighted).sum(axis=1) / t
+
+
+def apart(table):
+    """-log p of the own value, and the chances of all, for every example, mask and place."""
+    states = np.where(MASKS[None], VALUES, DATA[:, None])
+    made = tools_answer(table, states.reshape(-1, LENGTH)).reshape(len(DATA), len(MASKS), LENGTH, VALUES)
+    chances = np.exp(made) / np.exp(made).sum(axis=-1, keepdims=True)
+    own = np.take_along_axis(chances, np.broadcast_to(DATA[:, None, :, None], (*chances.shape[:3], 1)), axis=-1)[..., 0]
+    return -np.log(own), chances
+
+
+def raw_of(rates):
+    return np.log(np.expm1(rates))
+
+
+def test_equal_rates_are_a_power_of_time(table):
+    """With the same times and masks, both losses of t^w are one."""
+    x = DATA[:300]
+
+    def draws(op, place, shape, indices):
+        return np.random.default_rng(len(shape)).random((300, *shape[1:]))  # one mask, however often it is asked for
+
+    for rate in (1.0, 3.0):
+        weights = {TABLE: table, "raw": np.full(3, raw_of(rate))}
+        made = run(tools.graph(SPEC, "by_value"), "two_masks", {"x": x}, weights, dtype="float64", draws=draws)[0]
+        t = 1e-3 + (1 - 1e-3) * np.random.default_rng(1).random(300)
+        exact = at(x, table, np.random.default_rng(2).random((300, LENGTH)) < 1 - (1 - 1e-4) * t[:, None] ** rate)
+        np.testing.assert_allclose(made, rate / t * exact, rtol=1e-5)
+
+
+def at(x, table, kept):
+    """The sum of -log p over what is masked."""
+    made = tools_answer(table, np.where(kept, x, VALUES))
+    log_p = made - np.log(np.exp(made).sum(axis=-1, keepdims=True))
+    return -np.where(kept, 0, np.take_along_axis(log_p, x[..., None], axis=-1)[..., 0]).sum(axis=1)
+
+
+def test_the_gradient_of_the_rates_is_unbiased(table):
+    """Against differences of the sum over all masks."""
+    rates, t, p = np.array([0.7, 1.0, 1.6]), 0.5, random_law()
+    costs, spare = apart(table)
+
+    def exact(raw):
+        return by_value(costs, spare, np.log1p(np.exp(raw)), t) @ p
+
+    raw, h = raw_of(rates), 1e-5
+    wanted = np.array([(exact(raw + h * e) - exact(raw - h * e)) / (2 * h) for e in np.eye(3)])
+    rng, found = np.random.default_rng(4), []
+    for _ in range(40):
+        x = DATA[rng.choice(len(DATA), size=1000, p=p)]
+        given = {"x": x, "t": np.full(len(x), t)}
+        weights = {TABLE: table, "raw": raw}
+        found.append(run(tools.graph(SPEC, "by_value"), "slope", given, weights, dtype="float64", rng=rng)[0] / len(x))
+    mean, error = np.mean(found, axis=0), np.std(found, axis=0) / np.sqrt(len(found))
+    assert (np.abs(mean - wanted) < 3 * error).all()
+    without = by_value_without_the_masks(costs, spare, rates, t, p)
+    assert (np.abs(without - wanted) > 10 * error).any()  # the masks' own part of the gradient is there
+
+
+def by_value_without_the_masks(costs, spare, rates, t, p):
+    """The slope in the rates of the costs alone, times that of softplus."""
+    gone = (1 - 1e-4) * t ** rates[DATA]
+    chance = np.where(MASKS[None], gone[:, None], 1 - gone[:, None]).prod(axis=-1)
+    out = []
+    for v in range(VALUES):
+        own = (v == DATA)[:, None]
+        part = np.where(MASKS[None], own * costs + spare[..., v] - own, 0).sum(axis=-1)
+        out.append((chance * part).sum(axis=1) @ p / t)
+    return np.array(out) * (1 - np.exp(-rates))
+
+
 def letters(split):
-    return READERS["text"].function(split, path="python:manual", level="letters")["x"]
+    return READERS["text"].function(split, path="python:manual", level="letters", n=32)["x"]
 
 
 @pytest.mark.slow
@@ -127,7 +207,7 @@ def test_a_trained_model_beats_letters_alone():
     alone = -np.log2(p[x]).mean()
     given = {"x": x[:256]}
     made = run(tools.graph(SPEC, "md4"), "elbo", given, tools.weights(run_of), dtype="float32", rng=np.random.default_rng(0))[0]
-    bits = made.mean() / (64 * np.log(2))
+    bits = made.mean() / (32 * np.log(2))
     samples = tools.sample(run_of, SPEC, "md4", "ancestral", 512)
     assert bits <= 0.85 * alone
     assert bigram_tv(train, samples) <= 0.15
