@@ -35,7 +35,7 @@ def members(definition: Definition, env: Env, key: Any) -> tuple[dict[str, Any],
                 )
             case tree.Bind(targets=(tree.Name(id=name),), draw=False, values=(value,)) if declarative:
                 found[name] = Lazy(value, env)
-            case tree.ExprStatement(value=tree.Call()) if definition.kind == "interface":
+            case tree.ExprStatement(value=tree.Call() | tree.Name()) if definition.kind == "interface":
                 pass  # declared: a definition must give it
             case tree.Section(kind="state", head=tree.Name(id=name), type=type_) if declarative and type_ is not None:
                 found[name] = Lazy(type_, env)

@@ -30,8 +30,8 @@ def errors(tmp_path: Path, sections: str, before: str = "") -> list[str]:
     return [f"{d.code} {d.message}" for d in driver.check(path).diagnostics if d.severity == "error"]
 
 
-def ask(tmp_path: Path, query: str, data: str = TOKENS, **inputs: np.ndarray) -> list[np.ndarray]:
-    made = program(tmp_path, f"{data}\n{query}")
+def ask(tmp_path: Path, query: str, data: str = TOKENS, before: str = "", **inputs: np.ndarray) -> list[np.ndarray]:
+    made = program(tmp_path, f"{data}\n{query}", before)
     entry = made.by_role("query")[0]
     return list(run(made, entry.name, inputs, {}, dtype="float64", rng=np.random.default_rng(0)))
 

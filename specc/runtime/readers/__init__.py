@@ -95,6 +95,13 @@ READERS: dict[str, Reader] = {
         doc="normals with centres and weights as listed, in any dimension; without noise, atoms",
         options={"centres": ((-1.0, 0.0), (1.0, 0.0)), "weights": (), "noise": 0.1},
     ),
+    "autoregressive": Reader(
+        kind="endless",
+        module="autoregressive",
+        doc="stationary signals, each value a weighted sum of those before it and of normal noise, as sequence(length, 1)",
+        options={"coefficients": (0.9,), "length": 8, "std": 0.43588989435406733},
+        fields=("x",),
+    ),
     "image_folder": Reader(
         kind="finite",
         module="image_folder",
