@@ -101,6 +101,7 @@ class _Printer:
         self.depth_of_gradients = 0
         every = [n for n in walk(plan.block) if n.op is Op.GRAD]
         self.gradients_left = Counter(tuple(v.id for v in n.inputs[1:]) for n in every)
+        self.detached = _detached(plan.block)
 
     def run(self) -> list[str]:
         self.statements(self.plan.body)
@@ -243,6 +244,8 @@ class _Printer:
         same = tuple(v.id for v in node.inputs[1:])
         self.gradients_left[same] -= 1
         kept = "True" if again is None and self.gradients_left[same] > 0 else None  # for the next one in the same values
+        if again is not None and all(v.id in self.detached for v in node.outputs):
+            again, kept = None, "True"
         return call("torch.autograd.grad", of, text, create_graph=again, retain_graph=kept)
 
     # Statements
@@ -269,10 +272,10 @@ class _Printer:
         if each == 1:
             self.line(f"{', '.join(names)} = {text}.chunk({lanes})")
             return
-        parts = [f"parts_{k + 1}" for k in range(each)]
-        self.line(f"{', '.join(parts)} = {text}")
-        for k, part in enumerate(parts):
-            self.line(f"{', '.join(names[k::each])} = {part}.chunk({lanes})")
+        self.line(f"parts = {text}")
+        for k in range(each):
+            if any(n != "_" for n in names[k::each]):
+                self.line(f"{', '.join(names[k::each])} = parts[{k}].chunk({lanes})")
 
     def _chunk(self, s: Statement) -> None:
         names = ", ".join(self.plan.names[v.id] for v in s.outputs)
@@ -419,6 +422,14 @@ class _Printer:
         self.moves(names, args[:carried])
         self.line(f"for {variable} in {blocks}:")
         self.inside(lambda: self.line(f"{', '.join(names)} = {call(item, *names, *args[carried:])}"))
+
+
+def _detached(block: Block) -> set[int]:
+    """Values that nothing but STOP reads."""
+    nodes = list(walk(block))
+    other = {v.id for n in nodes if n.op is not Op.STOP for v in n.inputs}
+    other |= {v.id for n in nodes for r in n.regions for v in r.results} | {v.id for v in block.results}
+    return {v.id for n in nodes if n.op is Op.STOP for v in n.inputs} - other
 
 
 _ON_DEVICE = {Op.IOTA, Op.CONST, Op.NORMAL, Op.UNIFORM, Op.RESHAPE, Op.SPREAD}

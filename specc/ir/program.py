@@ -83,8 +83,9 @@ class Function:
 class Input:
     """An input of an entry, in the order of its function's block parameters.
 
-    role: "data" (the example x, then its fields), "condition", "seed" (int64 per example), "argument" (an `input(...)` with
-    its default), "step" (int, steps of training so far), "progress" (float, their share of all steps).
+    role: "data" (the example x, then its fields), "index" (int64, the example's number, where a model has no data),
+    "condition", "seed" (int64 per example), "argument" (an `input(...)` with its default), "step" (int, steps of training so
+    far), "progress" (float, their share of all steps).
     """
 
     name: str
@@ -102,7 +103,8 @@ class Entry:
     For an objective the function returns one value per example (or a shared scalar), `over` lists what it trains: names of
     networks and bare parameters, and patterns of paths (`G.*.bias`). `writes` are the paths of states whose new values the
     function gives as its last results; an update gives nothing else. For a sampler, `calls` is the number of network calls
-    of one sample (None when it depends on the data).
+    of one sample (None when it depends on the data). `hidden`: calls, and evaluations of single examples, that a pass has
+    written out in the entry, where they are no calls any more.
     """
 
     name: str
@@ -112,6 +114,7 @@ class Entry:
     over: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     calls: int | None = None
+    hidden: tuple[int, int] = (0, 0)
     doc: str = ""
     span: Span | None = None
 

@@ -527,10 +527,10 @@ def depends(frame: Frame, value: Value, on: Value) -> bool:
 
 
 def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Pairs | TypeRef:
-    if len(args) == 1:  # the space of that name
-        return spaces.space("pairs", args, span)
     if len(args) == 1 and isinstance(args[0], list) and len(args[0]) > 1:
         return _rows(lift(args[0], frame, span), len(args[0]))
+    if len(args) == 1:  # the space of that name
+        return spaces.space("pairs", args, span)
     f, n = exactly("pairs", args, kwargs, 2, span)
     if isinstance(n, float) and n.is_integer():
         n = int(n)
@@ -678,8 +678,8 @@ FUNCTIONS: dict[str, Any] = {
     **LAYERS,
     **LAWS,
     **densities.FUNCTIONS,
-    **MATRICES,
     **{name: _space(name) for name in spaces.NAMES if name != "scalar"},
+    **MATRICES,
     "clip": _clip,
     "where": _where,
     "log_softmax": _log_softmax,

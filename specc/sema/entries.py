@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from specc.ir.liveness import live
 from specc.ir.ops import Op
 from specc.ir.paths import parameters
 from specc.ir.program import (
@@ -42,10 +43,11 @@ from specc.sema.model import (
     partial,
     place,
     place_of,
+    serves,
     show,
     sort_sections,
 )
-from specc.sema.report import choices, did_you_mean, fail
+from specc.sema.report import choices, did_you_mean, fail, foreign
 from specc.sema.values import Definition, Dynamic, Instance, Partial, TypeRef
 from specc.source import Span
 from specc.syntax import tree
@@ -60,12 +62,15 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     data = m.data[0].space if m.data else None
     inputs: list[Input] = []
     seed = like = None
-    if role != "sampler":
-        type_ = Type(DType(data.dtype) if data else DType.FLOAT, data.shape if data else (), example)
-        like = builder.param(type_, data.name if data else "x")
-        if data is not None and data.classes is not None:
+    if role != "sampler" and data is not None:
+        type_ = Type(DType(data.dtype), data.shape, example)
+        like = builder.param(type_, data.name)
+        if data.classes is not None:
             m.ev.classes[like.id] = data.classes
-        inputs.append(Input(name=data.name if data else "x", role="data", type=type_))
+        inputs.append(Input(name=data.name, role="data", type=type_))
+    elif role != "sampler":
+        like = builder.param(Type(DType.INT, (), example), "index")
+        inputs.append(Input(name="index", role="index", type=like.type))
     if role in ("sampler", "condition"):
         seed = builder.param(Type(DType.INT, (), example), "seed")
         inputs.append(Input(name="seed", role="seed", type=seed.type))
@@ -151,7 +156,7 @@ def conditions(m: Model) -> None:
     while label in m.entries:
         label += "_"
     doc = "; ".join(line_of(section.span) for section in m.derived)
-    function = _entry_function(m, label, frame, results, doc, m.derived[0].span)
+    function = _entry_function(m, label, frame, frame.builder.block(*results), doc, m.derived[0].span)
     read = {v.id for n in walk(function.block) for v in n.inputs} | {v.id for v in results}
     kept = [(v, i) for v, i in zip(function.block.params, entry.inputs, strict=True) if i.role == "data" or v.id in read]
     block = replace(function.block, params=tuple(v for v, _ in kept))
@@ -189,6 +194,8 @@ def objectives(m: Model) -> None:
     if not found and "predict" in m.parts and "backbone" in m.ev.world.names:
         mse = library.find("loss", "mse")
         assert mse is not None
+        if not serves(m, mse):
+            return
         default = Partial(mse, span=m.span, env=m.ev.world)
         m.attempt(place_of(m, "predict"), _loss, m, default, "mse", "loss mse  [default]", m.span)
         if "mse" not in m.entries:
@@ -243,13 +250,14 @@ def _training_entry(m: Model, instance: Instance, name: str, doc: str, span: Spa
     frame, entry = _walked(m, instance, span, Walk(unit.wanted, joined=objective))
     values = (entry.bindings["minimize"],) if objective else ()
     results = (*values, *entry.walk.states.values())
-    block = frame.builder.block(*results)
+    block = _read(entry, frame.builder.block(*results))
     over = _trained(m, block, unit.event) if objective else ()
     label = (f"{name}_{routine.player(over)}" if several else name) if objective else f"{name}_update"
     label = _free_label(m, label)
     if several and objective:
-        doc = f"{doc.rpartition('  [')[0]}, over {', '.join(over)}  [{place(unit.event.span)}]"
-    function = _entry_function(m, label, frame, results, doc if objective else line_of(unit.event.span), span)
+        at = unit.event.span if not foreign(unit.event.span) else span
+        doc = f"{doc.rpartition('  [')[0]}, over {', '.join(over)}  [{place(at)}]"
+    function = _entry_function(m, label, frame, block, doc if objective else line_of(unit.event.span), span)
     made = Entry(
         name=label,
         role="objective" if objective else "update",
@@ -262,6 +270,15 @@ def _training_entry(m: Model, instance: Instance, name: str, doc: str, span: Spa
     )
     m.entries[label] = made
     return made
+
+
+def _read(entry: EntryState, block: Block) -> Block:
+    """What the results of an entry need. A `step` that only a statement of another entry asked for is no input of it."""
+    block = live(block)
+    read = {v.id for n in walk(block) for v in n.inputs} | {v.id for v in block.results}
+    left = {v.id for v in entry.clock.values()} - read
+    entry.inputs[:] = [i for i, v in zip(entry.inputs, block.params, strict=True) if v.id not in left]
+    return replace(block, params=tuple(v for v in block.params if v.id not in left))
 
 
 def _free_label(m: Model, label: str) -> str:
@@ -290,7 +307,8 @@ def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
         if not any(chosen(path, (name,)) for path in paths):
             some = choices(list(paths)[:4])
             fail("E0505", event.span, f"no parameter of `{root}` has a path like {name!r}", help=f"there are {some}")
-    return event.over or tuple(sorted(reached, key=known.index))
+    whole = tuple(name for name in known if name in (event.over or reached))  # one order, as a set has none
+    return whole + tuple(name for name in event.over if name not in known)
 
 
 def _reached(block: Block) -> dict[str, str | None]:
@@ -309,10 +327,10 @@ def _reached(block: Block) -> dict[str, str | None]:
     return found
 
 
-def _entry_function(m: Model, name: str, frame: Frame, results: tuple[Value, ...], doc: str, span: Span) -> Function:
+def _entry_function(m: Model, name: str, frame: Frame, block: Block, doc: str, span: Span) -> Function:
     if frame.entry is not None:
         m.used |= frame.entry.used
-    made = Function(name=m.ev.unique(name), kind="entry", block=frame.builder.block(*results), doc=doc, span=span)
+    made = Function(name=m.ev.unique(name), kind="entry", block=block, doc=doc, span=span)
     m.ev.functions[made.name] = made
     return made
 
@@ -371,10 +389,9 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
         if (kind := results[0].type.dtype.value) != m.data[0].space.dtype:
             fail("E0301", mention(section), f"`{name}` returns {kind}s, and the data are {m.data[0].space.dtype}s")
     doc = line_of(section.span)
-    function = _entry_function(m, name, frame, results, doc, section.span)
-    m.entries[name] = Entry(
-        name=name, role=role, function=function.name, inputs=tuple(entry.inputs), doc=doc, span=section.span
-    )
+    function = _entry_function(m, name, frame, frame.builder.block(*results), doc, section.span)
+    inputs = _without_index(m, function, tuple(entry.inputs))
+    m.entries[name] = Entry(name=name, role=role, function=function.name, inputs=inputs, doc=doc, span=section.span)
     given = dict(p.kwargs)
     for a in p.definition.params:
         if a.name:
@@ -386,6 +403,19 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
                     str(section.span) if a.name in given else f"default of `{p.definition.name}`",
                 )
             )
+
+
+def _without_index(m: Model, function: Function, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
+    """The inputs of an entry that reads other ones, without the number that only counts examples."""
+    needed = live(function.block)
+    read = {v.id for n in walk(needed) for v in n.inputs} | {v.id for v in needed.results}
+    given = list(zip(function.block.params, inputs, strict=True))
+    if not any(v.id in read and i.role != "index" and EXAMPLE in v.type.axes for v, i in given):
+        return inputs
+    kept = [(v, i) for v, i in given if i.role != "index" or v.id in read]
+    block = replace(needed, params=tuple(v for v, _ in kept))
+    m.ev.functions[function.name] = replace(function, block=block)
+    return tuple(i for _, i in kept)
 
 
 def settings(m: Model) -> None:

@@ -219,6 +219,12 @@ def partial(m: Model, section: tree.Section, kinds: tuple[str, ...]) -> Partial:
 
 
 def _overridden(m: Model, made: Partial, section: tree.Section) -> Partial:
+    """With members of its own, and over a range of times of its own, where the section says so."""
+    times = tuple(c for c in section.clauses if c.word in ("over", "in"))
+    if times and section.kind == "process" and made.definition.section is not section:
+        kept = tuple(c for c in made.definition.section.clauses if c.word not in ("over", "in"))
+        again = replace(made.definition.section, clauses=(*kept, *times))
+        made = replace(made, definition=replace(made.definition, section=again))
     if section.overrides is None:
         return made
     own = made.definition.kind in ("process", "predict")
@@ -715,6 +721,14 @@ def name_of(section: tree.Section) -> str:
     return head.id
 
 
+def serves(m: Model, definition: Definition) -> bool:
+    """Whether the model's process is for the interface that a definition is for, or for one that builds on it."""
+    process, wanted = m.parts.get("process"), definition.interface
+    if wanted is None:
+        return True
+    return process is not None and wanted in {d.name for d in _interfaces(m, process.definition)}
+
+
 def fits(m: Model, p: Partial, section: tree.Section) -> None:
     """A definition `for gaussian` needs a process for that interface, or for one that builds on it; or a bijection."""
     wanted, name = p.definition.interface, p.definition.name
@@ -730,9 +744,9 @@ def fits(m: Model, p: Partial, section: tree.Section) -> None:
     if process is None:
         message = f"`{name}` is for a {wanted} process, and this model has no process"
         fail("E0307", at, message, help="add one, such as `process vp`")
-    own = _interfaces(m, process.definition)
-    if wanted in {d.name for d in own}:
+    if serves(m, p.definition):
         return
+    own = _interfaces(m, process.definition)
     missing = interfaces.lacking(m.ev, p.definition, own, at)
     message = f"`{name}` is for a {wanted} process, and this one is for {own[0].name}"
     if missing is not None:

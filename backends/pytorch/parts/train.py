@@ -448,6 +448,8 @@ class Run:
         found = {name: torch.stack(values).double().mean() for name, values in self.losses.items() if values}
         for values in self.losses.values():
             values.clear()
+        if not found:
+            return {}
         mean = torch.stack(list(found.values()))
         if self.world > 1:
             dist.all_reduce(mean)
