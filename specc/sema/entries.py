@@ -96,9 +96,15 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
         _derived(m, frame, entry, section)
     for section in m.latents:
         held.latent(m.ev, section, m.env, frame, entry)
-    entry.bindings["batch.index"] = builder.add(Op.BATCH_INDEX, like)
-    entry.bindings["batch.size"] = builder.add(Op.BATCH_SIZE, like)
+    _counted(entry, like)
     return frame, entry
+
+
+def _counted(entry: EntryState, like: Value) -> None:
+    """A value that says how many examples there are, to draws and to what is counted."""
+    entry.like = like
+    entry.bindings["batch.index"] = entry.builder.add(Op.BATCH_INDEX, like)
+    entry.bindings["batch.size"] = entry.builder.add(Op.BATCH_SIZE, like)
 
 
 def _field(m: Model, entry: EntryState, space: Space) -> None:
@@ -353,6 +359,9 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
     frame, entry = _start(m, role)
     if section.body is not None and not section.values:
         p = replace(p, kwargs=tuple(_own_inputs(m, p.definition, frame, entry)))
+        asked = next((v for _, v in p.kwargs if isinstance(v, Value)), None)
+        if asked is not None and any(i.role == "index" for i in entry.inputs):
+            _counted(entry, asked)
     instance = m.ev.instantiate(p, frame)
     value = m.ev.run(instance, frame, section.span)
     results = tuple(value) if isinstance(value, tuple) else (value,)
