@@ -94,7 +94,9 @@ def test_a_rare_penalty_weighs_as_much_as_a_frequent_one(tmp_path):
     lazy = {s.entries[0]: s.every for s in program.routine if s.every > 1}
     assert lazy == {"nonsaturating_D_2": 16, "path_length": 8}
     always = tools.model(
-        tools.variant(tmp_path, SPEC, "model always from base.stylegan2 { loss nonsaturating(z => S(F(z), e), D, gamma = 1) }\n")
+        tools.variant(
+            tmp_path, SPEC, "model always from base.stylegan2 { loss nonsaturating(z => S(F(z), e), D, gamma = 1) }\n"
+        )
     )
     assert all(s.every == 1 for s in always.routine)
     weights, x = fresh(program), np.random.default_rng(6).normal(size=(3, 1, 8, 8))
