@@ -46,6 +46,21 @@ def data_file(program: Program, dataset: Dataset, file: str = "data") -> Data:
     return Data(file, tidy(text), finite(dataset), symbols)
 
 
+def numbers_file(program: Program) -> Data:
+    """Examples of a model without data."""
+    lines = [
+        *docstring(f"{program.name} learns from no data.", 0),
+        "",
+        "import numpy as np",
+        "",
+        "",
+        "def examples(n: int, rng: np.random.Generator) -> dict[str, np.ndarray]:",
+        *docstring("index (n,) int64: an example is a number, and what it is worked out on is drawn by the objective.", 4),
+        '    return {"index": np.arange(n)}',
+    ]
+    return Data("data", tidy("\n".join(lines)), finite=False)
+
+
 def _alphabet(dataset: Dataset) -> list[str]:
     """The symbols of the text, which a run keeps beside its weights."""
     given = ", ".join(f"{k}={_value(dataset.reader.get(k), '')}" for k in ("path", "level", "vocab"))

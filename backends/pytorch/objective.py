@@ -49,8 +49,9 @@ def objectives(program: Program, library: Library, networks: Networks) -> list[O
 
 
 def _loss(name: str, entry: Entry, block: Block, library: Library, networks: Networks) -> list[str]:
-    block, mean = _whole_mean(block) if entry.role == "objective" else (block, False)
-    manner = library.manner(block, gradients="on", network=networks.reach, param=networks.param)
+    trained = entry.role == "objective"
+    block, mean = _whole_mean(block) if trained else (block, False)
+    manner = library.manner(block, gradients="on" if trained else "off", network=networks.reach, param=networks.param)
 
     def finish(pieces: list[Piece]) -> str:
         return ", ".join([f"{pieces[0].atom}.mean()" if mean else pieces[0].text, *(p.text for p in pieces[1:])])
@@ -60,12 +61,13 @@ def _loss(name: str, entry: Entry, block: Block, library: Library, networks: Net
     types = [CLOCK[clock[v.name]] if v.name in clock else "Tensor" for v in block.params]
     params = ["model: Model", *(f"{p}: {t}" for p, t in zip(printed.params, types, strict=True))]
     shapes = ", ".join(f"{p}: {show(v.type.shape)}" for p, v in zip(printed.params, block.params, strict=True) if v.type.rank)
-    gives = ["the mean over the batch"] if entry.role == "objective" else []
+    gives = ["the mean over the batch"] if trained else []
     gives += [f"the new {path}" for path in entry.writes]
     doc = entry.doc or f"The {entry.role} {entry.name}."
     text = docstring(doc, 4, f"{shapes}. Returns {' and '.join(gives)}." if shapes else "")
     result = "Tensor" if len(block.results) == 1 else "tuple[Tensor, ...]"
-    return [*exploded(f"def {name}(", params, f") -> {result}:", 128), *text, *(f"    {line}" for line in printed.lines)]
+    head = [*([] if trained else ["@torch.no_grad()"]), *exploded(f"def {name}(", params, f") -> {result}:", 128)]
+    return [*head, *text, *(f"    {line}" for line in printed.lines)]
 
 
 def _whole_mean(block: Block) -> tuple[Block, bool]:

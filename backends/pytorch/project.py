@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from specc.backends.pytorch.choose import choose, part
-from specc.backends.pytorch.data import Data, data_file
+from specc.backends.pytorch.data import Data, data_file, numbers_file
 from specc.backends.pytorch.library import Library
 from specc.backends.pytorch.networks import Networks
 from specc.backends.pytorch.objective import Objective, objectives
@@ -38,9 +38,8 @@ def project(program: Program) -> dict[str, str]:
     data: Data | None = None
     if losses:
         files["objective.py"] = _objective(program, losses, local)
-        if program.data:
-            data = data_file(program, program.data[0])
-            files["data.py"] = data.text
+        data = data_file(program, program.data[0]) if program.data else numbers_file(program)
+        files["data.py"] = data.text
     if samplers:
         files["sample.py"] = sample_script(program, samplers, derived, local)
     if queries:

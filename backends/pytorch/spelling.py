@@ -108,10 +108,19 @@ def _bounded(function: str, method: str, option: str) -> Spelling:
 
 def _where(site: Site, c: Piece, a: Piece, b: Piece) -> Text:
     if c.host:
+        if a.host != b.host and site.node.out.type.rank:  # a number in place of a tensor
+            a, b = Piece(_like(a, b)) if a.host else a, Piece(_like(b, a)) if b.host else b
         return f"{a.at(Level.OR)} if {c.at(Level.OR)} else {b.at(Level.CHOICE)}", Level.CHOICE
     if a.host and b.host:
         a, b = _as_float(a, site), _as_float(b, site)
     return call("torch.where", c.text, a.text, b.text)
+
+
+def _like(x: Piece, like: Piece) -> str:
+    """A number at each place of a tensor."""
+    if x.literal in (0, 1):
+        return call("torch.zeros_like" if x.literal == 0 else "torch.ones_like", like.text)
+    return call("torch.full_like", like.text, x.text)
 
 
 def _as_float(x: Piece, site: Site) -> Piece:

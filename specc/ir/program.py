@@ -83,8 +83,9 @@ class Function:
 class Input:
     """An input of an entry, in the order of its function's block parameters.
 
-    role: "data" (the example x, then its fields), "condition", "seed" (int64 per example), "argument" (an `input(...)` with
-    its default), "step" (int, steps of training so far), "progress" (float, their share of all steps).
+    role: "data" (the example x, then its fields), "index" (int64, the example's number, where a model has no data),
+    "condition", "seed" (int64 per example), "argument" (an `input(...)` with its default), "step" (int, steps of training so
+    far), "progress" (float, their share of all steps).
     """
 
     name: str

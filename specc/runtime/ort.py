@@ -65,6 +65,8 @@ class Model:
             name, shape = i["name"], i["shape"]
             if i["role"] == "seed":
                 out[name] = np.asarray(seeds, np.int64)
+            elif i["role"] == "index":
+                out[name] = np.arange(n, dtype=np.int64)
             elif name in given:
                 value = np.asarray(given[name], KINDS[i["dtype"]])
                 whole = [n if d == "B" else d for d in shape]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from specc.ir.liveness import live
+from specc.ir.liveness import felt, live
 from specc.ir.ops import Op
 from specc.ir.paths import parameters
 from specc.ir.program import (
@@ -62,12 +62,15 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     data = m.data[0].space if m.data else None
     inputs: list[Input] = []
     seed = like = None
-    if role != "sampler":
-        type_ = Type(DType(data.dtype) if data else DType.FLOAT, data.shape if data else (), example)
-        like = builder.param(type_, data.name if data else "x")
-        if data is not None and data.classes is not None:
+    if role != "sampler" and data is not None:
+        type_ = Type(DType(data.dtype), data.shape, example)
+        like = builder.param(type_, data.name)
+        if data.classes is not None:
             m.ev.classes[like.id] = data.classes
-        inputs.append(Input(name=data.name if data else "x", role="data", type=type_))
+        inputs.append(Input(name=data.name, role="data", type=type_))
+    elif role != "sampler":
+        like = builder.param(Type(DType.INT, (), example), "index")
+        inputs.append(Input(name="index", role="index", type=like.type))
     if role in ("sampler", "condition"):
         seed = builder.param(Type(DType.INT, (), example), "seed")
         inputs.append(Input(name="seed", role="seed", type=seed.type))
@@ -94,9 +97,15 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
         _derived(m, frame, entry, section)
     for section in m.latents:
         held.latent(m.ev, section, m.env, frame, entry)
-    entry.bindings["batch.index"] = builder.add(Op.BATCH_INDEX, like)
-    entry.bindings["batch.size"] = builder.add(Op.BATCH_SIZE, like)
+    _counted(entry, like)
     return frame, entry
+
+
+def _counted(entry: EntryState, like: Value) -> None:
+    """A value that says how many examples there are, to draws and to what is counted."""
+    entry.like = like
+    entry.bindings["batch.index"] = entry.builder.add(Op.BATCH_INDEX, like)
+    entry.bindings["batch.size"] = entry.builder.add(Op.BATCH_SIZE, like)
 
 
 def _field(m: Model, entry: EntryState, space: Space) -> None:
@@ -311,16 +320,12 @@ def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
 def _reached(block: Block) -> dict[str, str | None]:
     """What the objective, the first result of a block, depends on through differentiable nodes: root bundles with their
     functions, and bare parameters."""
-    needed: set[int] = {block.results[0].id}
     found: dict[str, str | None] = {}
-    for node in reversed(list(walk(block))):
-        if any(v.id in needed for v in node.outputs) and node.op is not Op.STOP:
-            needed.update(v.id for v in node.inputs)
-            needed.update(v.id for r in node.regions for v in r.results)
-            if node.op is Op.CALL and node["bundle"] is not None:
-                found[node["bundle"]] = node["function"]
-            elif node.op is Op.PARAM:
-                found[node["path"]] = None
+    for node in felt(block, {block.results[0].id}):
+        if node.op is Op.CALL and node["bundle"] is not None:
+            found[node["bundle"]] = node["function"]
+        elif node.op is Op.PARAM:
+            found[node["path"]] = None
     return found
 
 
@@ -369,6 +374,9 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
     frame, entry = _start(m, role)
     if section.body is not None and not section.values:
         p = replace(p, kwargs=tuple(_own_inputs(m, p.definition, frame, entry)))
+        asked = next((v for _, v in p.kwargs if isinstance(v, Value)), None)
+        if asked is not None and any(i.role == "index" for i in entry.inputs):
+            _counted(entry, asked)
     ev = m.ev if p.view is None else views.inside(m.ev, p.view)
     instance = ev.instantiate(p, frame)
     value = ev.run(instance, frame, section.span)
@@ -388,9 +396,8 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
             fail("E0301", mention(section), f"`{name}` returns {kind}s, and the data are {m.data[0].space.dtype}s")
     doc = line_of(section.span)
     function = _entry_function(m, name, frame, frame.builder.block(*results), doc, section.span)
-    m.entries[name] = Entry(
-        name=name, role=role, function=function.name, inputs=tuple(entry.inputs), doc=doc, span=section.span
-    )
+    inputs = _without_index(m, function, tuple(entry.inputs))
+    m.entries[name] = Entry(name=name, role=role, function=function.name, inputs=inputs, doc=doc, span=section.span)
     given = dict(p.kwargs)
     for a in p.definition.params:
         if a.name:
@@ -402,6 +409,20 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
                     str(section.span) if a.name in given else f"default of `{p.definition.name}`",
                 )
             )
+
+
+def _without_index(m: Model, function: Function, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
+    """The inputs of an entry that reads other ones, without the number that only counts examples."""
+    needed = live(function.block)
+    read = {v.id for n in walk(needed) for v in n.inputs} | {v.id for v in needed.results}
+    given = list(zip(function.block.params, inputs, strict=True))
+    counted = any(i.role == "index" for i in inputs)
+    if not counted or not any(v.id in read and i.role != "index" and EXAMPLE in v.type.axes for v, i in given):
+        return inputs
+    kept = [(v, i) for v, i in given if i.role != "index" or v.id in read]
+    block = replace(needed, params=tuple(v for v, _ in kept))
+    m.ev.functions[function.name] = replace(function, block=block)
+    return tuple(i for _, i in kept)
 
 
 def settings(m: Model) -> None:
@@ -438,7 +459,7 @@ def _memories(m: Model) -> None:
 
 
 def _players(m: Model, section: tree.Section) -> None:
-    """Each optimizer that is named is of somebody who trains, and nobody has two."""
+    """Each optimizer that is named is of somebody who trains, and those who are trained together have one kind."""
     own = dict(m.train.get("optimizers", ()))
     teams = {e.over for e in m.entries.values() if e.role == "objective"}
     items = section.body.items if section.body is not None else ()
@@ -449,10 +470,13 @@ def _players(m: Model, section: tree.Section) -> None:
             help = did_you_mean(name, {p for t in teams for p in t}) or f"players are {choices({', '.join(t) for t in teams})}"
             fail("E0203", spans[name], f"no objective trains `{name}`", help=help)
         for team in mine:
-            other = next((p for p in team if p in own and own[p] != own[name]), None)
+            usual = m.train.get("optimizer", sections.TRAIN["optimizer"].default)
+            kinds = {root: own.get(root, usual).name for root in (p.split(".")[0] for p in team)}
+            other = next((root for root, kind in kinds.items() if kind != own[name].name), None)
             if other is not None:
-                message = f"`{name}` and `{other}` are trained by the same objectives, and have two optimizers"
-                fail("E0208", spans[name], message, labels=((spans[other], "the other one"),), help="one is enough")
+                message = f"`{name}` and `{other}` are trained by the same objectives, with {own[name].name} and {kinds[other]}"
+                labels = ((spans[other], "the other one"),) if other in spans else ()
+                fail("E0208", spans[name], message, labels=labels, help="take one of them, with options for each")
     for name, made in own.items():
         m.defaults.append(Default("train", f"optimizer {name}", made.name, "spec"))
 

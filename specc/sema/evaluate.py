@@ -18,7 +18,7 @@ from typing import Any, assert_never
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.ops import Op
 from specc.ir.program import Input, Start, Value
-from specc.ir.types import EXAMPLE, FLOAT, INT, DType
+from specc.ir.types import EXAMPLE, FLOAT, INT, DType, Shape
 from specc.sema import library, views
 from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, settled, where, whole
 from specc.sema.frame import Frame
@@ -164,7 +164,7 @@ class Evaluator(Functions):
 
     def small(self, value: Any, frame: Frame) -> Any:
         """A matrix of a few numbers, such as a drift, as these numbers rather than as what they are computed from."""
-        if not isinstance(value, Value) or value.type.rank != 2 or math.prod(map(int, value.type.shape)) > SMALL:
+        if not isinstance(value, Value) or value.type.rank != 2 or not _few(value.type.shape):
             return value
         array = self.constant(value, frame)
         return value if array is None or array.dtype.kind != "f" else lift(array.tolist(), frame, frame.span or NOWHERE)
@@ -728,3 +728,7 @@ def _incomplete(partial: Partial) -> bool:
 
 def _mentions_inputs(env: Env) -> bool:
     return any(isinstance(v, (Marker, Value)) for v in env.names.values())
+
+
+def _few(shape: Shape) -> bool:
+    return all(isinstance(d, int) for d in shape) and math.prod(map(int, shape)) <= SMALL

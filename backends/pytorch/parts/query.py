@@ -17,7 +17,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path, help="folder that train.py wrote")
     parser.add_argument("--query", choices=QUERIES, default=next(iter(QUERIES)))
+    # << counted
+    parser.add_argument("--data", type=Path, help=".npz with an array for each input, examples first")
+    parser.add_argument("-n", type=int, default=64, help="answers, of a query that asks about no example")
+    # >>
+    # << not counted
     parser.add_argument("--data", type=Path, required=True, help=".npz with an array for each input, examples first")
+    # >>
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("answers.npz"))
     # << ema
@@ -34,9 +40,14 @@ def main() -> int:
         model = Model().requires_grad_(False).eval()
         tensors, _ = checkpoint.read(args.run, [weights])
         checkpoint.fill(model, tensors[weights], f"{weights}.safetensors")
-        data = np.load(args.data)
+        # << counted
+        data = dict(np.load(args.data)) if args.data else {"index": np.arange(args.n)}
+        # >>
+        # << not counted
+        data = dict(np.load(args.data))
+        # >>
         count = len(next(iter(data.values())))
-        known = {name: torch.from_numpy(data[name]) for name in data.files}
+        known = {name: torch.from_numpy(value) for name, value in data.items()}
         known.setdefault("seed", args.seed * 1_000_003 + torch.arange(count))
         inputs = [known[name] for name in INPUTS[args.query]]
     except checkpoint.CheckpointError as problem:
