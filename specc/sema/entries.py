@@ -360,7 +360,8 @@ def _own_inputs(m: Model, definition: Definition, frame: Frame, entry: EntryStat
             fail("E0304", a.type.span, f"{describe(kind)} is not a type")
         type_ = Type(kind.type.dtype, kind.type.shape, frozenset({EXAMPLE}))
         value = entry.builder.param(type_, a.name)
-        entry.inputs.append(Input(name=a.name, role="condition", type=type_, classes=kind.classes))
+        classes = None if kind.type.shape else kind.classes  # of one class, not of many integers
+        entry.inputs.append(Input(name=a.name, role="condition", type=type_, classes=classes))
         yield a.name, value
 
 

@@ -48,11 +48,10 @@ def test_density():
 
 @pytest.mark.slow
 def test_mixtures_are_better_than_one_normal():
-    """Held-out nats a number. Measured (seed 0), 400 steps: MEASURED_GIVT."""
+    """Held-out nats a number. Measured (seed 0), 400 steps: -0.425 and -0.204."""
     found = READERS["digits"].function("test")
     rng = np.random.default_rng(0)
     level = np.rint(16 * found["x"]) + rng.uniform(size=found["x"].shape)
     x = (2 * level / 17 - 1).astype(np.float32)
     nll = {n: tools.ask(tools.train(SPEC, n), SPEC, n, "nll", x=x, y=found["y"]).mean() for n in ("givt", "single")}
-    print(nll)
     assert nll["givt"] <= nll["single"] - 0.1
