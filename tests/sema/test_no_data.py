@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import sema_helpers as h
-
 from specc.backends.pytorch.write import emit
+
 from specc.ir.liveness import felt
 from specc.ir.ops import Op
 from specc.passes import GRAPH, run

@@ -1,5 +1,7 @@
 """Lahlou et al. 2023: densities of the two ways along a trajectory, against the same measures."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import tools
@@ -13,7 +15,7 @@ def test_the_known_way_back_of_a_normal_leaves_nothing_over():
     rng = np.random.default_rng(0)
 
     def residual(shift):
-        draws = lambda op, place, shape, indices: rng.normal(size=shape)  # noqa: E731
+        draws = lambda op, place, shape, indices: rng.normal(size=shape)
         given = {"shift": np.full(200, shift)}
         return run(tools.graph(SPEC, "exact"), "residual", given, {}, dtype="float64", draws=draws)[0]
 
@@ -25,15 +27,15 @@ def test_on_a_grid_it_is_the_discrete_balance():
     rng = np.random.default_rng(1)
     tables = {"there": rng.normal(size=(5, 5)), "back": rng.normal(size=(5, 5)), "reward": rng.normal(size=5)}
     path = rng.integers(0, 5, size=(30, 3))
-    draws = lambda op, place, shape, indices: np.full(shape, 0.5)  # noqa: E731
+    draws = lambda op, place, shape, indices: np.full(shape, 0.5)
     # the law drawn from prefers path[k] by 80 nats at its k-th step, the state after k + 1 steps
     found = run(tools.graph(SPEC, "grid"), "residual", {"path": path}, tables, dtype="float64", draws=draws)[0]
     log = {k: t - np.log(np.exp(t).sum(axis=1, keepdims=True)) for k, t in tables.items() if t.ndim == 2}
     want = []
     for row in path:
         states = [row[0], *row]
-        forward = sum(log["there"][a, b] for a, b in zip(states[:-1], states[1:], strict=True))
-        back = sum(log["back"][b, a] for a, b in zip(states[1:-1], states[2:], strict=True))
+        forward = sum(log["there"][a, b] for a, b in pairwise(states))
+        back = sum(log["back"][b, a] for a, b in pairwise(states[1:]))
         want.append(forward - back - tables["reward"][states[-1]])
     np.testing.assert_allclose(found, want, atol=1e-9)
 
@@ -65,5 +67,5 @@ def test_twenty_five_normals():
 
 
 def energy_distance(a, b):
-    far = lambda u, v: np.linalg.norm(u[:, None] - v[None], axis=-1).mean()  # noqa: E731
+    far = lambda u, v: np.linalg.norm(u[:, None] - v[None], axis=-1).mean()
     return 2 * far(a, b) - far(a, a) - far(b, b)

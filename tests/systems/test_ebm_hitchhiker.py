@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 import tools
-
 from specc.backends.onnx.export import export
+
 from specc.runtime import ort
 
 SPEC, CLASSES = "energy/ebm_hitchhiker.spec", "energy/ebm_hitchhiker_classes.spec"
@@ -76,9 +76,10 @@ def tilt_and_mass(name, steps=None):
 
 @pytest.mark.slow
 def test_only_weights_see_the_mass_of_modes():
-    """The data have 0.8 on the right. Measured: weights 0.808, noise-contrastive 0.794; contrastive divergence 0.513; persistent
-    chains without weights 0.000 (the tilt runs to where the chains do cross, and over); score matching and denoising 1.000.
-    The data are a mixture of normals, and so the scores fit the shape of the modes by a tilt that has nothing to do with mass."""
+    """The data have 0.8 on the right. Measured: weights 0.808, noise-contrastive 0.794; contrastive divergence 0.513; score
+    matching and denoising 1.000, since the data are a mixture of normals, and the scores fit the shape of its modes by a tilt
+    that has nothing to do with mass. Persistent chains without weights give 0.000: the tilt runs away until chains do cross at
+    last, and overshoots (the row of the catalogue, which stops earlier on its way, says 1.00)."""
     found, mass, log_z = tilt_and_mass("contrasted")
     assert abs(mass - 0.8) < 0.03
     assert abs(found["log_z"] - log_z) < 0.1
