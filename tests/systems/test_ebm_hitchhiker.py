@@ -109,7 +109,7 @@ def test_a_machine_learns_digits():
     from specc.runtime.readers import READERS
 
     found = tools.weights(tools.train(CLASSES, "rbm"))
-    x = np.rint(READERS["digits"].load("train")["x"]).reshape(-1, 64)
+    x = np.rint(READERS["digits"].function("train")["x"]).reshape(-1, 64)
     _, log_z = machine(found)
     energy = -x @ found["a"] - np.logaddexp(0, x @ found["W"].T + found["b"]).sum(axis=1)
     mean = np.clip(x.mean(axis=0), 1e-3, 1 - 1e-3)
