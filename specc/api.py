@@ -35,6 +35,6 @@ def load(path: Path | str, model: str | None = None) -> Program:
 
 
 def compile(spec: Program | Path | str, target: str, folder: Path | str, model: str | None = None) -> tuple[Path, ...]:
-    """Write a spec, or a program that was loaded, for "pytorch", "onnx" or "ir" into a folder; returns the files."""
+    """Write a spec, or a program that was loaded, for "pytorch", "onnx", "mlir" or "ir" into a folder; returns the files."""
     program = spec if isinstance(spec, Program) else load(spec, model)
     return driver.emit(program, target, Path(folder))

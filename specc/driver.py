@@ -12,6 +12,7 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from specc.diagnostics import Diagnostic
 from specc.ir.program import Program
@@ -24,6 +25,7 @@ from specc.syntax.format import format_text
 TARGETS = {  # name: the module whose `write(program, folder)` gives the paths of its files, and the passes before
     "pytorch": ("specc.backends.pytorch", PYTORCH),
     "onnx": ("specc.backends.onnx.write", GRAPH),
+    "mlir": ("specc.backends.mlir", PYTORCH),
     "ir": ("specc.ir.document", []),
 }
 
@@ -76,7 +78,7 @@ def prepare(program: Program, pipeline: Sequence[Pass] = GRAPH) -> Program:
     return run(program, pipeline)
 
 
-def emit(program: Program, target: str, folder: Path) -> tuple[Path, ...]:
+def emit(program: Program, target: str, folder: Path, **options: Any) -> tuple[Path, ...]:
     """Write a program for one of TARGETS into a folder, and say which files. Backends are imported here and nowhere else."""
     module, pipeline = TARGETS[target]
-    return tuple(importlib.import_module(module).write(prepare(program, pipeline), folder))
+    return tuple(importlib.import_module(module).write(prepare(program, pipeline), folder, **options))

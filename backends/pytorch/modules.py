@@ -114,6 +114,8 @@ class Layout:
         if kind == "parameters":
             return f"nn.ParameterDict({{{', '.join(f'{_string(k)}: {p.start}' for k, p in place.below.items())}}})"
         values = {k: p.make or self._contents(p) for k, p in place.below.items() if p.start is None}
+        if kind == "list" and len(values) > 1 and len(set(values.values())) == 1:
+            return f"nn.ModuleList({values['0']} for _ in range({len(values)}))"
         if kind == "list":
             return f"nn.ModuleList([{', '.join(values[str(i)] for i in range(len(values)))}])"
         return f"nn.ModuleDict({{{', '.join(f'{_string(k)}: {v}' for k, v in values.items())}}})"
@@ -173,11 +175,9 @@ def layout(functions: Iterable[Function], class_of: dict[str, str], is_plain: Ca
 
 
 def _sub_network(out: Layout, node: Node, class_of: dict[str, str]) -> None:
-    place, made = out.at(node["bundle"]), class_of[node["function"]]
-    if node.op is Op.CALL:
-        place.make = made
-    else:
-        place.make = f"nn.ModuleList({made} for _ in range({node['count']}))"
+    turns = [node["bundle"]] if node.op is Op.CALL else [f"{node['bundle']}.{i}" for i in range(node["count"])]
+    for path in turns:
+        out.at(path).make = class_of[node["function"]]
 
 
 def _layer(out: Layout, node: Node, made: dict[int, Node], nodes: list[Node]) -> None:

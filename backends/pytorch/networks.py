@@ -68,7 +68,8 @@ class Networks:
                 for node in walk(function.block):
                     if node.op in (Op.CALL, Op.REPEAT) and not self.library.is_plain(node):
                         owner = root(name) if name in parent else ""
-                        join(seen.setdefault((owner, node["bundle"]), node["function"]), node["function"])
+                        for place in turns(node):
+                            join(seen.setdefault((owner, place), node["function"]), node["function"])
         main = set(self.program.networks.values())
         groups: dict[str, list[str]] = defaultdict(list)
         for name in sorted(parent, key=lambda n: n not in main):
@@ -178,6 +179,11 @@ class Networks:
                 inner = self._sizes(node["function"])
                 found.update({f"{p}.{path}": n for p in places for path, n in inner.items()})
         return found
+
+
+def turns(node: Node) -> list[str]:
+    """The bundles that a node calls its function over, one after another."""
+    return [f"{node['bundle']}.{i}" for i in range(node["count"])] if node.op is Op.REPEAT else [node["bundle"]]
 
 
 def _levels(library: Library, groups: list[list[str]]) -> list[list[list[str]]]:

@@ -248,6 +248,8 @@ class _Printer:
         same = tuple(v.id for v in node.inputs[1:])
         self.gradients_left[same] -= 1
         kept = "True" if again is None and self.gradients_left[same] > 0 else None  # for the next one in the same values
+        if self.depth_of_gradients <= 1 and again is not None and self.felt.isdisjoint(v.id for v in node.outputs):
+            again, kept = None, "True"  # others go back through the same graph, but not through this gradient
         return call("torch.autograd.grad", of, text, create_graph=again, retain_graph=kept)
 
     # Statements
@@ -274,10 +276,10 @@ class _Printer:
         if each == 1:
             self.line(f"{', '.join(names)} = {text}.chunk({lanes})")
             return
-        parts = [f"parts_{k + 1}" for k in range(each)]
-        self.line(f"{', '.join(parts)} = {text}")
-        for k, part in enumerate(parts):
-            self.line(f"{', '.join(names[k::each])} = {part}.chunk({lanes})")
+        self.line(f"parts = {text}")
+        for k in range(each):
+            if any(n != "_" for n in names[k::each]):
+                self.line(f"{', '.join(names[k::each])} = parts[{k}].chunk({lanes})")
 
     def _chunk(self, s: Statement) -> None:
         names = ", ".join(self.plan.names[v.id] for v in s.outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -181,7 +182,7 @@ def players(program: Program) -> list[Player]:
 
 
 def player_name(over: tuple[str, ...]) -> str:
-    return "_".join("_".join(legal(part) for part in p.split(".") if part != "*") for p in over)
+    return "_".join(re.sub(r"\W+", "_", p, flags=re.ASCII).strip("_") for p in over)
 
 
 def parameters_of(program: Program, over: tuple[str, ...], model: str = "model") -> str:

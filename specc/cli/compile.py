@@ -15,15 +15,22 @@ from specc.cli.common import SPEC, Failure, checked, one, say
 @click.option("--target", type=click.Choice(list(driver.TARGETS)), default="pytorch", show_default=True)
 @click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="The folder to write into.")
 @click.option("--model", help="One of several models in SPEC.")
-def command(spec: Path, target: str, out: Path, model: str | None) -> None:
-    """Write SPEC as a PyTorch project, as ONNX files with initial weights, or as the IR in JSON."""
+@click.option("--dialect", type=click.Choice(["linalg", "torch", "stablehlo"]), help="For mlir; linalg if not given.")
+@click.option("--batch", type=click.IntRange(min=1), help="For mlir: how many examples at once; 1 if not given.")
+def command(spec: Path, target: str, out: Path, model: str | None, dialect: str | None, batch: int | None) -> None:
+    """Write SPEC as a PyTorch project, as ONNX or MLIR with initial weights, or as the IR in JSON."""
+    options = {k: v for k, v in (("dialect", dialect), ("batch", batch)) if v is not None}
+    if options and target != "mlir":
+        raise click.UsageError(f"--{next(iter(options))} is for --target mlir")
     program = one(checked(spec, model), spec)
     try:
-        files = driver.emit(program, target, out)
+        files = driver.emit(program, target, out, **options)
     except OSError as error:
         raise Failure(f"{out} could not be written: {error.strerror or error}") from None
     except refusals(target) as error:
-        raise Failure(f"{program.name} cannot be written for {target}: {error}") from None
+        missing = type(error).__name__ == "MissingExtraError"
+        help = f"pip install 'specc[train,{target}]'" if missing else ""
+        raise Failure(f"{spec}: {program.name} cannot be written for {target}: {error}", help) from None
     for file in files:
         click.echo(file)
     if target == "pytorch":
@@ -32,8 +39,14 @@ def command(spec: Path, target: str, out: Path, model: str | None) -> None:
 
 def refusals(target: str) -> tuple[type[Exception], ...]:
     """What a backend raises for what it cannot say. Asked for only then, since it imports the backend."""
-    if target != "onnx":
-        return (ValueError,)
-    from specc.backends.onnx.emit import UnsupportedError
+    match target:
+        case "onnx":
+            from specc.backends.onnx.emit import UnsupportedError
 
-    return (ValueError, UnsupportedError)
+            return (ValueError, UnsupportedError)
+        case "mlir":
+            from specc.backends import mlir
+
+            return (ValueError, mlir.UnsupportedError, mlir.MissingExtraError)
+        case _:
+            return (ValueError,)

@@ -225,6 +225,7 @@ class EntryDoc(Part):
     over: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     calls: int | None = None
+    hidden: tuple[int, int] = (0, 0)
     doc: str = ""
     span: SpanText | None = None
 

@@ -103,7 +103,8 @@ class Entry:
     For an objective the function returns one value per example (or a shared scalar), `over` lists what it trains: names of
     networks and bare parameters, and patterns of paths (`G.*.bias`). `writes` are the paths of states whose new values the
     function gives as its last results; an update gives nothing else. For a sampler, `calls` is the number of network calls
-    of one sample (None when it depends on the data).
+    of one sample (None when it depends on the data). `hidden`: calls, and evaluations of single examples, that a pass has
+    written out in the entry, where they are no calls any more.
     """
 
     name: str
@@ -113,6 +114,7 @@ class Entry:
     over: tuple[str, ...] = ()
     writes: tuple[str, ...] = ()
     calls: int | None = None
+    hidden: tuple[int, int] = (0, 0)
     doc: str = ""
     span: Span | None = None
 

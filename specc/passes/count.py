@@ -50,7 +50,10 @@ def network_calls(program: Program, entry: str) -> Calls | None:
     block = program.functions[program.entries[entry].function].block
     calls = _Counter(program, _runs, False).block(block)
     evaluations = _Counter(program, _lanes, False).block(block)
-    return None if calls is None or evaluations is None else Calls(calls, evaluations)
+    if calls is None or evaluations is None:
+        return None
+    hidden = program.entries[entry].hidden
+    return Calls(calls + hidden[0], evaluations + hidden[1])
 
 
 def _part(node: Node) -> bool:

@@ -6,7 +6,7 @@ channels takes one example (c, *s) or a batch (b, c, *s).
 
 from __future__ import annotations
 
-import contextlib
+from collections.abc import Callable
 
 import numpy as np
 
@@ -22,20 +22,22 @@ def matmul(a: Array, b: Array) -> Array:
 
 def cholesky(a: Array) -> Array:
     """a: (..., n, n), symmetric and positive definite. Not a number where a matrix is not."""
-    out = np.full(a.shape, np.nan)
-    for place in np.ndindex(a.shape[:-2]):
-        with contextlib.suppress(np.linalg.LinAlgError):
-            out[place] = np.linalg.cholesky(a[place])
-    return out
+    return _each(np.linalg.cholesky, a, np.nan)
 
 
 def inv(a: Array) -> Array:
     """a: (..., n, n). Infinite where a matrix has no inverse."""
-    out = np.full(a.shape, np.inf)
-    for place in np.ndindex(a.shape[:-2]):
-        with contextlib.suppress(np.linalg.LinAlgError):
-            out[place] = np.linalg.inv(a[place])
-    return out
+    return _each(np.linalg.inv, a, np.inf)
+
+
+def _each(f: Callable[[Array], Array], a: Array, otherwise: float) -> Array:
+    """f of each matrix, all at once unless one of them fails."""
+    try:
+        return f(a)
+    except np.linalg.LinAlgError:
+        if a.ndim == 2:
+            return np.full(a.shape, otherwise)
+        return np.stack([_each(f, row, otherwise) for row in a])
 
 
 def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:

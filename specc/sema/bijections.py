@@ -61,6 +61,18 @@ def direction(ev: Evaluator, definition: Definition, name: str, inputs: list[Any
     return ev.call_closure(closure, given, {}, frame, known[name].span)
 
 
+def name_of(ev: Evaluator, definition: Definition, key: tuple[Any, ...], given: tuple[bool, ...]) -> str:
+    """The name of a forward function. Two that differ in what they are given beside x are methods over the same parameters."""
+    first = ev.memo.get(("family", key))
+    if first is None:
+        name = ev.memo["family", key] = ev.unique(definition.name)
+        return str(name)
+    present = [a.name or "" for a, there in zip(definition.inputs[1:], given[1:], strict=True) if there]
+    name = ev.unique(f"{first.split('.')[0]}.{'with_' + '_and_'.join(present) if present else 'plain'}")
+    ev.family[name] = first
+    return name
+
+
 def check_forward(definition: Definition, results: tuple[Value, ...], span: Span) -> None:
     """z, and one number."""
     if len(results) != 2 or results[1].type.shape:

@@ -9,7 +9,7 @@ from typing import Any
 from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import densities, parts, spaces
+from specc.sema import densities, mixtures, parts, spaces
 from specc.sema.arithmetic import add, binary, describe, known, lift, shown, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
@@ -19,6 +19,7 @@ from specc.sema.matrices import MATRICES
 from specc.sema.networks import index_count
 from specc.sema.padding import padded
 from specc.sema.report import choices, did_you_mean, fail
+from specc.sema.rewrites import tap
 from specc.sema.values import (
     Builtin,
     Captures,
@@ -526,10 +527,10 @@ def depends(frame: Frame, value: Value, on: Value) -> bool:
 
 
 def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Pairs | TypeRef:
-    if len(args) == 1:  # the space of that name
-        return spaces.space("pairs", args, span)
     if len(args) == 1 and isinstance(args[0], list) and len(args[0]) > 1:
         return _rows(lift(args[0], frame, span), len(args[0]))
+    if len(args) == 1:  # the space of that name
+        return spaces.space("pairs", args, span)
     f, n = exactly("pairs", args, kwargs, 2, span)
     if isinstance(n, float) and n.is_integer():
         n = int(n)
@@ -677,8 +678,9 @@ FUNCTIONS: dict[str, Any] = {
     **LAYERS,
     **LAWS,
     **densities.FUNCTIONS,
-    **MATRICES,
+    **mixtures.FUNCTIONS,
     **{name: _space(name) for name in spaces.NAMES if name != "scalar"},
+    **MATRICES,
     "clip": _clip,
     "where": _where,
     "log_softmax": _log_softmax,
@@ -745,7 +747,7 @@ def environment() -> Env:
     names: dict[str, Any] = {name: Builtin(name, fn) for name, fn in FUNCTIONS.items()}
     names["pi"] = math.pi
     names |= {kind: of_parent(kind) for kind in ("frozen", "copy")}
-    names["ema"] = Builtin("ema", ema)
+    names |= {"ema": Builtin("ema", ema), "tap": Builtin("tap", tap)}
     names |= {name: Clock(name) for name in ("step", "progress")}
     names["scalar"] = TypeRef(spaces.space("scalar", [], Span.__new__(Span)).type, "scalar")
     names["batch"] = Namespace("batch", BATCH)

@@ -27,7 +27,7 @@ from specc.ir.program import (
     walk,
 )
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import held, library, represent, routine, sections
+from specc.sema import held, library, represent, routine, sections, views
 from specc.sema.arithmetic import add, binary, describe, lift, where
 from specc.sema.evaluation import Judged, evaluation
 from specc.sema.frame import Around, Condition, EntryState, Event, Frame, ObjectiveDone, Walk
@@ -43,10 +43,11 @@ from specc.sema.model import (
     partial,
     place,
     place_of,
+    serves,
     show,
     sort_sections,
 )
-from specc.sema.report import choices, did_you_mean, fail
+from specc.sema.report import choices, did_you_mean, fail, foreign
 from specc.sema.values import Definition, Dynamic, Instance, Partial, TypeRef
 from specc.source import Span
 from specc.syntax import tree
@@ -161,7 +162,7 @@ def conditions(m: Model) -> None:
     while label in m.entries:
         label += "_"
     doc = "; ".join(line_of(section.span) for section in m.derived)
-    function = _entry_function(m, label, frame, results, doc, m.derived[0].span)
+    function = _entry_function(m, label, frame, frame.builder.block(*results), doc, m.derived[0].span)
     read = {v.id for n in walk(function.block) for v in n.inputs} | {v.id for v in results}
     kept = [(v, i) for v, i in zip(function.block.params, entry.inputs, strict=True) if i.role == "data" or v.id in read]
     block = replace(function.block, params=tuple(v for v, _ in kept))
@@ -199,6 +200,8 @@ def objectives(m: Model) -> None:
     if not found and "predict" in m.parts and "backbone" in m.ev.world.names:
         mse = library.find("loss", "mse")
         assert mse is not None
+        if not serves(m, mse):
+            return
         default = Partial(mse, span=m.span, env=m.ev.world)
         m.attempt(place_of(m, "predict"), _loss, m, default, "mse", "loss mse  [default]", m.span)
         if "mse" not in m.entries:
@@ -253,13 +256,14 @@ def _training_entry(m: Model, instance: Instance, name: str, doc: str, span: Spa
     frame, entry = _walked(m, instance, span, Walk(unit.wanted, joined=objective))
     values = (entry.bindings["minimize"],) if objective else ()
     results = (*values, *entry.walk.states.values())
-    block = frame.builder.block(*results)
+    block = _read(entry, frame.builder.block(*results))
     over = _trained(m, block, unit.event) if objective else ()
     label = (f"{name}_{routine.player(over)}" if several else name) if objective else f"{name}_update"
     label = _free_label(m, label)
     if several and objective:
-        doc = f"{doc.rpartition('  [')[0]}, over {', '.join(over)}  [{place(unit.event.span)}]"
-    function = _entry_function(m, label, frame, results, doc if objective else line_of(unit.event.span), span)
+        at = unit.event.span if not foreign(unit.event.span) else span
+        doc = f"{doc.rpartition('  [')[0]}, over {', '.join(over)}  [{place(at)}]"
+    function = _entry_function(m, label, frame, block, doc if objective else line_of(unit.event.span), span)
     made = Entry(
         name=label,
         role="objective" if objective else "update",
@@ -274,6 +278,15 @@ def _training_entry(m: Model, instance: Instance, name: str, doc: str, span: Spa
     return made
 
 
+def _read(entry: EntryState, block: Block) -> Block:
+    """What the results of an entry need. A `step` that only a statement of another entry asked for is no input of it."""
+    block = live(block)
+    read = {v.id for n in walk(block) for v in n.inputs} | {v.id for v in block.results}
+    left = {v.id for v in entry.clock.values()} - read
+    entry.inputs[:] = [i for i, v in zip(entry.inputs, block.params, strict=True) if v.id not in left]
+    return replace(block, params=tuple(v for v in block.params if v.id not in left))
+
+
 def _free_label(m: Model, label: str) -> str:
     name, k = label, 1
     while name in m.entries:
@@ -284,8 +297,8 @@ def _free_label(m: Model, label: str) -> str:
 
 def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
     """The parameters that an objective is for: those it names, or all that it reaches."""
-    order = [*m.ev.networks, *m.ev.held_by]
-    reached = {root: function for root, function in _reached(block).items() if root in order}
+    known = [*m.ev.networks, *(path for path, held in m.ev.held_by.items() if held.trainable)]
+    reached = {root: function for root, function in _reached(block).items() if root in known}  # not a teacher, nor an average
     if not reached:
         help = "use one that is to be trained, such as `out(z, t)`, with no `stop` around it"
         fail("E0501", event.span, "the objective reaches no network", help=help)
@@ -300,7 +313,8 @@ def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
         if not any(chosen(path, (name,)) for path in paths):
             some = choices(list(paths)[:4])
             fail("E0505", event.span, f"no parameter of `{root}` has a path like {name!r}", help=f"there are {some}")
-    return event.over or tuple(sorted(reached, key=order.index))
+    whole = tuple(name for name in known if name in (event.over or reached))  # one order, as a set has none
+    return whole + tuple(name for name in event.over if name not in known)
 
 
 def _reached(block: Block) -> dict[str, str | None]:
@@ -315,10 +329,10 @@ def _reached(block: Block) -> dict[str, str | None]:
     return found
 
 
-def _entry_function(m: Model, name: str, frame: Frame, results: tuple[Value, ...], doc: str, span: Span) -> Function:
+def _entry_function(m: Model, name: str, frame: Frame, block: Block, doc: str, span: Span) -> Function:
     if frame.entry is not None:
         m.used |= frame.entry.used
-    made = Function(name=m.ev.unique(name), kind="entry", block=frame.builder.block(*results), doc=doc, span=span)
+    made = Function(name=m.ev.unique(name), kind="entry", block=block, doc=doc, span=span)
     m.ev.functions[made.name] = made
     return made
 
@@ -362,8 +376,9 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
         asked = next((v for _, v in p.kwargs if isinstance(v, Value)), None)
         if asked is not None and any(i.role == "index" for i in entry.inputs):
             _counted(entry, asked)
-    instance = m.ev.instantiate(p, frame)
-    value = m.ev.run(instance, frame, section.span)
+    ev = m.ev if p.view is None else views.inside(m.ev, p.view)
+    instance = ev.instantiate(p, frame)
+    value = ev.run(instance, frame, section.span)
     results = tuple(value) if isinstance(value, tuple) else (value,)
     if role == "sampler" and m.represented is not None and isinstance(results[0], Value):
         results = (represent.leave(m.ev, m.represented, results[0], frame), *results[1:])
@@ -379,7 +394,7 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
         if (kind := results[0].type.dtype.value) != m.data[0].space.dtype:
             fail("E0301", mention(section), f"`{name}` returns {kind}s, and the data are {m.data[0].space.dtype}s")
     doc = line_of(section.span)
-    function = _entry_function(m, name, frame, results, doc, section.span)
+    function = _entry_function(m, name, frame, frame.builder.block(*results), doc, section.span)
     inputs = _without_index(m, function, tuple(entry.inputs))
     m.entries[name] = Entry(name=name, role=role, function=function.name, inputs=inputs, doc=doc, span=section.span)
     given = dict(p.kwargs)

@@ -18,7 +18,7 @@ from typing import Any, assert_never
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.ops import Op
 from specc.ir.program import Input, Start, Value
-from specc.ir.types import EXAMPLE, FLOAT, INT, DType
+from specc.ir.types import EXAMPLE, FLOAT, INT, DType, Shape
 from specc.sema import library, views
 from specc.sema.arithmetic import LONGEST, add, binary, describe, invert, lift, matmul, negate, settled, where, whole
 from specc.sema.frame import Frame
@@ -92,6 +92,8 @@ class Evaluator(Functions):
     work: int = 0  # expressions evaluated so far
     through: tuple[Bundles, ...] = ()  # the views that this evaluator looks through
     borrowed: dict[str, Borrowed] = field(default_factory=dict)  # paths of networks with weights of others, and whose they are
+    instead: tuple[tuple[str, Network], ...] = ()  # patched networks in place of the model's own
+    marks: dict[str, dict[str, int]] = field(default_factory=dict)  # by function: tags, and the numbers of the values they name
     node: object = None  # the call being evaluated, for tags
 
     @abstractmethod
@@ -162,7 +164,7 @@ class Evaluator(Functions):
 
     def small(self, value: Any, frame: Frame) -> Any:
         """A matrix of a few numbers, such as a drift, as these numbers rather than as what they are computed from."""
-        if not isinstance(value, Value) or value.type.rank != 2 or math.prod(map(int, value.type.shape)) > SMALL:
+        if not isinstance(value, Value) or value.type.rank != 2 or not _few(value.type.shape):
             return value
         array = self.constant(value, frame)
         return value if array is None or array.dtype.kind != "f" else lift(array.tolist(), frame, frame.span or NOWHERE)
@@ -174,9 +176,11 @@ class Evaluator(Functions):
             return held
         if entry is None:
             raise Captures
-        if any(b.kind != "average" for b in self.through):
-            help = "pass what it stands for to a network"
-            fail("E0211", held.span, f"`{held.path}` of another model is not supported yet", help=help)
+        path, origin = views.place(self.through, held.path)
+        if origin is not None:
+            path = path.replace(".", "_")
+            self.borrowed[path] = origin
+            self.held_by[path] = held = replace(held, path=path, trainable=held.trainable and origin.bundles.kind == "copy")
         if held.path in entry.walk.states:
             return entry.walk.states[held.path]
         dtype = {} if held.type.dtype is DType.FLOAT else {"dtype": held.type.dtype.value}
@@ -475,6 +479,8 @@ class Evaluator(Functions):
                 merged = replace(func, args=(*func.args, *args), kwargs=(*func.kwargs, *kwargs.items()), span=span)
                 if _incomplete(merged):
                     return merged
+                if merged.definition.kind == "function":
+                    return self.call_function(merged, frame)
                 return self.run(self.instantiate(merged, frame), frame, span)
             case Instance():
                 return self.run(func, frame, span)
@@ -632,6 +638,18 @@ class Evaluator(Functions):
         self.memo["instance", key] = instance
         return instance
 
+    def call_function(self, partial: Partial, frame: Frame) -> Any:
+        """A `function` definition with all its arguments, written out where it is called."""
+        definition, section = partial.definition, partial.definition.section
+        span = partial.span or section.span
+        env = self.bind(
+            definition.name, definition.params, partial.args, dict(partial.kwargs), partial.env or self.world, frame, span
+        )
+        body = definition.body if definition.body is not None else section.values
+        if not body:
+            fail("E0209", section.span, f"`{definition.name}` has no body", help="write `function NAME(x) { ... return y }`")
+        return self.body(body if isinstance(body, tree.Block) or len(body) > 1 else body[0], env, frame)
+
     def run(self, instance: Instance, frame: Frame, span: Span) -> Any:
         """The statements of an instance: the draw of a source, the times of a grid, the steps of a sampler."""
         if not instance.statements:
@@ -710,3 +728,7 @@ def _incomplete(partial: Partial) -> bool:
 
 def _mentions_inputs(env: Env) -> bool:
     return any(isinstance(v, (Marker, Value)) for v in env.names.values())
+
+
+def _few(shape: Shape) -> bool:
+    return all(isinstance(d, int) for d in shape) and math.prod(map(int, shape)) <= SMALL

@@ -93,6 +93,7 @@ class Frame:
     indices: tuple[Value, ...] = ()
     stems: dict[str, int] = field(default_factory=dict)
     tagged: dict[int, str] = field(default_factory=dict)
+    marks: dict[str, int] = field(default_factory=dict)  # tags, and the numbers of the values that they name
     span: Span | None = None
     starts: list[tuple[str, Value, Value]] | None = None  # where wanted: path, value and start of parameters that have one
     per_batch: bool = False  # whether draws are one for the batch

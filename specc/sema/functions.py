@@ -11,7 +11,7 @@ import numpy as np
 from specc.ir import derivatives
 from specc.ir.ops import OPS, Op
 from specc.ir.program import Block, Builder, Function, Ids, Node, Value
-from specc.ir.types import FLOAT, Type
+from specc.ir.types import EXAMPLE, FLOAT, Type
 from specc.reference.interpret import evaluate
 from specc.sema.arithmetic import describe, lift
 from specc.sema.frame import Frame
@@ -70,6 +70,7 @@ class Functions(ABC):
         for p, v in zip(f.params, bound, strict=True):
             assert p.name is not None
             env.names[p.name] = inner.builder.param(v.type, p.name) if isinstance(v, Value) else v
+        inner.like = next((v for v in inner.builder.params if EXAMPLE in v.type.axes), None)
         try:
             result = self.body(f.body, env, inner)
         except Captures:
@@ -81,7 +82,8 @@ class Functions(ABC):
                 return Given(place)
         results = tuple(lift(r, inner, f.span) for r in (result if isinstance(result, tuple) else (result,)))
         name = self.unique(f.name or "f")
-        text = f.label or " ".join(f.span.text.split())
+        said = f.span.text.split("{")[0] if isinstance(f.body, tree.Block) else f.span.text
+        text = f.label or " ".join(said.split())
         made = Function(name=name, kind="function", block=inner.builder.block(*results), doc=text, span=f.span)
         self.functions[name] = made
         return made

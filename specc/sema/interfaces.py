@@ -24,7 +24,7 @@ def line(ev: Evaluator, name: str, span: Span) -> list[Definition]:
             help = did_you_mean(wanted, library.names("interface"))
             fail("E0203", span, f"there is no interface `{wanted}`", help=help)
         if declared[0] in found:
-            fail("E0210", declared[0].section.span, f"the interface `{wanted}` builds on itself")
+            fail("E0604", declared[0].section.span, f"the interface `{wanted}` builds on itself")
         found.append(declared[0])
         wanted = declared[0].base
     return found

@@ -204,9 +204,10 @@ def _norm(kind: str, op: Op) -> Any:
 
 
 def _tensor(name: str, args: list[Any], count: int, span: Span, frame: Frame) -> Value:
+    """The operand of a layer: integers become floats, except where they name rows of a table."""
     if len(args) != count:
         fail("E0206", span, f"`{name}` takes {count} arguments, not {len(args)}")
-    return lift(args[0], frame, span)
+    return lift(args[0], frame, span, None if name == "embedding" else DType.FLOAT)
 
 
 LAYERS = {

@@ -152,7 +152,7 @@ def declares(item: tree.Statement) -> str | None:
         case (
             tree.Bind(targets=(tree.Call(func=tree.Name(id=name)),), draw=False)
             | tree.Bind(targets=(tree.Name(id=name),), draw=False)
-            | tree.ExprStatement(value=tree.Call(func=tree.Name(id=name)))
+            | tree.ExprStatement(value=tree.Call(func=tree.Name(id=name)) | tree.Name(id=name))
             | tree.Method(name=name)
         ):
             return name

@@ -72,6 +72,16 @@ def semidefinite(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Kn
     return bool(np.abs(array - array.T).max() <= slack and np.linalg.eigvalsh(array).min() >= -slack)
 
 
+def symmetric_root(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
+    """symmetric_root(a): the semidefinite r with r r = a, of a semidefinite matrix known while compiling."""
+    if not semidefinite(ev, frame, span, args, kwargs):
+        fail("E0601", span, "a symmetric matrix with no negative eigenvalue is needed here")
+    array = ev.constant(lift(args[0], frame, span), frame)
+    assert array is not None
+    sizes, axes = np.linalg.eigh(array)
+    return lift(((axes * np.sqrt(np.maximum(sizes, 0))) @ axes.T).tolist(), frame, span)
+
+
 MATRICES: dict[str, Any] = {
     "matrix": matrix,
     "stack": stack,
@@ -79,4 +89,5 @@ MATRICES: dict[str, Any] = {
     "cholesky": _square("cholesky", Op.CHOLESKY),
     "inv": _square("inv", Op.INV),
     "semidefinite": semidefinite,
+    "symmetric_root": symmetric_root,
 }

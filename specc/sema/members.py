@@ -11,8 +11,8 @@ from specc.sema.values import Closure, Definition, Env, Lazy
 from specc.source import Span
 from specc.syntax import tree
 
-RUNNING = ("sampler", "query", "loss", "source")  # kinds whose functions are local: they may use what stands above them
-OUTLINED = ("process", "predict", "interface", "weight", "times", "function")  # kinds whose equations become functions
+RUNNING = ("sampler", "query", "loss", "source", "function")  # kinds whose functions are local: they may use what stands above
+OUTLINED = ("process", "predict", "interface", "weight", "times")  # kinds whose equations become functions
 EQUATIONS = ("process", "predict", "interface", "weight", "coupling", "guidance", "law")  # kinds without statements to run
 
 
@@ -35,7 +35,7 @@ def members(definition: Definition, env: Env, key: Any) -> tuple[dict[str, Any],
                 )
             case tree.Bind(targets=(tree.Name(id=name),), draw=False, values=(value,)) if declarative:
                 found[name] = Lazy(value, env)
-            case tree.ExprStatement(value=tree.Call()) if definition.kind == "interface":
+            case tree.ExprStatement(value=tree.Call() | tree.Name()) if definition.kind == "interface":
                 pass  # declared: a definition must give it
             case tree.Section(kind="state", head=tree.Name(id=name), type=type_) if declarative and type_ is not None:
                 found[name] = Lazy(type_, env)

@@ -16,6 +16,7 @@ from specc.sema.frame import Frame
 from specc.sema.members import EQUATIONS, members
 from specc.sema.report import choices, diagnostic, did_you_mean, fail, moved
 from specc.sema.represent import Represented, represented
+from specc.sema.rewrites import Patch
 from specc.sema.shape import check_shape, overridden
 from specc.sema.values import (
     Captures,
@@ -28,6 +29,7 @@ from specc.sema.values import (
     Network,
     Partial,
     TypeRef,
+    View,
     runtime,
 )
 from specc.source import Span
@@ -51,6 +53,7 @@ SECTIONS = (
     "memory",
     "backbone",
     "network",
+    "patch",
     "bijection",
     "loss",
     "sampler",
@@ -63,7 +66,6 @@ LATER = (
     "decode",
     "plan",
     "fit",
-    "patch",
     "environment",
     "target",
     "density",
@@ -75,7 +77,7 @@ LATER = (
 )
 ONCE = (*PARTS, "data", "represent", "backbone", "train")
 # any number, each with a name of its own
-NAMED = ("condition", "field", "latent", "param", "state", "memory", "network", "bijection", "quantize")
+NAMED = ("condition", "field", "latent", "param", "state", "memory", "network", "patch", "bijection", "quantize")
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +219,12 @@ def partial(m: Model, section: tree.Section, kinds: tuple[str, ...]) -> Partial:
 
 
 def _overridden(m: Model, made: Partial, section: tree.Section) -> Partial:
+    """With members of its own, and over a range of times of its own, where the section says so."""
+    times = tuple(c for c in section.clauses if c.word in ("over", "in"))
+    if times and section.kind == "process" and made.definition.section is not section:
+        kept = tuple(c for c in made.definition.section.clauses if c.word not in ("over", "in"))
+        again = replace(made.definition.section, clauses=(*kept, *times))
+        made = replace(made, definition=replace(made.definition, section=again))
     if section.overrides is None:
         return made
     own = made.definition.kind in ("process", "predict")
@@ -230,6 +238,8 @@ def use(m: Model, node: tree.Expr, kinds: tuple[str, ...]) -> Partial:
     if isinstance(node, tree.Paren):
         return use(m, node.value, kinds)
     func = node.func if isinstance(node, tree.Call) else node
+    if isinstance(func, tree.Attribute) and isinstance(view := m.ev.expr(func.value, m.env, m.top), View):
+        return _through_view(m, node, func, view, kinds)
     if not isinstance(func, tree.Name):
         fail("E0203", node.span, f"the name of a {kinds[0]} is needed here")
     found = next((d for k in kinds if (d := m.ev.definition(k, func.id)) is not None), None)
@@ -266,6 +276,14 @@ def use(m: Model, node: tree.Expr, kinds: tuple[str, ...]) -> Partial:
                 fail("E0206", a.span, f"`{func.id}` is given `{a.name}` twice")
             kwargs.append((a.name, value))
     return Partial(found[0], tuple(args), tuple(kwargs), node.span, found[1])
+
+
+def _through_view(m: Model, node: tree.Expr, func: tree.Attribute, view: View, kinds: tuple[str, ...]) -> Partial:
+    """`better.ddim(steps = 20)`: a definition that means that view's functions and networks."""
+    name = tree.Name(span=func.span, id=func.name)
+    plain = use(m, replace(node, func=name) if isinstance(node, tree.Call) else name, kinds)
+    env = next((found[1] for k in kinds if (found := view.ev.definition(k, func.name)) is not None), None)
+    return replace(plain, env=env, view=view)
 
 
 def _argument_part(m: Model, definition: Definition, place: int, arg: tree.Arg) -> Partial | None:
@@ -594,6 +612,8 @@ def _networks(m: Model) -> None:
     for kind in ("network", "bijection"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _network, m, section, None)
+    for section in m.found.get("patch", []):
+        m.attempt(mention(section), _patch, m, section)
     if "bijection" in m.found:
         m.attempt(mention(m.found["bijection"][0]), _bijections, m)
 
@@ -633,6 +653,40 @@ def _network(m: Model, section: tree.Section, name: str | None) -> None:
     m.ev.world.names[name] = m.env.names[name] = net
 
 
+def _patch(m: Model, section: tree.Section) -> None:
+    """`patch better from backbone { at "up.*.skip"(h) = 0.8 * h }`: the network with values changed at places inside it."""
+    name, of = name_of(section), next((c.values[0] for c in section.clauses if c.word == "from"), None)
+    if of is None or section.body is None:
+        fail(
+            "E0209",
+            section.span,
+            f"the patch `{name}` needs a network and a body",
+            help="write `patch NAME from NETWORK { ... }`",
+        )
+    net = m.ev.expr(of, m.env, m.top)
+    if not isinstance(net, Network):
+        fail("E0304", of.span, f"a patch is of a network of this model, not of {describe(net)}")
+    _free(m, name, section)
+    rules = tuple(_rule(m, item) for item in section.body.items)
+    patched = replace(net, rewrites=(*net.rewrites, Patch(name, rules)))
+    view = View(m.ev, m.env, (), patched, named=True, instead=((net.bundle, patched),))
+    m.ev.world.names[name] = m.env.names[name] = view
+
+
+def _rule(m: Model, item: tree.Statement) -> tuple[str, Closure]:
+    """`at "up.*.skip"(h) = 0.8 * h`"""
+    head = item.head if isinstance(item, tree.Section) and item.kind == "at" else None
+    if not isinstance(item, tree.Section) or not isinstance(head, tree.Call) or len(head.args) != 1:
+        fail("E0202", item.span, "a patch says what happens at places", help='write `at "up.*.skip"(h) = 0.8 * h`')
+    check_shape(item)
+    body = item.values[0] if item.values else item.body
+    pattern = m.ev.expr(head.func, m.env, m.top)
+    if not isinstance(pattern, str) or body is None:
+        fail("E0202", item.span, "a place is named by a text", help='write `at "up.*.skip"(h) = 0.8 * h`')
+    params = tuple(library.parameter(a) for a in head.args)
+    return pattern, Closure("", params, body, m.env, id(item), item.span)
+
+
 def _typed(definition: Definition) -> bool:
     """Whether the header of a network gives types, so that its result is said in terms of them."""
     return any(a.type is not None for a in definition.inputs)
@@ -667,6 +721,14 @@ def name_of(section: tree.Section) -> str:
     return head.id
 
 
+def serves(m: Model, definition: Definition) -> bool:
+    """Whether the model's process is for the interface that a definition is for, or for one that builds on it."""
+    process, wanted = m.parts.get("process"), definition.interface
+    if wanted is None:
+        return True
+    return process is not None and wanted in {d.name for d in _interfaces(m, process.definition)}
+
+
 def fits(m: Model, p: Partial, section: tree.Section) -> None:
     """A definition `for gaussian` needs a process for that interface, or for one that builds on it; or a bijection."""
     wanted, name = p.definition.interface, p.definition.name
@@ -682,9 +744,9 @@ def fits(m: Model, p: Partial, section: tree.Section) -> None:
     if process is None:
         message = f"`{name}` is for a {wanted} process, and this model has no process"
         fail("E0307", at, message, help="add one, such as `process vp`")
-    own = _interfaces(m, process.definition)
-    if wanted in {d.name for d in own}:
+    if serves(m, p.definition):
         return
+    own = _interfaces(m, process.definition)
     missing = interfaces.lacking(m.ev, p.definition, own, at)
     message = f"`{name}` is for a {wanted} process, and this one is for {own[0].name}"
     if missing is not None:

@@ -11,7 +11,7 @@ from specc.ir.liveness import live
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value
 from specc.ir.types import EXAMPLE, FLOAT, DType, Type
-from specc.sema import bijections, spaces, starts, views
+from specc.sema import bijections, rewrites, spaces, starts, views
 from specc.sema.arithmetic import add, describe, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
@@ -29,6 +29,7 @@ from specc.sema.values import (
     Symbol,
     TypeRef,
     freeze,
+    runtime,
 )
 from specc.source import Span
 from specc.syntax import tree
@@ -41,6 +42,7 @@ def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], f
     if frame.kind == "function" or frame.entry is None:
         raise Captures
     entry = frame.entry
+    net = net if net.rewrites else dict(ev.instead).get(net.bundle, net)
     definition = net.partial.definition
     named = dict(kwargs)
     if net.conditioned:
@@ -61,9 +63,10 @@ def call_over(
     ev: Evaluator, net: Network, function: Function, values: tuple[Value, ...], frame: Frame, span: Span
 ) -> tuple[Value, ...]:
     """A call of a function over the parameters of one of the model's networks, or of those that stand in their place."""
-    types = tuple(r.type for r in function.block.results)
     if net.promise is not None:
-        _keep_promise(net.partial.definition, _promised(ev, net, frame), types[0], span)
+        _keep_promise(net.partial.definition, _promised(ev, net, frame), function.block.results[0].type, span)
+    function = rewrites.rewritten(ev, net, function)
+    types = tuple(r.type for r in function.block.results)
     bundle, origin = views.place(ev.through, net.bundle)
     out = frame.builder.add_many(Op.CALL, *values, function=function.name, bundle=bundle, lanes=1, types=types, span=span)
     if origin is not None:
@@ -206,10 +209,13 @@ def call_part(
     definition = partial.definition
     if definition.inputs and not any(isinstance(v, Value) for v in (*args, *kwargs.values())):
         return dataclasses.replace(partial, args=(*partial.args, *args), kwargs=(*partial.kwargs, *kwargs.items()), span=span)
+    if definition.kind == "bijection":  # beside x it is handed what any part of a chain may want, and takes what it names
+        args = args[: len(definition.inputs)]
     inputs, statics = separate(ev, partial, args, kwargs, frame, span)
-    if frame.kind != "network":
+    shared = not any(EXAMPLE in v.type.axes for v in inputs if isinstance(v, Value))  # as where a weight is normalised
+    if frame.kind != "network" or shared:
         return _inline(ev, partial, statics, inputs, frame, span)
-    values = tuple(lift(v, frame, span) for v in inputs if v is not None)
+    values = tuple(ev.spread(lift(v, frame, span), frame, span) for v in inputs if v is not None)
     given = tuple(v is not None for v in inputs)
     function = function_for(ev, partial, statics, given, values, span)
     stem = bundle or frame.stem(definition.name, node)
@@ -275,7 +281,28 @@ def _inline(ev: Evaluator, partial: Partial, statics: Env, inputs: list[Any], fr
     scope = _scope(ev, partial.definition, statics, inputs, span)
     if partial.definition.body is None:
         fail("E0209", partial.definition.section.span, f"`{partial.definition.name}` has no body", help="define it: `{ ... }`")
+    body = partial.definition.body
+    if partial.definition.kind != "bijection" and any(isinstance(i, tree.For) and not i.static for i in body.items):
+        return _written_once(ev, partial.definition, body, statics, scope, inputs, frame, span)
     return _run(ev, partial.definition, inputs, scope, frame)
+
+
+def _written_once(
+    ev: Evaluator,
+    definition: Definition,
+    body: tree.Block,
+    statics: Env,
+    scope: Env,
+    inputs: list[Any],
+    frame: Frame,
+    span: Span,
+) -> Any:
+    """What has a loop and no parameters is a function of its own, called wherever it is used."""
+    own = {a.name for a in definition.inputs}
+    outer = Env({k: v for k, v in scope.names.items() if k not in own}, statics)
+    key = (id(definition), freeze(sorted(outer.names.items())), freeze(list(statics.names.values())))
+    made = Closure(definition.name, definition.inputs, body, outer, key, definition.section.span, outline=True)
+    return ev.call_closure(made, inputs, {}, frame, span)
 
 
 def function_for(
@@ -321,9 +348,11 @@ def function_for(
         if result is None or result == ():
             fail("E0209", definition.section.span, f"`{definition.name}` returns nothing", help="end it with `return`")
         kind = DType.FLOAT if definition.kind == "bijection" else None
-        results = tuple(lift(r, frame, span, kind) for r in (result if isinstance(result, tuple) else (result,)))
+        several = isinstance(result, tuple) or (isinstance(result, list) and runtime(result))
+        given_back = result if several else (result,)
+        results = tuple(lift(r, frame, span, kind) for r in given_back)
         _check_result(definition, scope, results, span)
-        results = tuple(_varying(r, frame) for r in results)
+        results = tuple(v if isinstance(r, Value) else _varying(v, frame) for r, v in zip(given_back, results, strict=True))
         if definition.kind == "bijection":
             bijections.check_forward(definition, results, span)
     except Captures:
@@ -336,6 +365,8 @@ def function_for(
     except SpecError as error:
         raise moved(error, partial.span) from None
     name = ev.unique(definition.name)
+    if definition.kind == "bijection":
+        name = bijections.name_of(ev, definition, (id(definition), knobs, values[0].type), given)
     shown = ", ".join(f"{a.name} = {_show(statics.names[a.name])}" for a in definition.params if a.name)
     block = frame.builder.block(*results)
     made = Function(
@@ -347,6 +378,7 @@ def function_for(
     )
     ev.functions[name] = made
     ev.memo[key] = made
+    ev.marks[name] = frame.marks
     if definition.kind == "bijection":
         ev.memo["forward", name] = bijections.Origin(partial, statics, sizes, made)
     starts.note(ev, made, block, frame)
@@ -367,7 +399,7 @@ def _run(ev: Evaluator, definition: Definition, inputs: list[Any], scope: Env, f
 
 
 def _varying(value: Value, frame: Frame) -> Value:
-    """A result of a network, one for each example also where it is the same for all."""
+    """A number that a network gives whatever it is given, as one for each example."""
     like = frame.like
     return value if like is None or EXAMPLE in value.type.axes else frame.builder.add(Op.SPREAD, value, like)
 
@@ -380,6 +412,8 @@ def _show(value: Any) -> str:
             return value.definition.name
         case Builtin():
             return value.name
+        case Symbol():
+            return value.id
         case None:
             return "none"
         case bool():

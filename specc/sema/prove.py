@@ -29,6 +29,8 @@ from specc.source import Span
 LARGEST = 48  # numbers of one example whose Jacobian is worked out
 STEP = 1e-5  # of differences
 CLOSE = 1e-4  # relative to 1 and to the size of what is compared
+SPREADS = (0.3, 0.1, 0.03, 0.01)  # of random weights: the first one at which z is not LONG, for what grows loses digits
+LONG = 50.0
 ROOT = "f"  # the bundle of what is tried out
 
 
@@ -57,11 +59,14 @@ def _try_out(m: Model, program: Program, origin: Origin) -> None:
     size = math.prod(map(int, x.shape))
     rng = np.random.default_rng(0)
     whole = replace(program, functions=dict(m.ev.functions), entries={}, networks={ROOT: forward.name}, starts=())
-    weights = dict(_weights(whole.functions, forward.name, ROOT, rng))
     inputs = [0.5 * rng.standard_normal((3, *map(int, v.type.shape))) for v in forward.block.params]
-    z, logdet = _run(whole, forward, inputs, weights)
-    if not (np.isfinite(z).all() and np.isfinite(logdet).all()):
-        return  # at such weights there is nothing to compare
+    for spread in SPREADS:
+        weights = dict(_weights(whole.functions, forward.name, ROOT, spread, np.random.default_rng(0)))
+        z, logdet = _run(whole, forward, inputs, weights)
+        if np.abs(z).max() < LONG:
+            break
+    else:
+        return  # whatever the weights, there is nothing to compare
     (again,) = _run(whole, back.function, [z, *(inputs[k] for k in back.others)], weights)
     gap = float(np.abs(again - inputs[0]).max())
     if not gap <= CLOSE * (1 + np.abs(inputs[0]).max()):
@@ -114,17 +119,19 @@ def _jacobian(
     return np.asarray((z[:size] - z[size:]).T / (2 * STEP))
 
 
-def _weights(functions: Mapping[str, Function], name: str, bundle: str, rng: np.random.Generator) -> Iterator[tuple[str, Any]]:
-    """Random values for every parameter, around 1 for those that start there."""
+def _weights(
+    functions: Mapping[str, Function], name: str, bundle: str, spread: float, rng: np.random.Generator
+) -> Iterator[tuple[str, Any]]:
+    """Random values for every parameter, so far around where it starts: 1 or 0."""
     for node in walk(functions[name].block):
         match node.op:
             case Op.PARAM:
                 around = 1.0 if node["init"][0] in ("ones", "constant") else 0.0
-                yield join(bundle, node["path"]), around + 0.3 * rng.standard_normal(node["shape"])
+                yield join(bundle, node["path"]), around + spread * rng.standard_normal(node["shape"])
             case Op.CALL:
-                yield from _weights(functions, node["function"], join(bundle, node.get("bundle") or ""), rng)
+                yield from _weights(functions, node["function"], join(bundle, node.get("bundle") or ""), spread, rng)
             case Op.REPEAT:
                 for i in turns(node):
-                    yield from _weights(functions, node["function"], join(bundle, f"{node['bundle']}.{i}"), rng)
+                    yield from _weights(functions, node["function"], join(bundle, f"{node['bundle']}.{i}"), spread, rng)
             case _:
                 pass

@@ -22,6 +22,8 @@ class Shape:
 PART = Shape(("for",), ("value", "with", "body"))
 SHAPES: dict[str, Shape] = {
     "model": Shape(("from",)),
+    "patch": Shape(("from",)),
+    "at": Shape((), ("value", "body")),
     "stage": Shape(("for", "in", "from")),
     "data": Shape(("from", "in", "levels"), ("type",)),
     "condition": Shape(("in", "levels"), ("type", "value", "with")),
@@ -46,8 +48,8 @@ SHAPES: dict[str, Shape] = {
     "network": Shape(("for",), ("value", "result", "body")),
     "bijection": Shape((), ("value", "body")),
     "law": Shape(),
+    "function": Shape((), ("value", "body")),
     "interface": Shape(("for", "from")),
-    "function": Shape(),
     "reader": Shape((), ("value", "result")),
     "optimizer": Shape((), ("value",)),
     "decay": Shape((), ("value",)),

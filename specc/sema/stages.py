@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from specc.ir.paths import parameters
 from specc.ir.program import Builder, Parent, Program, Share
+from specc.ir.types import Shape
 from specc.sema import builtins
 from specc.sema.arithmetic import shown
 from specc.sema.elaborator import Elaborator
@@ -30,7 +31,6 @@ class Unit:
 
     name: str
     section: tree.Section
-    own: tuple[Span, ...]  # the text that it and the models before it are written in
     parents: tuple[tuple[str, Unit], ...] = ()  # by the names that the stage has for them
     numbers: dict[str, int] = field(default_factory=dict)  # of a repeated stage
     said: tuple[tree.Statement, ...] = ()  # what a stage says itself
@@ -39,7 +39,8 @@ class Unit:
 
     def anew(self, root: str) -> bool:
         """Whether the stage itself says what a network is, so that it starts afresh."""
-        return any(_identity(i) == (("backbone", "") if root == "backbone" else ("network", root)) for i in self.said)
+        kinds = [("backbone", "")] if root == "backbone" else [(kind, root) for kind in ("network", "param", "state")]
+        return any(_identity(i) in kinds for i in self.said)
 
 
 Units = dict[str, Unit]  # by name, `alias.name` for those of another file
@@ -50,9 +51,10 @@ def unit(item: tree.Section, known: Units) -> Unit:
     assert isinstance(item.head, tree.Name)
     base = next((_find(node, known) for c in item.clauses if c.word == "from" for node in c.values[:1]), None)
     if base is None:
-        return Unit(item.head.id, item, (item.span,))
+        return Unit(item.head.id, item)
     section = replace(item, body=_merged(base.section, item), clauses=())
-    return Unit(item.head.id, section, (item.span, *base.own), base.parents, base.numbers, base.said)
+    said = (*base.said, *(item.body.items if item.body else ()))
+    return Unit(item.head.id, section, base.parents, base.numbers, said)
 
 
 def stages(item: tree.Section, known: Units) -> list[Unit]:
@@ -86,7 +88,7 @@ def _stage(name: str, item: tree.Section, parents: list[tuple[str, Unit]], numbe
     sampled = any(isinstance(i, tree.Section) and i.kind == "sampler" for i in said)
     body = _merged(parents[0][1].section, item, ("view", *(OUTSIDE if sampled else ())))
     section = replace(item, body=body, clauses=())
-    return Unit(name, section, (item.span,), tuple(parents), numbers, said)
+    return Unit(name, section, tuple(parents), numbers, said)
 
 
 def _find(node: tree.Expr, known: Units) -> Unit:
@@ -175,10 +177,10 @@ def inherited(made: Unit, m: Model, program: Program) -> Program:
         lent = [(path, b) for path, b in m.ev.borrowed.items() if b.bundles.of is unit.model]
         shares = [Share(path=path, of=b.of, frozen=b.bundles.kind == "frozen") for path, b in lent]
         if i == 0:
-            kept = [root for root in program.networks if root in unit.program.networks and root not in m.ev.borrowed]
+            kept = [root for root in roots(program) if root in roots(unit.program) and root not in m.ev.borrowed]
             shares += [Share(path=root, of=root) for root in kept if not made.anew(root)]
-        paths = list(parameters(program.functions, program.networks))
-        shares = [s for s in shares if any(path.startswith(f"{s.path}.") for path in paths)]
+        paths = list(weights(program))
+        shares = [s for s in shares if any(f"{path}.".startswith(f"{s.path}.") for path in paths)]
         for share in shares:
             at = next((b.bundles.span for path, b in lent if path == share.path), None)
             _fits(share, program, unit, at or made.section.kind_span)
@@ -187,12 +189,21 @@ def inherited(made: Unit, m: Model, program: Program) -> Program:
     return replace(program, parents=tuple(out))
 
 
+def roots(program: Program) -> list[str]:
+    """Networks, and the tensors that belong to none."""
+    return [*program.networks, *(b.path for b in program.bare)]
+
+
+def weights(program: Program) -> dict[str, Shape]:
+    return parameters(program.functions, program.networks) | {b.path: b.shape for b in program.bare}
+
+
 def _fits(share: Share, program: Program, unit: Unit, span: Span) -> None:
     """The parent has every weight that is taken from it, in the same shape."""
     assert unit.program is not None
-    theirs = parameters(unit.program.functions, unit.program.networks)
-    for path, shape in parameters(program.functions, program.networks).items():
-        if not path.startswith(f"{share.path}."):
+    theirs = weights(unit.program)
+    for path, shape in weights(program).items():
+        if not f"{path}.".startswith(f"{share.path}."):
             continue
         there = share.of + path[len(share.path) :]
         if theirs.get(there) != shape:

@@ -10,7 +10,7 @@ from specc.ir.liveness import live
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value, walk
 from specc.ir.types import EXAMPLE, INT
-from specc.sema import held, networks, parts, routine, starts
+from specc.sema import held, networks, parts, routine, solve, starts
 from specc.sema.arithmetic import add, describe, lift, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
@@ -84,6 +84,8 @@ def run_statement(ev: Evaluator, item: tree.Statement, env: Env, frame: Frame) -
             networks.share(ev, item, env, frame)
         case tree.Section(kind="param" | "state"):
             held.in_loss(ev, item, env, frame)
+        case tree.Section(kind="solve"):
+            solve.solve(ev, item, env, frame)
         case tree.Section(kind="together"):
             routine.together(ev, item, env, frame, run_block)
         case tree.Section() | tree.Block():
@@ -116,7 +118,9 @@ def _bind(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame) -> None:
         return
     per = next((c.values[0] for c in item.clauses if c.word == "per"), None)
     per_batch = isinstance(per, tree.Name) and per.id == "batch"
-    values = [_drawn(ev, e, env, frame, per_batch) if item.draw else ev.expr(e, env, frame) for e in item.values]
+    values = [
+        _drawn(ev, e, env, frame, per_batch) if item.draw else ev.small(ev.expr(e, env, frame), frame) for e in item.values
+    ]
     if per is not None and not per_batch:
         values = [parts.shared(ev, per, v, env, frame) for v in values]
     value = values[0] if len(values) == 1 else tuple(values)
@@ -125,6 +129,8 @@ def _bind(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame) -> None:
     targets = item.targets
     if len(targets) == 1:
         _assign(targets[0], value, env, frame, alias=isinstance(item.values[0], tree.Name))
+        if tag is not None and isinstance(value, Value):
+            frame.marks[str(ev.expr(tag.values[0], env, frame))] = value.id
         return
     if isinstance(value, Value) and value.type.shape[:1] == (len(targets),):
         value = [ev.item(value, i, frame, item.span) for i in range(len(targets))]
@@ -285,7 +291,7 @@ def _wider(ev: Evaluator, start: dict[str, Value], ends: dict[str, Value], frame
 
 
 def _while(ev: Evaluator, item: tree.While, env: Env, frame: Frame) -> None:
-    if frame.kind != "entry":
+    if frame.kind == "function":
         raise Captures
     limit = ev.expr(item.limit, env, frame)
     if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= LONGEST_LOOP:
@@ -398,6 +404,7 @@ def _repeat(ev: Evaluator, item: tree.Repeat, env: Env, frame: Frame) -> None:
         doc = f"one turn of `repeat {count}`"
         ev.functions[function] = Function(name=function, kind="network", block=made, doc=doc, span=item.span)
         starts.note(ev, ev.functions[function], block, inner)
+        ev.marks[function] = inner.marks
     values = (*start.values(), *captured.values())
     types = tuple(v.type for v in start.values())
     out = frame.builder.add_many(

@@ -99,6 +99,7 @@ class Partial:
     kwargs: tuple[tuple[str, Any], ...] = ()
     span: Span | None = None
     env: Env | None = None  # names around a user's own definition
+    view: Any = None  # the view whose functions it means, if not the model's own
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -205,6 +206,7 @@ class Network:
     env: Env | None = None  # names that the promise may use
     home: object = None  # of one that stands in a network: the names of that network's layers
     inputs: tuple[str, ...] = ()  # names in the head of its section: arguments go to the definition's inputs of that name
+    rewrites: tuple[Any, ...] = ()  # taps and patches, in their order
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -239,6 +241,7 @@ class View:
     bundles: tuple[Bundles, ...]
     network: Network | None = None
     named: bool = False  # the spec has said what it is called
+    instead: tuple[tuple[str, Network], ...] = ()  # patched networks in place of the model's own
     guided: bool = False  # the model's own guidance applies
 
     def called(self, name: str) -> View:
@@ -300,7 +303,7 @@ class Law:
     numbers: dict[str, Any] = field(default_factory=dict)
     shape: tuple[Any, ...] = ()  # of one draw
     reparameterised: bool = True
-    density: Instance | None = None  # its equations, where they are not the library's of that name
+    density: Instance | Namespace | None = None  # its equations, where they are not the library's of that name
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,10 +15,24 @@ from specc.ir.types import FLOAT, INT
 from specc.sema.arithmetic import describe, lift
 from specc.sema.frame import Frame
 from specc.sema.report import did_you_mean, fail
-from specc.sema.values import Ancestor, Bound, Builtin, Bundles, Env, Lazy, Network, View
+from specc.sema.values import Ancestor, Bound, Builtin, Bundles, Env, Held, Lazy, Network, View
 from specc.source import Span
 
-SHARED = ("ids", "functions", "memo", "networks", "classes", "used", "borrowed", "diagnostics", "depth", "work")
+SHARED = (
+    "ids",
+    "functions",
+    "memo",
+    "family",
+    "marks",
+    "networks",
+    "classes",
+    "held_by",
+    "used",
+    "borrowed",
+    "diagnostics",
+    "depth",
+    "work",
+)
 DECAY = 0.999  # of an average, unless the spec says another
 
 
@@ -49,7 +63,8 @@ def inside(ev: Any, view: View) -> Any:
     here = {name: getattr(ev, name) for name in SHARED}
     guidance = view.ev.guidance if own or view.guided else None
     touched = ev.touched if own else set()
-    return replace(view.ev, **here, through=(*view.bundles, *ev.through), guidance=guidance, touched=touched)
+    through, instead = (*view.bundles, *ev.through), (*view.instead, *ev.instead)
+    return replace(view.ev, **here, through=through, instead=instead, guidance=guidance, touched=touched)
 
 
 def member(ev: Any, view: View, name: str, frame: Frame, span: Span) -> Any:
@@ -61,7 +76,7 @@ def member(ev: Any, view: View, name: str, frame: Frame, span: Span) -> Any:
     if value is None:
         known = {*view.env.names, *world.names}
         fail("E0201", span, f"this model has no `{name}`", help=did_you_mean(name, known))
-    if isinstance(value, Lazy):
+    if isinstance(value, (Lazy, Held)):
         return inside(ev, view).settle(value, frame, name)
     if isinstance(value, View):
         return replace(value, bundles=(*value.bundles, *view.bundles))

@@ -14,7 +14,12 @@ from specc.runtime.readers import READERS
 N = 40_000
 WHOLE = ("markov", "parity")  # of integers: see test_readers_of_integers.py
 ENDLESS = [name for name, row in READERS.items() if row.kind == "endless" and name not in WHOLE]
-SHAPES = {"tones": (1, 1024), "hawkes": (64,), "graphs": (20, 20)}  # of an example, where it is no point of the plane
+SHAPES = {
+    "tones": (1, 1024),
+    "hawkes": (64,),
+    "graphs": (20, 20),
+    "autoregressive": (8, 1),
+}  # of an example, where it is no point of the plane
 
 
 def draw(name, n=N, seed=0, **options):

@@ -208,7 +208,7 @@ def test_static_for_counts_down() -> None:
 
 
 def test_a_loop_carries_what_it_reassigns() -> None:
-    made = sampler("z ~ prior()\nk = 0\nfor (t, s) in grid(5) { z = z / 2; k = k + 1; unused = z }\nreturn z + 0 * k")
+    made = sampler("z ~ prior()\nk = 0\nfor (t, s) in grid(5) { z = z / 2; k = k + 1; unused = z }\nreturn z + k")
     (loop,) = nodes(entry(made, "mine"), Op.FOR)
     assert [v.name for v in loop.outputs] == ["z", "k"]
 

@@ -10,12 +10,12 @@ import pytest
 from specc import driver
 from specc.ir.document import from_json, to_json
 from specc.ir.ops import Op
+from specc.ir.paths import parameters
 from specc.ir.program import Average, Program, Share, walk
 from specc.ir.verify import verify
 from specc.passes.count import network_calls
 from specc.reference.interpret import evaluate, run
 from specc.sema import elaborate
-from specc.sema.checks import parameters
 from specc.source import Source
 from specc.syntax.parser import parse
 
@@ -64,7 +64,7 @@ def programs(text: str, folder: Path | None = None) -> dict[str, Program]:
 def weights(program: Program, scale: dict[str, float]) -> dict[str, np.ndarray]:
     """The same numbers below every root, times a factor of the root's own."""
     out = {}
-    for path, shape in parameters(program):
+    for path, shape in parameters(program.functions, program.networks).items():
         root = max((r for r in scale if path.startswith(f"{r}.")), key=len)
         rng = np.random.default_rng(len(path.removeprefix(root)))
         out[path] = scale[root] * rng.standard_normal(shape)
@@ -176,6 +176,27 @@ def test_errors_of_a_parent_are_told_once_and_its_stage_is_left() -> None:
     made = elaborate(parse(source)[0], source)
     assert {(d.code, str(d.span)) for d in made.diagnostics if d.severity == "error"} == {("E0203", "s.spec:6:11")}
     assert not made.programs
+
+
+def test_parameters_and_states_of_no_network_come_along() -> None:
+    text = """specc 1
+model base {
+  data x: vector(2) from moons
+  param w: vector(2) = 1
+  state a: scalar = 0
+  loss size { update a = 0.9 * a + 0.1 * batch.mean(sum(x)); minimize sum((x - w)^2) }
+  query far { return x - w - a }
+}
+stage nearer from base {
+  before = frozen(base)
+  loss size { minimize sum((x - w)^2) + sum((w - before.w)^2) }
+}
+"""
+    nearer = programs(text)["nearer"]
+    assert {(s.path, s.of, s.frozen) for s in nearer.parents[0].shares} == {
+        ("before_w", "w", True), ("w", "w", False), ("a", "a", False)
+    }  # fmt: skip
+    assert nearer.entries["size"].over == ("w",)
 
 
 # Hashes

@@ -123,25 +123,39 @@ def test_the_first_batch_decides_on_the_scales(tmp_path):
     assert mean_before > 0.1 and std_before > 0.1
 
 
-def bits(name, x, folder):
-    nll = tools.ask(folder, SPEC, name, "nll", x=x.astype(np.float32)).astype(np.float64)
-    return nll.mean() / (64 * np.log(2)) + np.log2(17 / 2)
+PLAIN = """
+network same(h: image(c, rows, cols)) {
+  param m: tensor(2 * c, rows, cols) = zeros
+  return m + 0 * concat([h, h])
+}
+bijection plain_scales(mix)(x: image(c, rows, cols)) {
+  forward(x) -> (z, logdet) {
+    steps = stack(4, [actnorm, mix, affine_coupling(net = convnet(width = 32))])
+    return chain(squeeze(2), steps, factor_out(prior = same, rest = chain(squeeze(2), steps)))(x)
+  }
+}
+model glow from base.glow { bijection f = plain_scales(conv1x1) }
+model reversed from base.glow { bijection f = plain_scales(reverse) }
+model unmixed from base.glow { bijection f = plain_scales(unchanged) }
+"""
 
 
 @pytest.mark.slow
-def test_channels_must_be_mixed():
+def test_channels_must_be_mixed(tmp_path):
+    """The half that leaves has one learnt normal: one that depends on the other half mixes the two by itself (then the
+    difference is 0.18: 2.36, 2.33, 2.54)."""
     from specc.runtime.readers.digits import load
 
-    held_out = load("test")["x"]
-    u = np.random.default_rng(0).random(held_out.shape)
-    x = (held_out * 16 + u) / 17 * 2 - 1
+    spec, held_out = tools.variant(tmp_path, SPEC, PLAIN), load("test")["x"]
+    x = (held_out * 16 + np.random.default_rng(0).random(held_out.shape)) / 17 * 2 - 1
     shuffled = x.reshape(len(x), -1)[:, np.random.default_rng(1).permutation(64)].reshape(x.shape)
-    found = {}
-    for name in ("glow", "reversed", "unmixed"):
-        folder = tools.train(SPEC, name)
-        found[name] = bits(name, x, folder)
-        assert found[name] < bits(name, shuffled, folder) - 0.5
-    print(found)
+
+    def bits(name, x):
+        nll = tools.ask(tools.train(spec, name), spec, name, "nll", x=x.astype(np.float32)).astype(np.float64)
+        return nll.mean() / (64 * np.log(2)) + np.log2(17 / 2)
+
+    found = {name: bits(name, x) for name in ("glow", "reversed", "unmixed")}  # measured 2.36, 2.37, 2.93
     assert found["glow"] <= found["unmixed"] - 0.3
     assert found["reversed"] <= found["unmixed"] - 0.3
     assert abs(found["glow"] - found["reversed"]) <= 0.1
+    assert found["glow"] < bits("glow", shuffled) - 0.5

@@ -21,7 +21,7 @@ def inherit(model: Model, runs: list[Path]) -> None:
             raise checkpoint.CheckpointError(f"a run of {name}, sha256 {digest}, is needed to start from: {given}")
         weights = checkpoint.read(run, [file])[0][file]
         for here, there in taken:
-            filled = {path: there + path.removeprefix(here) for path in own if path.startswith(f"{here}.")}
+            filled = {path: there + path.removeprefix(here) for path in own if f"{path}.".startswith(f"{here}.")}
             for path, source in filled.items():
                 if source not in weights or weights[source].shape != own[path].shape:
                     raise checkpoint.CheckpointError(f"{run / file}.safetensors: {source} does not fit {path}")

@@ -95,6 +95,13 @@ READERS: dict[str, Reader] = {
         doc="normals with centres and weights as listed, in any dimension; without noise, atoms",
         options={"centres": ((-1.0, 0.0), (1.0, 0.0)), "weights": (), "noise": 0.1},
     ),
+    "autoregressive": Reader(
+        kind="endless",
+        module="autoregressive",
+        doc="stationary signals, each value a weighted sum of those before it and of normal noise, as sequence(length, 1)",
+        options={"coefficients": (0.9,), "length": 8, "std": 0.43588989435406733},
+        fields=("x",),
+    ),
     "image_folder": Reader(
         kind="finite",
         module="image_folder",
@@ -191,5 +198,11 @@ READERS: dict[str, Reader] = {
         doc="bits with an even sum",
         options={"length": 4},
         fields=("x",),
+    ),
+    "bit_table": Reader(
+        kind="finite",
+        module="bit_table",
+        doc='a table of numbers and words as rows of bits, its label as classes; "mixed:3000" is a made one',
+        options={"path": "", "label": "", "bits": 32, "test_share": 0.2},
     ),
 }

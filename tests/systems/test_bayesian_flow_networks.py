@@ -1,0 +1,119 @@
+"""Graves et al. 2023: messages and Bayes' rule end where the closed form says, two losses agree, and parity is learnt."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tools
+from specc.backends.onnx.write import initial
+
+from specc.ir.ops import Op
+from specc.reference.interpret import run
+
+SPEC = "discrete/bayesian_flow_networks.spec"
+EVEN = [bits for bits in itertools.product((0, 1), repeat=4) if sum(bits) % 2 == 0]
+
+
+def ask(name, query, x, seed=0):
+    return run(tools.graph(SPEC, name), query, {"x": x}, {}, dtype="float64", rng=np.random.default_rng(seed))[0]
+
+
+def close(a, b, n):
+    """Means and variances of two normal samples (n, ...) within 4 standard errors, at every place."""
+    assert (np.abs(a.mean(axis=0) - b.mean(axis=0)) < 4 * np.sqrt((a.var(axis=0) + b.var(axis=0)) / n)).all()
+    assert (np.abs(np.log(a.var(axis=0) / b.var(axis=0))) < 4 * 2 / np.sqrt(n)).all()
+
+
+def test_messages_about_classes_add_up():
+    x = np.tile([0, 1, 1, 0], (20_000, 1))
+    after, closed = ask("parity", "updates", x), ask("parity", "at_the_end", x, seed=1)
+    close(after, closed, len(x))
+    wanted = 8 * (2 * np.eye(2)[x[0]] - 1)  # accuracy_1 (K e_x - 1), with variance accuracy_1 K
+    np.testing.assert_allclose(after.mean(axis=0), wanted, atol=4 * np.sqrt(16 / len(x)))
+    np.testing.assert_allclose(after.var(axis=0), 16, rtol=0.04)
+
+
+def test_messages_about_numbers_add_up():
+    x = np.tile([0.3, -0.8], (20_000, 1))
+    after, closed = ask("plane", "updates", x), ask("plane", "at_the_end", x, seed=1)
+    close(after, closed, len(x))
+    share = 1 - 0.05**2
+    np.testing.assert_allclose(after.mean(axis=0), share * x[0], atol=4 * 0.05 / np.sqrt(len(x)))
+    np.testing.assert_allclose(after.var(axis=0), share * (1 - share), rtol=0.04)
+
+
+def test_one_message_is_worth_as_many_as_add_up_to_it(tmp_path):
+    text = "model one from base.plane { query updates(steps = 1) }"
+    spec = tools.variant(tmp_path, SPEC, text)
+    x = np.tile([0.3, -0.8], (20_000, 1))
+    one = run(tools.graph(spec, "one"), "updates", {"x": x}, {}, rng=np.random.default_rng(2))[0]
+    close(one, ask("plane", "updates", x), len(x))
+
+
+def in_steps(steps, weights, tmp_path, n=20_000):
+    """The cost of `steps` messages, with each noise of a message beside its opposite."""
+    spec = tools.variant(tmp_path, SPEC, f"model costs from base.parity {{ query in_steps(steps = {steps}) }}")
+    rng, half = np.random.default_rng(0), n // 2
+    x = np.array(EVEN)[rng.integers(0, 8, half)]
+    places = []
+
+    def draws(op, place, shape, indices):
+        made = rng.standard_normal((half, *shape[1:])) if op is Op.NORMAL else rng.random((half, *shape[1:]))
+        places.append(op)
+        return np.concatenate([made, -made if places.count(Op.NORMAL) == 2 else made])
+
+    program = tools.graph(spec, "costs")
+    made = run(program, "in_steps", {"x": np.concatenate([x, x])}, weights, dtype="float64", draws=draws)[0]
+    pairs = (made[:half] + made[half:]) / 2
+    return pairs.mean(), pairs.std() / np.sqrt(half)
+
+
+def in_time(weights, n=40_000):
+    rng = np.random.default_rng(1)
+    x = np.array(EVEN)[rng.integers(0, 8, n)]
+    made = run(tools.graph(SPEC, "parity"), "continuous_time", {"x": x}, weights, dtype="float64", rng=rng)[0]
+    return made.mean()
+
+
+def constant():
+    """Weights of a network that knows nothing: its answers are even chances."""
+    return {path: 0 * value for path, value in initial(tools.model(SPEC, "parity")).items()}
+
+
+def test_many_messages_cost_as_much_as_continuous_time(tmp_path):
+    """Of a network that knows nothing: K accuracy_1 E[t] |e_x - 1/2|^2 over four bits is 16, and one message log 2 a bit."""
+    assert abs(in_time(constant()) - 16) < 0.2
+    (many, error), (one, _) = (in_steps(steps, constant(), tmp_path) for steps in (1000, 1))
+    assert error < 0.2 and abs(many / 16 - 1) < 0.04
+    assert one < 4 * np.log(2)
+
+
+def test_a_draw_from_the_bins_is_one_of_them():
+    """Of seventeen centres, in the range of the data, whatever the network says."""
+    rng = np.random.default_rng(0)
+    weights = {path: rng.normal(size=v.shape) / 8 for path, v in initial(tools.model(SPEC, "grey")).items()}
+    x = run(tools.graph(SPEC, "grey"), "ancestral", {"seed": np.arange(4)}, weights, dtype="float32")[0]
+    centres = (2 * np.arange(17) + 1) / 17 - 1
+    assert np.abs(x[..., None] - centres).min(axis=-1).max() < 1e-6
+    assert len(np.unique(x.round(4))) > 3
+
+
+def test_calls():
+    assert tools.calls(SPEC, "parity", "ancestral") == 21  # the last one is the sample
+
+
+@pytest.mark.slow
+def test_parity_is_learnt_message_by_message(tmp_path):
+    trained = tools.train(SPEC, "parity")
+    x = tools.sample(trained, SPEC, "parity", "ancestral", 4000)
+    even = x.sum(axis=1) % 2 == 0
+    assert even.mean() >= 0.93
+    words, counts = np.unique(x[even], axis=0, return_counts=True)
+    assert len(words) == 8 and counts.min() > 0.05 * len(x)
+    at_once = tools.sample(trained, SPEC, "parity", "one_call", 4000)
+    assert abs((at_once.sum(axis=1) % 2 == 0).mean() - 0.5) < 0.05  # every bit by itself
+    weights = tools.weights(trained)
+    costs = [in_steps(steps, weights, tmp_path) for steps in (1, 10, 100, 1000)]
+    assert all(a - b > -3 * (e + f) for (a, e), (b, f) in itertools.pairwise(costs))
+    assert costs[0][0] > 1.1 * costs[-1][0]
+    assert abs(costs[-1][0] / in_time(weights) - 1) < 0.04

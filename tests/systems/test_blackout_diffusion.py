@@ -1,0 +1,107 @@
+"""Santos et al. 2023: counts die one by one, the way back is a binomial bridge, and the empty image is where it begins."""
+
+import numpy as np
+import pytest
+import tools
+from scipy import stats
+
+from specc.reference.interpret import run
+
+SPEC = "discrete/blackout_diffusion.spec"
+LEVELS, SHARES = np.array([0, 3, 8, 9, 16]), np.array([0.35, 0.2, 0.15, 0.1, 0.2])
+LAW = np.zeros(17)
+LAW[LEVELS] = SHARES
+SLOW = pytest.param(1000, marks=pytest.mark.slow)
+
+
+def pixels(n, seed=0):
+    return np.random.default_rng(seed).choice(LEVELS, size=(n, 1), p=SHARES)
+
+
+def forward(x, t):
+    given = {"x": x, "t": np.full(len(x), t)}
+    return (v[:, 0] for v in run(tools.graph(SPEC, "pixel"), "means", given, {}, rng=np.random.default_rng(1)))
+
+
+def test_deaths_are_binomial():
+    z, _ = forward(np.full((20_000, 1), 16), 0.7)
+    wanted = stats.binom(16, np.exp(-0.7)).pmf(np.arange(17)) * len(z)
+    seen = np.bincount(z, minlength=17)
+    often = wanted > 5
+    pooled = [np.append(v[often], v[~often].sum()) for v in (seen, wanted)]
+    assert stats.chisquare(*pooled).pvalue > 0.01
+    assert stats.chisquare(seen[often], wanted[often][::-1] * seen[often].sum() / wanted[often].sum()).pvalue < 1e-10
+
+
+def test_the_network_says_what_is_missing():
+    """The exact mean of x - z given z, against the mean over draws."""
+    x = pixels(60_000)
+    z, y = forward(x, 1.0)
+    for value in (0, 1, 3, 5):
+        missing = x[z == value, 0] - value
+        error = missing.std() / np.sqrt(len(missing)) + 1e-6
+        assert abs(y[z == value][0] - missing.mean()) < 3.5 * error
+
+
+def test_the_loss_is_least_at_the_exact_mean(tmp_path):
+    def loss(factor, weight):
+        predict = f"births with {{ feed(z, t) = z; link(out) = {factor} * max(out, 1e-6) }}"
+        text = f"model scaled from base.pixel {{ predict {predict}; loss bregman(steps = 50, weight = {weight}) }}"
+        spec = tools.variant(tmp_path, SPEC, text)
+        rng = np.random.default_rng(5)  # the same draws for every factor
+        return run(tools.graph(spec, "scaled"), "bregman", {"x": pixels(40_000)}, {}, dtype="float64", rng=rng)[0].mean()
+
+    for weight in ("finite", "instant"):
+        assert loss(1.0, weight) < min(loss(0.9, weight), loss(1.1, weight))
+
+
+def distance(name, entry, steps, n=8000):
+    x = run(tools.graph(SPEC, name), entry, {"seed": np.arange(n), "steps": steps}, {}, dtype="float32")[0]
+    assert x.min() >= 0 and x.max() <= 16 and x.dtype == np.int64
+    return np.abs(np.bincount(x[:, 0], minlength=17) / n - LAW).sum() / 2
+
+
+def test_few_steps_are_worse():
+    assert 0.12 < distance("pixel", "ancestral", 20) < 0.25  # measured 0.20
+    assert 0.12 < distance("pixel", "tau_leap", 20) < 0.25  # measured 0.18
+
+
+def test_a_draw_from_the_posterior_needs_no_small_steps():
+    assert distance("posterior", "ancestral", 10) < 0.02  # measured 0.01, noise of the draws included
+
+
+@pytest.mark.parametrize("steps, bound", [(50, 0.1), pytest.param(1000, 0.03, marks=pytest.mark.slow)])
+def test_samples_have_the_law(steps, bound):
+    """With 1000 steps measured 0.008 and 0.006."""
+    assert distance("pixel", "ancestral", steps) < bound
+    assert distance("pixel", "tau_leap", steps) < bound
+
+
+@pytest.mark.parametrize("steps", [50, SLOW])
+def test_rounding_to_the_nearest_number_is_biased(steps):
+    assert distance("rounded", "ancestral", steps) > 0.08  # measured 0.12; with 1000 steps 0.10
+
+
+def test_without_the_share_of_what_is_lost(tmp_path):
+    text = "model wrong from base.pixel {{ process pure_death with {{ returns(t, s) = {} }} }}"
+    for rule, least in (("keep(s) - keep(t)", 0.3), ("1", 0.7)):
+        spec = tools.variant(tmp_path, SPEC, text.format(rule))
+        x = run(tools.graph(spec, "wrong"), "ancestral", {"seed": np.arange(4000), "steps": 50}, {}, dtype="float32")[0]
+        assert np.abs(np.bincount(x[:, 0], minlength=17) / len(x) - LAW).sum() / 2 > least  # measured 0.46 and 0.80
+
+
+def test_counts_never_fall_on_the_way_back():
+    trace = []
+    run(tools.graph(SPEC, "pixel"), "ancestral", {"seed": np.arange(200), "steps": 20}, {}, dtype="float32", trace=trace)
+    steps = [s for s in trace if "z" in s.names]
+    assert len(steps) == 20
+    for step in steps:
+        place = step.names.index("z")
+        assert (step.after[place] >= step.before[place]).all()
+
+
+def test_the_prior_is_a_point():
+    """Nothing is drawn before the first step."""
+    function = tools.graph(SPEC, "blackout").entries["tau_leap"].function
+    block = tools.graph(SPEC, "blackout").functions[function].block
+    assert not [n for n in block.nodes if n.op.value in ("normal", "uniform")]

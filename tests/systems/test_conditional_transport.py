@@ -1,0 +1,67 @@
+"""Zheng and Zhou 2021: plans by Bayes' theorem; forward ones cover modes, backward ones seek them."""
+
+import adversarial_tools as adversarial
+import numpy as np
+import pytest
+import tools
+
+from specc.reference.interpret import run
+from specc.runtime.readers import READERS
+
+SPEC = "adversarial/conditional_transport.spec"
+
+
+def value(x: np.ndarray, y: np.ndarray, rho: float, sharp: float) -> float:
+    given = {"x": x, "y": y, "rho": rho, "sharp": sharp}
+    return float(run(tools.graph(SPEC, "fixed"), "value", given, {}, dtype="float64")[0].mean())
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.3, 1.0])
+def test_limits_on_a_batch(rho):
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 2)), rng.normal(size=(8, 2)) + 1
+    cost = ((x[:, None] - y) ** 2).sum(-1)
+    assert value(x, y, rho, 0.0) == pytest.approx(cost.mean(), abs=1e-6)  # a constant distance: any pair
+    nearest = rho * cost.min(axis=1).mean() + (1 - rho) * cost.min(axis=0).mean()
+    assert value(x, y, rho, 1e4) == pytest.approx(nearest, abs=1e-6)  # a sharp one: the nearest
+    # Rows of both plans sum to one: with all costs equal, whatever d says, the transport costs just that.
+    assert value(np.zeros((8, 2)), np.ones((8, 2)), rho, 3.0) == pytest.approx(2, abs=1e-12)
+
+
+def test_the_ends_of_rho_change_places_with_the_arguments():
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(8, 2)), rng.normal(size=(8, 2)) + 1
+    assert value(x, y, 0.2, 1.0) == pytest.approx(value(y, x, 0.8, 1.0), abs=1e-12)
+    assert abs(value(x, y, 0.2, 1.0) - value(x, y, 0.8, 1.0)) > 1e-3
+
+
+def test_a_critic_of_images_moves_once_for_five_of_the_others():
+    critic, rounds = tools.model(SPEC, "images").routine
+    program = tools.model(SPEC, "images")
+    assert [program.entries[n].over for n in (*critic.entries, *rounds.steps[0].entries)] == [("T",), ("G", "N")]
+    assert rounds.times == 5
+
+
+@pytest.mark.slow
+def test_rho_covers_or_seeks(record_property):
+    """The spread of one normal for two modes; the catalogue has 1.41, 0.82 and 0.10 for rho = 1, 1/2 and 0."""
+    spread, places = {}, {}
+    for name in ("covering", "sweep", "seeking"):
+        made = tools.sample(tools.train(SPEC, name), SPEC, name, "one_step", 4000)
+        spread[name], places[name] = made.std() / np.sqrt(0.6 * 0.4 * 36 + 0.09), made.mean()
+    record_property("spreads", {k: round(float(v), 2) for k, v in spread.items()})
+    assert spread["covering"] >= 0.9 and spread["seeking"] <= 0.2  # measured
+    assert spread["covering"] > spread["sweep"] > spread["seeking"]
+    assert abs(places["seeking"] + 3) <= 0.1
+
+
+@pytest.mark.slow
+def test_a_ring_against_a_critic(record_property):
+    data = READERS["gaussians"].function(4000, np.random.default_rng(1), k=8, radius=2, std=0.1)["x"]
+    found = {}
+    for name in ("ct", "gan"):
+        made = tools.sample(tools.train(SPEC, name), SPEC, name, "one_step", 4000)
+        found[name] = adversarial.modes(made, adversarial.ring(2), within=0.5), adversarial.sliced_wasserstein(made, data)
+    record_property("modes and sliced distances", found)
+    assert found["ct"][0] == 8
+    assert found["gan"][0] < 8 or found["gan"][1] >= 1.25 * found["ct"][1]  # measured

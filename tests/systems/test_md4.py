@@ -1,0 +1,214 @@
+"""Shi et al. 2024: a bound that no schedule changes for a network without a clock, its loss, and what a trained model does."""
+
+import itertools
+
+import numpy as np
+import pytest
+import tools
+
+from specc.reference.interpret import run
+from specc.runtime.metrics.symbols import bigram_tv, unigram_tv
+from specc.runtime.readers import READERS
+
+SPEC = "discrete/md4.spec"
+LENGTH, VALUES = 6, 3
+MASKS = np.array(list(itertools.product([False, True], repeat=LENGTH)))  # of what is masked
+STATES = np.array(list(itertools.product(range(VALUES + 1), repeat=LENGTH)))[:, ::-1]
+DATA = np.array(list(itertools.product(range(VALUES), repeat=LENGTH)))
+TABLE = "backbone.embedding.weight"
+
+
+def random_law(seed=0):
+    p = np.random.default_rng(seed).dirichlet(np.full(len(DATA), 0.3))
+    return p
+
+
+def exact_conditionals(p):
+    """The log of p(x_i | what is not masked) for every state, as the table of the network."""
+    out = np.zeros((len(STATES), LENGTH, VALUES))
+    for row, state in enumerate(STATES):
+        agrees = ((state == DATA) | (state == VALUES)).all(axis=1) * p
+        for v in range(VALUES):
+            out[row, :, v] = agrees @ (v == DATA)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        out = np.log(out / out.sum(axis=-1, keepdims=True))
+    return np.nan_to_num(np.maximum(out, -60), nan=0.0).reshape(len(STATES), -1)
+
+
+def lost(table):
+    """The sum of -log p over what is masked, for every example and every mask: (examples, masks)."""
+    states = np.where(MASKS[None], VALUES, DATA[:, None])
+    made = tools_answer(table, states.reshape(-1, LENGTH)).reshape(len(DATA), len(MASKS), LENGTH, VALUES)
+    log_p = made - np.log(np.exp(made).sum(axis=-1, keepdims=True))
+    own = np.take_along_axis(log_p, np.broadcast_to(DATA[:, None, :, None], (*log_p.shape[:3], 1)), axis=-1)[..., 0]
+    return -np.where(MASKS[None], own, 0).sum(axis=-1)
+
+
+def tools_answer(table, states):
+    """Logits of the compiled network for states, (n, 6, 3)."""
+    weights = {TABLE: table.astype(np.float64)}
+    code = np.unique(states, axis=0, return_inverse=True)
+    given = {"x": np.zeros((len(code[0]), LENGTH), np.int64), "z": code[0]}
+    return run(tools.graph(SPEC, "linear"), "answer", given, weights, dtype="float64")[0][code[1].reshape(-1)]
+
+
+def bound(name, costs):
+    """The integral over time of hazard times the mean cost over masks, (examples), by Gauss and Legendre's rule in the
+    variable in which the chance of a mask is smooth."""
+    nodes, shares = np.polynomial.legendre.leggauss(80)
+    t, shares = (nodes + 1) / 2, shares / 2
+    keep, hazard = (tools.curve(SPEC, name, f, t)[:, None] for f in ("keep", "hazard"))
+    masked = MASKS.sum(axis=1)
+    chance = keep ** (LENGTH - masked) * (1 - keep) ** masked  # (times, masks)
+    return (shares[:, None] * hazard * chance).sum(axis=0) @ costs.T
+
+
+def any_order(costs):
+    """The mean over the number of masks k of (L / k) times the mean cost over masks of that size."""
+    masked = MASKS.sum(axis=1)
+    return sum(LENGTH / k * costs[:, masked == k].mean(axis=1) for k in range(1, LENGTH + 1)) / LENGTH
+
+
+@pytest.fixture(scope="module")
+def table():
+    return np.random.default_rng(1).normal(size=(len(STATES), LENGTH * VALUES))
+
+
+@pytest.fixture(scope="module")
+def costs(table):
+    return lost(table)
+
+
+def test_no_schedule_changes_the_bound(costs):
+    p, orders = random_law(), any_order(costs)
+    for name in ("linear", "cosine", "cubic"):
+        np.testing.assert_allclose(bound(name, costs) @ p, orders @ p, atol=1e-6)  # measured 1e-12
+    assert abs(bound("linear", costs[:, ::-1]) @ p - orders @ p) > 0.1  # the masks matter
+
+
+def test_exact_conditionals_reach_the_entropy(costs):
+    p = random_law()
+    entropy = -(p * np.log(p)).sum()
+    np.testing.assert_allclose(bound("cosine", lost(exact_conditionals(p))) @ p, entropy, atol=1e-6)
+    assert bound("cosine", costs) @ p > entropy + 0.1
+
+
+@pytest.mark.parametrize("name", ["linear", "cubic"])
+def test_the_loss_is_unbiased(name, table, costs):
+    rng = np.random.default_rng(2)
+    p = random_law()
+    x = DATA[rng.choice(len(DATA), size=20_000, p=p)]
+    made = run(tools.graph(SPEC, name), "masked_elbo", {"x": x}, {TABLE: table}, dtype="float64", rng=rng)[0]
+    exact = bound(name, costs) @ p
+    error = made.std() / np.sqrt(len(made))
+    assert abs(made.mean() - exact) < 3 * error
+    plain = run(tools.graph(SPEC, "unweighted"), "plain_cross_entropy", {"x": x}, {TABLE: table}, dtype="float64", rng=rng)[0]
+    assert abs(plain.mean() - exact) > 20 * error  # the same terms without the weight are no bound
+
+
+def test_samples_have_the_law_of_exact_conditionals():
+    p = random_law()
+    weights, seeds = {TABLE: exact_conditionals(p)}, np.arange(8000)
+    x = run(tools.graph(SPEC, "linear"), "ancestral", {"seed": seeds}, weights, dtype="float32")[0]
+    counts = np.bincount(x @ VALUES ** np.arange(LENGTH)[::-1], minlength=len(DATA)) / len(x)
+    noise = np.abs(np.random.default_rng(3).multinomial(len(x), p) / len(x) - p).sum() / 2
+    assert np.abs(counts - p).sum() / 2 < 1.25 * noise  # 64 steps are nearly exact; measured 1.06
+
+
+# A rate for each value ----------------------------------------------------------------------------------------------------
+
+
+def by_value(costs, spare, rates, t):
+    """The mean over masks, at one time, of what each value's own rate makes of the costs: (examples)."""
+    gone = (1 - 1e-4) * t ** rates[DATA]  # (examples, places)
+    chance = np.where(MASKS[None], gone[:, None], 1 - gone[:, None]).prod(axis=-1)
+    weighted = np.where(MASKS[None], rates[DATA][:, None] * costs + spare @ rates - rates[DATA][:, None], 0).sum(axis=-1)
+    return (chance * weighted).sum(axis=1) / t
+
+
+def apart(table):
+    """-log p of the own value, and the chances of all, for every example, mask and place."""
+    states = np.where(MASKS[None], VALUES, DATA[:, None])
+    made = tools_answer(table, states.reshape(-1, LENGTH)).reshape(len(DATA), len(MASKS), LENGTH, VALUES)
+    chances = np.exp(made) / np.exp(made).sum(axis=-1, keepdims=True)
+    own = np.take_along_axis(chances, np.broadcast_to(DATA[:, None, :, None], (*chances.shape[:3], 1)), axis=-1)[..., 0]
+    return -np.log(own), chances
+
+
+def raw_of(rates):
+    return np.log(np.expm1(rates))
+
+
+def test_equal_rates_are_a_power_of_time(table):
+    """With the same times and masks, both losses of t^w are one."""
+    x = DATA[:300]
+
+    def draws(op, place, shape, indices):
+        return np.random.default_rng(len(shape)).random((300, *shape[1:]))  # one mask, however often it is asked for
+
+    for rate in (1.0, 3.0):
+        weights = {TABLE: table, "raw": np.full(3, raw_of(rate))}
+        made = run(tools.graph(SPEC, "by_value"), "two_masks", {"x": x}, weights, dtype="float64", draws=draws)[0]
+        t = 1e-3 + (1 - 1e-3) * np.random.default_rng(1).random(300)
+        exact = at(x, table, np.random.default_rng(2).random((300, LENGTH)) < 1 - (1 - 1e-4) * t[:, None] ** rate)
+        np.testing.assert_allclose(made, rate / t * exact, rtol=1e-5)
+
+
+def at(x, table, kept):
+    """The sum of -log p over what is masked."""
+    made = tools_answer(table, np.where(kept, x, VALUES))
+    log_p = made - np.log(np.exp(made).sum(axis=-1, keepdims=True))
+    return -np.where(kept, 0, np.take_along_axis(log_p, x[..., None], axis=-1)[..., 0]).sum(axis=1)
+
+
+def test_the_gradient_of_the_rates_is_unbiased(table):
+    """Against differences of the sum over all masks."""
+    rates, t, p = np.array([0.7, 1.0, 1.6]), 0.5, random_law()
+    costs, spare = apart(table)
+
+    def exact(raw):
+        return by_value(costs, spare, np.log1p(np.exp(raw)), t) @ p
+
+    raw, h = raw_of(rates), 1e-5
+    wanted = np.array([(exact(raw + h * e) - exact(raw - h * e)) / (2 * h) for e in np.eye(3)])
+    rng, found = np.random.default_rng(4), []
+    for _ in range(40):
+        x = DATA[rng.choice(len(DATA), size=1000, p=p)]
+        given = {"x": x, "t": np.full(len(x), t)}
+        weights = {TABLE: table, "raw": raw}
+        found.append(run(tools.graph(SPEC, "by_value"), "slope", given, weights, dtype="float64", rng=rng)[0] / len(x))
+    mean, error = np.mean(found, axis=0), np.std(found, axis=0) / np.sqrt(len(found))
+    assert (np.abs(mean - wanted) < 3 * error).all()
+    without = by_value_without_the_masks(costs, spare, rates, t, p)
+    assert (np.abs(without - wanted) > 10 * error).any()  # the masks' own part of the gradient is there
+
+
+def by_value_without_the_masks(costs, spare, rates, t, p):
+    """The slope in the rates of the costs alone, times that of softplus."""
+    gone = (1 - 1e-4) * t ** rates[DATA]
+    chance = np.where(MASKS[None], gone[:, None], 1 - gone[:, None]).prod(axis=-1)
+    out = []
+    for v in range(VALUES):
+        own = (v == DATA)[:, None]
+        part = np.where(MASKS[None], own * costs + spare[..., v] - own, 0).sum(axis=-1)
+        out.append((chance * part).sum(axis=1) @ p / t)
+    return np.array(out) * (1 - np.exp(-rates))
+
+
+def letters(split):
+    return READERS["text"].function(split, path="python:manual", level="letters", n=32)["x"]
+
+
+@pytest.mark.slow
+def test_a_trained_model_beats_letters_alone():
+    run_of = tools.train(SPEC, "md4")
+    x, train = letters("test"), letters("train")
+    p = np.bincount(train.reshape(-1), minlength=27) / train.size
+    alone = -np.log2(p[x]).mean()
+    given = {"x": x[:256]}
+    made = run(tools.graph(SPEC, "md4"), "elbo", given, tools.weights(run_of), dtype="float32", rng=np.random.default_rng(0))[0]
+    bits = made.mean() / (32 * np.log(2))
+    samples = tools.sample(run_of, SPEC, "md4", "ancestral", 512)
+    assert bits <= 0.85 * alone
+    assert bigram_tv(train, samples) <= 0.15
+    assert unigram_tv(train, samples) <= 0.1

@@ -1,0 +1,59 @@
+"""Gulrajani et al. 2017: a slope of one between pairs gives a critic whose gap is the distance; a box does not."""
+
+import adversarial_tools as adversarial
+import numpy as np
+import pytest
+import tools
+
+from specc.reference.interpret import run
+from specc.runtime.readers import READERS
+
+SPEC = "adversarial/wgan_gp.spec"
+
+
+def test_the_penalty_of_a_linear_critic_is_exact():
+    program = tools.model(SPEC, "linear")
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    for a in ([3.0, 4.0, 0.0], [0.6, 0.0, 0.8], [0.1, -0.2, 0.2]):
+        (value,) = run(program, "penalty", {"x": x}, {"a": np.array(a)})
+        np.testing.assert_allclose(value, (np.linalg.norm(a) - 1) ** 2, atol=1e-12)
+
+
+def test_the_critic_takes_several_batches_for_one_of_the_generator():
+    rounds, generator = tools.model(SPEC, "wgan_gp").routine
+    assert (rounds.times, rounds.steps[0].entries, generator.entries) == (3, ("wasserstein_D",), ("wasserstein_G",))
+    assert tools.model(SPEC, "clipped").routine[0].steps[1].maps is not None
+
+
+def gap_and_slope(name: str) -> tuple[float, float]:
+    """The critic's gap between the two normals, and its mean slope between pairs of them."""
+    folder = tools.train(SPEC, name)
+    rng = np.random.default_rng(0)
+    made, u = rng.normal(size=(4000, 2)), rng.random((4000, 1))
+    real = rng.normal(size=(4000, 2)) + [1, 0]
+    value = [tools.ask(folder, SPEC, name, "value", x=x.astype(np.float32)).mean() for x in (real, made)]
+    slope = tools.ask(folder, SPEC, name, "slope", x=(u * real + (1 - u) * made).astype(np.float32)).mean()
+    return float(value[0] - value[1]), float(slope)
+
+
+@pytest.mark.slow
+def test_the_gap_is_the_distance(record_property):
+    gap, slope = gap_and_slope("apart")
+    record_property("gap, slope", f"{gap:.3f}, {slope:.3f}")
+    assert gap == pytest.approx(1, abs=0.1) and slope == pytest.approx(1, abs=0.1)  # measured
+    clipped = gap_and_slope("apart_clipped")
+    record_property("clipped", "{:.4f}, {:.4f}".format(*clipped))
+    assert max(clipped) < 0.05
+
+
+@pytest.mark.slow
+def test_eight_modes(record_property):
+    data = READERS["gaussians"].function(4000, np.random.default_rng(1), k=8, radius=1.4107, std=0.0705)["x"]
+    distance = {}
+    for name in ("wgan_gp", "clipped"):
+        made = tools.sample(tools.train(SPEC, name), SPEC, name, "one_step", 4000)
+        distance[name] = adversarial.sliced_wasserstein(made, data)
+        if name == "wgan_gp":
+            assert adversarial.modes(made, adversarial.ring(1.4107), within=0.4) == 8
+    record_property("sliced distances", distance)
+    assert distance["wgan_gp"] <= 0.8 * distance["clipped"]  # measured
