@@ -76,8 +76,8 @@ def high_share(x):
 
 @pytest.mark.slow
 @pytest.mark.xfail(
-    reason="measured 0.1264 neutral, 0.1260 raised, 0.1265 with all channels: each block of this decoder begins with a group norm "
-    "over the concatenation, which divides most of a factor out; the row's 5 % did not reproduce with this network",
+    reason="measured 0.1264 neutral, 0.1260 raised, 0.1265 with all channels: each block of this decoder begins with a group "
+    "norm over the concatenation, which divides most of a factor out; the row's 5 % did not reproduce with this network",
     strict=True,
 )
 def test_raising_the_decoder_smooths_what_is_predicted(record_property):
