@@ -148,7 +148,7 @@ def values_of(wanted: Setting, options: dict[str, Any], found: Evidence) -> dict
 
     program, arguments = found.program, wanted.get("args", ())
     entry = arguments[0] if arguments else found.entry
-    if entry not in program.entries or wanted.name not in METRICS:  # of a run of another version
+    if entry not in program.entries or wanted.name not in (*METRICS, *program.entries):  # of a run of another version
         raise Failure(f"`{wanted.name}({', '.join(arguments)})` cannot be measured", "train again with this version")
     match wanted.name:
         case "nfe":
@@ -211,7 +211,7 @@ def bits_per_dim(query: str, found: Evidence) -> float:
         u = np.random.default_rng(0).random(x.shape)
         x = ((x - space.low) * ((space.levels - 1) / reach) + u) * (reach / space.levels) + space.low
     nll = mean_answer(found, query, x.astype(np.float32))
-    return nll / (x[0].size * np.log(2)) + float(np.log2(space.levels / reach))
+    return float(nll / (x[0].size * np.log(2)) + np.log2(space.levels / reach))
 
 
 def two_sets(name: str, sets: tuple[np.ndarray, np.ndarray], options: dict[str, Any], found: Evidence) -> dict[str, float]:

@@ -54,3 +54,24 @@ def conditions(
     kinds = {"float": np.float32, "int": np.int64, "bool": np.bool_}
     asked = [i for i in program.entries[entry].inputs if i.role == "condition" and i.name in known]
     return {i.name: np.asarray(known[i.name], kinds[i.type.dtype.value]) for i in asked}
+
+
+def asked(run: Run, program: Program, entry: str, count: int) -> dict[str, np.ndarray]:
+    """What a query is tried on: held-out examples and their conditions; numbers at random for inputs of its own."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    known = examples(run, "test", count, rng)
+    rows = np.arange(count) % len(next(iter(known.values())))
+    found: dict[str, np.ndarray] = {}
+    for i in program.entries[entry].inputs:
+        shape = (count, *map(int, i.type.shape))
+        if i.role not in ("data", "condition"):
+            continue
+        if i.name in known:
+            found[i.name] = known[i.name][rows]
+        elif i.type.dtype.value == "int":
+            found[i.name] = rng.integers(i.classes or 2, size=shape)
+        else:
+            found[i.name] = rng.normal(size=shape).astype(np.float32)
+    return found

@@ -12,7 +12,7 @@ import click
 
 from specc import driver
 from specc.cli.common import Failure, as_json, say
-from specc.cli.examples import conditions
+from specc.cli.examples import asked, conditions
 from specc.cli.runs import Run, python
 
 if TYPE_CHECKING:
@@ -27,13 +27,16 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 @click.command("export")
 @click.argument("run", type=FOLDER)
-@click.option("--sampler", help="A sampler or query of the spec; the only one by default.")
+@click.option("--sampler", help="A sampler of the spec; the only one by default.")
+@click.option("--query", help="A query of the spec, in place of a sampler.")
 @click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.onnx")
 @click.option("--quantize", help="The `quantize` section to apply.")
 @click.option("--examples", type=click.IntRange(min=1), default=4, show_default=True, help="How many the certificate compares.")
 @click.option("--json", "machine", is_flag=True, help="The certificate as JSON on stdout.")
-def command(run: Path, sampler: str | None, out: Path, quantize: str | None, examples: int, machine: bool) -> None:
-    """Write a sampler of RUN as one ONNX file and compare it with the reference and with PyTorch.
+def command(
+    run: Path, sampler: str | None, query: str | None, out: Path, quantize: str | None, examples: int, machine: bool
+) -> None:
+    """Write a sampler or query of RUN as one ONNX file and compare it with the reference and with PyTorch.
 
     The certificate is printed and kept as FILE.certificate.json; exit code 3 when the file is not what was trained.
     """
@@ -44,11 +47,15 @@ def command(run: Path, sampler: str | None, out: Path, quantize: str | None, exa
 
     here = Run(run)
     program = here.program()
-    entry = entry_of(program, sampler)
+    entry = entry_of(program, sampler if query is None else query, "sampler" if query is None else "query")
     formats = quantization_of(program, quantize)
     weights = here.weights(program)
     array = driver.prepare(program)
-    given = conditions(here, program, entry, example_seeds(0, max(examples, CALIBRATED)), weights)
+    tried = max(examples, CALIBRATED)
+    if program.entries[entry].role == "query":
+        given = asked(here, program, entry, tried)
+    else:
+        given = conditions(here, program, entry, example_seeds(0, tried), weights)
     try:
         symbols = here.symbols()
         known = {"symbols": list(symbols)} if symbols is not None else None
@@ -62,7 +69,7 @@ def command(run: Path, sampler: str | None, out: Path, quantize: str | None, exa
     say(f"{entry}: {written.file_bytes / 2**20:.1f} MB, {written.nodes} nodes -> {out}")
     if written.quantization is not None:
         say(str(written.quantization))
-    eager = in_project(here, program, entry, examples) if program.entries[entry].role == "sampler" else None
+    eager = in_project(here, program, entry, examples)
     shown = {name: value[:examples] for name, value in given.items()}
     certificate = certify(program, array, entry, weights, out, torch=eager, examples=examples, conditions=shown)
     certificate.save(out.with_suffix(".certificate.json"))
@@ -83,15 +90,16 @@ def calibration(quantization: Quantization | None, conditions: dict[str, np.ndar
     return Calibration(examples=len(next(iter(conditions.values()))), conditions=conditions)
 
 
-def entry_of(program: Program, wanted: str | None) -> str:
-    """A sampler or query by name; the only sampler when none is named."""
+def entry_of(program: Program, wanted: str | None, kind: str = "sampler") -> str:
+    """A sampler or query by name; the only sampler when none is named. kind: the option that names it."""
     samplers = [e.name for e in program.by_role("sampler")]
-    known = samplers + [e.name for e in program.by_role("query")]
+    queries = [e.name for e in program.by_role("query")]
+    known = queries if kind == "query" else samplers + queries
     if wanted is None and len(samplers) == 1:
         return samplers[0]
     if wanted not in known:
-        what = f"no sampler `{wanted}`" if wanted else "several samplers"
-        raise click.UsageError(f"{what}; choose with --sampler: {', '.join(known)}")
+        what = f"no {kind} `{wanted}`" if wanted else "several samplers"
+        raise click.UsageError(f"{what}; choose with --{kind}: {', '.join(known)}" if known else f"the spec has no {kind}")
     return wanted
 
 
@@ -106,25 +114,29 @@ def quantization_of(program: Program, wanted: str | None) -> Quantization | None
 
 
 def in_project(run: Run, program: Program, entry: str, examples: int) -> Callable[[dict[str, Any]], np.ndarray] | None:
-    """Samples of the project's own sample.py, in a process of its own, so that nothing here imports torch."""
-    if find_spec("torch") is None or not (run.project / "sample.py").exists():
+    """What the project's own sample.py or query.py gives, in a process of its own, so that nothing here imports torch."""
+    role = program.entries[entry].role
+    script = run.project / ("sample.py" if role == "sampler" else "query.py")
+    if find_spec("torch") is None or not script.exists():
         say("PyTorch is left out of the certificate: torch or the run's project is not here")
         return None
+    inputs = [i.name for i in program.entries[entry].inputs if i.role in ("data", "condition")]
 
-    def sample(feeds: dict[str, Any]) -> np.ndarray:
+    def answer(feeds: dict[str, Any]) -> np.ndarray:
         import numpy as np
 
         from specc.runtime.ort import STRIDE
 
-        arguments = ["--sampler", entry, "--seed", str(int(feeds["seed"][0]) // STRIDE), "-n", str(examples)]
-        given = {i.name: feeds[i.name] for i in program.entries[entry].inputs if i.role == "condition"}
         with tempfile.TemporaryDirectory() as folder:
-            file = Path(folder) / "samples.npz"
-            np.savez(Path(folder) / "conditions.npz", allow_pickle=False, **given)
-            for name in given:
-                arguments += [f"--{name}", str(Path(folder) / "conditions.npz")]
-            python(run.project / "sample.py", str(run.folder), *arguments, "--out", str(file))
+            given, file = Path(folder) / "given.npz", Path(folder) / "found.npz"
+            np.savez(given, allow_pickle=False, **{name: feeds[name] for name in inputs})
+            if role == "sampler":
+                arguments = ["--sampler", entry, "--seed", str(int(feeds["seed"][0]) // STRIDE), "-n", str(examples)]
+                arguments += [part for name in inputs for part in (f"--{name}", str(given))]
+            else:
+                arguments = ["--query", entry, "--data", str(given)]
+            python(script, str(run.folder), *arguments, "--out", str(file))
             with np.load(file, allow_pickle=False) as found:
-                return np.asarray(found["x"])
+                return np.asarray(found["x" if role == "sampler" else found.files[0]])
 
-    return sample
+    return answer

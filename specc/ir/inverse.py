@@ -144,6 +144,21 @@ class _Search:
             attrs |= {"reverse": not node.get("reverse", False), "carried": 1}
         return {0: self.builder.add_many(node.op, y, *rest, span=node.span, **attrs)[0]}
 
+    def reach(self, nodes: Sequence[Node], x: Value) -> None:
+        """Go forwards and backwards through nodes until x is known or nothing more is found."""
+        pieces: dict[int, list[Node]] = {}
+        for node in nodes:
+            if node.op is Op.SLICE:
+                pieces.setdefault(node.inputs[0].id, []).append(node)
+        moved = True
+        while moved and x.id not in self.known:
+            moved = any([self.forwards(n) for n in nodes])
+            moved |= any([self.backwards(n) for n in reversed(nodes)])
+            for parts in pieces.values():
+                seen = [n for n in parts if n.out.id in self.known]
+                value = parts[0].inputs[0]
+                moved |= bool(seen) and value.id not in self.known and self.joined(value, seen)
+
     def joined(self, value: Value, slices: Sequence[Node]) -> bool:
         """A value whose slices are all known, put together again."""
         size, at = value.type.shape[slices[0]["axis"]], 0
@@ -158,6 +173,16 @@ class _Search:
         return True
 
 
+def undo(builder: Builder, nodes: Sequence[Node], x: Value, y: Value, given: Value) -> Value | None:
+    """x where nodes make y of it and y is `given`; what they read beside x is known. Appended to the builder."""
+    search = _Search(builder, lambda _: None)
+    made = {v.id for n in nodes for v in n.outputs}
+    search.known.update({v.id: v for n in nodes for v in reads(n) if v.id not in made and v.id != x.id})
+    search.known[y.id] = given
+    search.reach(nodes, x)
+    return search.known.get(x.id)
+
+
 def inverse(function: Function, functions: Mapping[str, Function], ids: Ids, opposite: Opposite) -> Inverse:
     """The inverse of a function in its first argument, over the same bundle; NoInverse where the nodes do not show it."""
     plain = Splicer(functions, ids, inside=lambda n: n.op is Op.CALL and n["bundle"] is None)
@@ -167,18 +192,7 @@ def inverse(function: Function, functions: Mapping[str, Function], ids: Ids, opp
     search = _Search(builder, opposite)
     search.known[y.id] = builder.param(y.type, "z")
     search.known.update((v.id, builder.param(v.type, v.name)) for v in rest)
-    pieces: dict[int, list[Node]] = {}
-    for node in block.nodes:
-        if node.op is Op.SLICE:
-            pieces.setdefault(node.inputs[0].id, []).append(node)
-    moved = True
-    while moved and x.id not in search.known:
-        moved = any([search.forwards(n) for n in block.nodes])
-        moved |= any([search.backwards(n) for n in reversed(block.nodes)])
-        for nodes in pieces.values():
-            seen = [n for n in nodes if n.out.id in search.known]
-            value = nodes[0].inputs[0]
-            moved |= bool(seen) and value.id not in search.known and search.joined(value, seen)
+    search.reach(block.nodes, x)
     if x.id not in search.known:
         raise NoInverse(_stuck(block, search.known))
     made = live(builder.block(search.known[x.id]))

@@ -9,7 +9,7 @@ from typing import Any
 from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import densities, parts, spaces
+from specc.sema import densities, mixtures, parts, spaces
 from specc.sema.arithmetic import add, binary, describe, known, lift, shown, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
@@ -678,6 +678,7 @@ FUNCTIONS: dict[str, Any] = {
     **LAYERS,
     **LAWS,
     **densities.FUNCTIONS,
+    **mixtures.FUNCTIONS,
     **{name: _space(name) for name in spaces.NAMES if name != "scalar"},
     **MATRICES,
     "clip": _clip,

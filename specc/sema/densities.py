@@ -8,6 +8,8 @@ are found, and summed over the axes of one example.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from specc.ir.ops import Op
@@ -18,8 +20,16 @@ from specc.sema.arithmetic import add, binary, describe, lift
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
 from specc.sema.report import choices, did_you_mean, fail
-from specc.sema.values import Builtin, Instance, Law, Partial, TypeRef
+from specc.sema.values import Builtin, Instance, Law, Namespace, Partial, TypeRef
 from specc.source import Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Computed:
+    """A member of a law that is made of others, worked out where it is asked for."""
+
+    value: Callable[[Frame, Span], Any]
+
 
 MOMENTS = ("mean", "std", "entropy")  # a number of a law that bears such a name need not be it
 
@@ -51,7 +61,7 @@ def _shape(numbers: dict[str, Any]) -> tuple[Any, ...]:
     return next((v.type.shape for v in numbers.values() if isinstance(v, Value) and v.type.shape), ())
 
 
-def equations(ev: Evaluator, law: Law, frame: Frame, span: Span) -> Instance:
+def equations(ev: Evaluator, law: Law, frame: Frame, span: Span) -> Instance | Namespace:
     """The definition that a law's equations stand in."""
     if law.density is not None:
         return law.density
@@ -87,7 +97,8 @@ def _own(ev: Evaluator, law: Law, name: str, frame: Frame, span: Span) -> Any:
         known = {*found.members, *(n for n in law.numbers if n not in MOMENTS), "logp"} - {"draw"}
         help = did_you_mean(name, known) or f"it has {choices(known)}"
         fail("E0521", span, f"`{law.name}` has no `{name}` in closed form", help=help)
-    return ev.settle(found.members[name], frame, name)
+    given = found.members[name]
+    return given.value(frame, span) if isinstance(given, Computed) else ev.settle(given, frame, name)
 
 
 def logp(ev: Evaluator, law: Law, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span) -> Any:

@@ -88,7 +88,7 @@ def _logit(u: Any, f: Frame, s: Span) -> Any:
     return binary("-", add(f, s, Op.LOG, u), add(f, s, Op.LOG, rest), f, s)
 
 
-def _gumbel(u: Any, f: Frame, s: Span) -> Any:
+def gumbel(u: Any, f: Frame, s: Span) -> Any:
     inner = add(f, s, Op.NEG, add(f, s, Op.LOG, u))
     return add(f, s, Op.NEG, add(f, s, Op.LOG, inner))
 
@@ -113,7 +113,7 @@ def _categorical(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwarg
         fail("E0304", span, "the precision of `categorical` is `float32` or `float64`")
 
     def sample(frame: Frame, span: Span, per_batch: bool) -> Any:
-        noise = _gumbel(primitive(Op.UNIFORM, logits.type.shape, frame, span, per_batch), frame, span)
+        noise = gumbel(primitive(Op.UNIFORM, logits.type.shape, frame, span, per_batch), frame, span)
         if precision.id == "float64":
             noise = _fine_gumbel(logits.type.shape, frame, span, per_batch)
         return add(frame, span, Op.ARGMAX, binary("+", logits, noise, frame, span), axis=-1)
@@ -134,7 +134,7 @@ LAWS: dict[str, Any] = {
     "logistic": _unit(
         "logistic", lambda u, m, s, f, p: _affine(_logit(u, f, p), m, s, f, p), Op.UNIFORM, {"mean": 0, "scale": 1}
     ),
-    "gumbel": _unit("gumbel", lambda u, m, s, f, p: _affine(_gumbel(u, f, p), m, s, f, p), Op.UNIFORM, {"mean": 0, "scale": 1}),
+    "gumbel": _unit("gumbel", lambda u, m, s, f, p: _affine(gumbel(u, f, p), m, s, f, p), Op.UNIFORM, {"mean": 0, "scale": 1}),
     "bernoulli": _unit("bernoulli", lambda u, p, _, f, s: binary("<", u, p, f, s), Op.UNIFORM, {"p": 0.5}),
     "rademacher": _unit(
         "rademacher",

@@ -303,7 +303,7 @@ class Law:
     numbers: dict[str, Any] = field(default_factory=dict)
     shape: tuple[Any, ...] = ()  # of one draw
     reparameterised: bool = True
-    density: Instance | None = None  # its equations, where they are not the library's of that name
+    density: Instance | Namespace | None = None  # its equations, where they are not the library's of that name
 
 
 @dataclass(frozen=True, slots=True, eq=False)

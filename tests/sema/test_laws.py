@@ -133,3 +133,78 @@ model m {
     np.testing.assert_allclose(found, known.logpdf(x).sum(axis=1), rtol=1e-6)
     drawn = run(made.programs["m"], "drawn", {"seed": example_seeds(0, 2000)}, {})[0]
     assert stats.kstest(drawn.ravel(), known.cdf).pvalue > 1e-3
+
+
+def test_mixture_of_vectors() -> None:
+    """One choice for the example: k normals in three dimensions."""
+    body = """
+  m = concat([reshape(x - 1, 1, 3), reshape(x + 2, 1, 3)])
+  q = mixture(x[0:2], normal(m, 0.5))
+"""
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    share = np.exp(x[:, :2]) / np.exp(x[:, :2]).sum(axis=1, keepdims=True)
+    parts = np.stack([stats.norm(x - 1, 0.5).logpdf(0.3).sum(axis=1), stats.norm(x + 2, 0.5).logpdf(0.3).sum(axis=1)], axis=1)
+    known = np.log((share * np.exp(parts)).sum(axis=1))
+    np.testing.assert_allclose(ask(f"{body} return q.logp(fill(0.3, like = x))", x), known, rtol=1e-6)
+    mean = share[:, :1] * (x - 1) + share[:, 1:] * (x + 2)
+    np.testing.assert_allclose(ask(f"{body} return q.mean", x), mean, rtol=1e-6)
+
+
+def test_mixture_of_numbers() -> None:
+    """A choice for each of three numbers; what is drawn follows the density."""
+    body = "q = mixture(matrix_of([0.5, -0.2], x), logistic(matrix_of([-2, 1], x), 0.3))"
+    helper = "function matrix_of(v, x) = expand(v + zeros(2), like = matrix(2, 3), axis = 1)"
+    source = f"""specc 1
+{helper}
+model m {{
+  data x: vector(3) from npy("none.npy")
+  query ask {{ {body}; return q.logp(x) }}
+  sampler drawn {{ {body}; v ~ q; return v }}
+}}
+"""
+    file, mistakes = parse(Source("test.spec", source))
+    made = elaborate(file, Source("test.spec", source))
+    assert not mistakes and not made.diagnostics, [d.message for d in (*mistakes, *made.diagnostics)]
+    w = np.exp([0.5, -0.2]) / np.exp([0.5, -0.2]).sum()
+    laws = [stats.logistic(-2, 0.3), stats.logistic(1, 0.3)]
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    known = np.log(sum(p * law.pdf(x) for p, law in zip(w, laws, strict=True))).sum(axis=1)
+    np.testing.assert_allclose(run(made.programs["m"], "ask", {"x": x}, {})[0], known, rtol=1e-6)
+    drawn = run(made.programs["m"], "drawn", {"seed": example_seeds(0, 2000)}, {})[0]
+    assert stats.kstest(drawn.ravel(), lambda v: sum(p * law.cdf(v) for p, law in zip(w, laws, strict=True))).pvalue > 1e-3
+
+
+PUSHED = {
+    "exp": ("pushforward(normal(0.3, 0.7), u => exp(u))", stats.lognorm(0.7, scale=np.exp(0.3)), (0.1, 5)),
+    "affine": ("pushforward(uniform(0, 1), u => 3 - 2 * u)", stats.uniform(1, 2), (1.01, 2.99)),
+    "sigmoid": ("pushforward(logistic(0, 1), u => sigmoid(u))", stats.uniform(0, 1), (0.01, 0.99)),
+}
+
+
+@pytest.mark.parametrize("name", ["exp", "affine", "sigmoid"])
+def test_pushforward(name: str) -> None:
+    law, known, (low, high) = PUSHED[name]
+    x = np.random.default_rng(0).uniform(low, high, size=(20, 3))
+    np.testing.assert_allclose(ask(f"return {law}.logp(x)", x), known.logpdf(x).sum(axis=1), rtol=1e-6, atol=1e-9)
+
+
+def test_pushforward_of_a_scale_that_varies_by_example() -> None:
+    x = np.random.default_rng(0).uniform(0.5, 2, size=(20, 3))
+    found = ask("return pushforward(laplace(0, 1), u => x[0] * u + x[1]).logp(x[2])", x)
+    np.testing.assert_allclose(found, stats.laplace(x[:, 1], x[:, 0]).logpdf(x[:, 2]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "f, code", [("u => cos(u)", "E0423"), ("u => sum(u)", "E0521"), ("u => flip(u)", "E0521"), ("3", "E0304")]
+)
+def test_what_a_law_is_not_pushed_through(f: str, code: str) -> None:
+    source = Source(
+        "t.spec",
+        f"""specc 1
+model m {{
+  data x: vector(3) from npy("none.npy")
+  query ask {{ return pushforward(normal(), {f}).logp(x) }}
+}}
+""",
+    )
+    assert code in [d.code for d in elaborate(parse(source)[0], source).diagnostics]

@@ -111,27 +111,34 @@ model short from base.residual_flow {
     a, b = rng.normal(size=(2, 500, 2)) * 2
     moved = [run(program, "move", {"x": v}, w)[0] for v in (a, b)]
     ratio = np.linalg.norm(moved[0] - moved[1], axis=1) / np.linalg.norm(a - b, axis=1)
-    assert 0.05 < ratio.max() < 0.9**3  # three maps of at most 0.9 each
+    assert 0.05 < ratio.max() < 0.97**3  # three maps of at most 0.97 each
     z = run(program, "encode", {"x": a}, w)[0]
     assert np.abs(run(program, "decode", {"x": z}, w)[0] - a).max() < 1e-5
 
 
-def nll(folder, name, x):
-    return tools.ask(folder, SPEC, name, "nll", x=x.astype(np.float32)).astype(np.float64)
+ASKED = "query claim(x, v: vector(2), n: scalar) { z, logdet = f(x, probe = v, terms = n); return -normal().logp(z) - logdet }"
 
 
 @pytest.mark.slow
-def test_the_density_integrates_to_one_and_the_cut_series_flatters_itself():
-    from specc.runtime.readers.checkerboard import draw
+def test_the_density_integrates_to_one_and_training_without_bias_is_no_worse(tmp_path):
+    from specc.runtime.readers.moons import draw
 
+    asked = tools.variant(tmp_path, SPEC, "".join(f"model {m} from base.{m} {{ {ASKED} }}\n" for m in ("residual_flow", "cut")))
     line = np.linspace(-4, 4, 161)
-    grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2)
-    x = draw(4000, np.random.default_rng(5), extent=2.0)["x"]
-    found, claimed = {}, {}
-    for name in ("residual_flow", "cut"):
+    grid = np.stack(np.meshgrid(line, line), axis=-1).reshape(-1, 2).astype(np.float32)
+    known, x = (draw(n, np.random.default_rng(n), noise=0.1)["x"] for n in (10_000, 4000))
+    x = (x - known.mean(axis=0)) / known.std(axis=0)
+    v = np.random.default_rng(1).normal(size=x.shape).astype(np.float32)
+    exact, gap, error = {}, {}, {}
+    for name, n in (("residual_flow", terms(0.5, len(x))), ("cut", np.full(len(x), 2))):
         folder = tools.train(SPEC, name)
-        assert np.exp(-nll(folder, name, grid)).sum() * (line[1] - line[0]) ** 2 == pytest.approx(1, abs=0.02)
-        found[name], claimed[name] = nll(folder, name, x).mean(), tools.report(folder)["loss"]
-    print(found, claimed)
-    assert found["residual_flow"] <= found["cut"] + 0.02
-    assert claimed["cut"] < found["cut"] - 0.02
+        density = np.exp(-tools.ask(folder, SPEC, name, "nll", x=grid).astype(np.float64))
+        assert density.sum() * (line[1] - line[0]) ** 2 == pytest.approx(1, abs=0.02)
+        nll = tools.ask(folder, SPEC, name, "nll", x=x).astype(np.float64)
+        claim = tools.ask(folder, asked, name, "claim", x=x, v=v, n=n.astype(np.float32)).astype(np.float64)
+        exact[name], gap[name], error[name] = nll.mean(), (claim - nll).mean(), (claim - nll).std() / np.sqrt(len(x))
+    assert exact["residual_flow"] <= exact["cut"] + 0.02  # measured 2.434, 2.473
+    assert abs(gap["residual_flow"]) < 3 * error["residual_flow"]
+    # That the cut series promises more than it has does not show at these sizes: its gap is -0.001 with an error of 0.013, for
+    # the blocks of a small net are far from their bound. The linear blocks above show it.
+    assert abs(gap["cut"]) < 0.1
