@@ -30,7 +30,7 @@ def gap_and_slope(name: str) -> tuple[float, float]:
     folder = tools.train(SPEC, name)
     rng = np.random.default_rng(0)
     made, u = rng.normal(size=(4000, 2)), rng.random((4000, 1))
-    real = rng.normal(size=(4000, 2)) + [1, 0]
+    real = rng.normal(size=(4000, 2)) + np.array([1, 0])
     value = [tools.ask(folder, SPEC, name, "value", x=x.astype(np.float32)).mean() for x in (real, made)]
     slope = tools.ask(folder, SPEC, name, "slope", x=(u * real + (1 - u) * made).astype(np.float32)).mean()
     return float(value[0] - value[1]), float(slope)
