@@ -140,6 +140,8 @@ def test_levels_of_their_own_serve_every_vector_of_levels(record_property):
     own, equal, teacher = (errors(name) for name in ("forcing", "equal", "teacher"))
     for name, found in (("own levels", own), ("equal levels", equal), ("clean past", teacher)):
         record_property(name, {k: round(v, 3) for k, v in found.items()})
+    # Measured 0.08, 0.15, 0.11, 0.11, 0.17 with levels of their own and 0.54, 0.07, 0.88, 0.57, 0.80 with equal ones. The
+    # roll-outs of a bouncing ball and the guided mazes of the catalogue are not among these claims.
     assert max(own.values()) <= 0.25
     assert min(v for k, v in equal.items() if k != "equal") >= 0.4
     assert min(v for k, v in teacher.items() if k != "clean past") >= 0.4
