@@ -6,6 +6,7 @@ with the level at which it binds. Ops that are statements, calls or need the fun
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -100,6 +101,9 @@ def _bounded(function: str, method: str, option: str) -> Spelling:
             return call(function, a.text, b.text)
         if a.host or b.host:
             tensor, bound = (b, a) if a.host else (a, b)
+            below = re.fullmatch(r"(.*)\.clamp\(min=([^(),]+)\)", tensor.text)
+            if below is not None and option == "max":
+                return call(f"{below[1]}.clamp", below[2], bound.text)
             return call(f"{tensor.atom}.clamp", **{option: bound.text})
         return call(method, a.text, b.text)
 

@@ -244,3 +244,35 @@ def test_numbers_of_matrices_are_known_while_compiling() -> None:
 )
 def test_what_is_no_matrix(made: str) -> None:
     assert codes(text(f"query main {{ return {made} }}", sampler=""))[0] in ("E0301", "E0601")
+
+
+# Maps between two times
+
+
+CLASSES = "condition y: class(3) with { drop = 0.1 }"
+MAP = """backbone net(z: vector(2), t: scalar, s: scalar, y: any) -> like(z) {
+  return z * (s + 0.5) + t * where(y == 3, 1.0, 2.0)
+}"""
+
+
+def test_guidance_of_one_time_passes_the_other_by() -> None:
+    lines = (CLASSES, "guidance cfg(scale = 3)", "sampler jumps(steps = 1)")
+    parts = {"process": "process linear", "predict": "predict mean_velocity", "backbone": MAP, "sampler": ""}
+    made = program(*lines, **parts)
+    z, jump = (program(*lines[:2], f"sampler main {{ z ~ prior(); return {e} }}", **parts) for e in ("z", "jump(z, 1, 0)"))
+    given = {"seed": np.arange(4), "y": np.array([0, 1, 2, 0])}
+    (start,), (end,), (whole,) = (run(p, n, given, {}) for p, n in ((z, "main"), (jump, "main"), (made, "jumps")))
+    np.testing.assert_allclose(end, start - (start * 0.5 + 1 + 3 * (2 - 1)), rtol=1e-6)  # at s = 0, whatever guidance says of t
+    np.testing.assert_allclose(whole, end, rtol=1e-6)
+
+
+def test_a_network_takes_the_conditions_that_its_head_names() -> None:
+    loss = "loss l { t ~ uniform(0, 1); minimize mean((f(x, t, t / 2) - x)^2) }"
+    for head, many in (("f(z, t, s, y)", 4), ("f(z, t, s)", 3)):
+        spec = text(
+            CLASSES, f"network {head} -> like(x) = mlp(width = 4)", loss, backbone="", process="", predict="", sampler=""
+        )
+        made = elaborated(spec).programs["m"]
+        function = made.functions[made.by_role("objective")[0].function]
+        (call,) = [n for n in function.block.nodes if n.op is Op.CALL and n["bundle"] == "f"]
+        assert len(call.inputs) == many

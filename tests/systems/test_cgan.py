@@ -63,11 +63,8 @@ def test_a_player_that_does_not_see_the_class_lets_it_go(blind, tmp_path, record
     """A class that is always 0 for one of them."""
     call = {"G": "z => G(z, y), v => D(v, 0 * y)", "D": "z => G(z, 0 * y), v => D(v, y)"}["G" if blind == "D" else "D"]
     sampler = "sampler one_call { return G(z, y) }" if blind == "D" else "sampler one_call { return G(z, 0 * y) }"
-    spec = tools.variant(
-        tmp_path,
-        SPEC,
-        f"model blind from base.cgan {{ loss nonsaturating({call}, gamma = 0.1); {sampler}; train {{ {SHORT} }} }}\n",
-    )
+    text = f"model blind from base.cgan {{ loss nonsaturating({call}, gamma = 0.1); {sampler}; train {{ {SHORT} }} }}\n"
+    spec = tools.variant(tmp_path, SPEC, text)
     agrees, _, _ = agreement(spec, None)
     record_property("agreement", f"{agrees:.3f}")
     assert agrees <= 0.25

@@ -56,7 +56,9 @@ def test_rho_covers_or_seeks(record_property):
 
 
 @pytest.mark.slow
-def test_a_ring_against_a_critic(record_property):
+def test_the_ring_is_covered(record_property):
+    """All modes with a learnt navigator. That a critic does worse, as the catalogue has it (0.166 against 0.554), does not
+    reproduce here: 0.384 against 0.162 with the library's generator and critic, which cover all modes too."""
     data = READERS["gaussians"].function(4000, np.random.default_rng(1), k=8, radius=2, std=0.1)["x"]
     found = {}
     for name in ("ct", "gan"):
@@ -64,4 +66,4 @@ def test_a_ring_against_a_critic(record_property):
         found[name] = adversarial.modes(made, adversarial.ring(2), within=0.5), adversarial.sliced_wasserstein(made, data)
     record_property("modes and sliced distances", found)
     assert found["ct"][0] == 8
-    assert found["gan"][0] < 8 or found["gan"][1] >= 1.25 * found["ct"][1]  # measured
+    assert found["ct"][1] <= 0.5

@@ -75,7 +75,13 @@ def high_share(x):
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(
+    reason="measured 0.1264 neutral, 0.1260 raised, 0.1265 with all channels: each block of this decoder begins with a group "
+    "norm over the concatenation, which divides most of a factor out; the row's 5 % did not reproduce with this network",
+    strict=True,
+)
 def test_raising_the_decoder_smooths_what_is_predicted(record_property):
+    """15 minutes of training on a busy machine."""
     folder = tools.train(SPEC, "freeu")
     share = {name: high_share(tools.sample(folder, SPEC, name, "seen_free", 256)) for name in ("neutral", "raised", "smooth")}
     record_property("high frequencies of x at t = 0.5", ", ".join(f"{k} {v:.4f}" for k, v in share.items()))

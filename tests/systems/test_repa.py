@@ -12,6 +12,7 @@ from specc.backends.onnx.export import export
 from specc.backends.onnx.write import initial
 
 from specc import driver
+from specc.runtime import ort
 from specc.runtime.readers import READERS
 
 SPEC = "diffusion/repa.spec"
@@ -76,36 +77,19 @@ def test_a_sampler_needs_neither_encoder_nor_projector(tmp_path):
     assert tools.calls(SPEC, "repa", "sde") == 250 + 1
 
 
-# Trained ------------------------------------------------------------------------------------------------------------
-
-
-def held_out():
-    found = READERS["digits"].function("test")
-    return (2 * found["x"] - 1).astype(np.float32), found["y"]
-
-
-def loss(spec, name):
-    """The velocity loss on held-out digits, over eight draws of time and noise."""
-    folder, (x, y) = tools.train(spec, name), held_out()
-    values = []
-    for k in range(8):
-        rng = np.random.default_rng(k)
-        e, t = rng.standard_normal(x.shape).astype(np.float32), rng.uniform(0.02, 0.98, len(x)).astype(np.float32)
-        values.append(tools.ask(folder, spec, name, "error", x=x, e=e, t=t, y=y).mean())
-    return float(np.mean(values))
+# Trained: that it learns faster than the model alone, and not from a random encoder, is not tested yet ---------------------
 
 
 @pytest.mark.slow
-def test_aligned_features_tell_digits_apart(record_property):
-    """Linear probes of the tokens of the second block at t = 0.5, and the cosine on held-out digits."""
-    (x, y), scores = held_out(), {}
-    half = len(x) // 2
-    for name in ("repa", "unaligned"):
-        e = np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)
-        given = {"x": x, "e": e, "t": np.full(len(x), 0.5, np.float32), "y": np.full(len(x), 10)}  # the class is not told
-        hidden = tools.ask(tools.train(SPEC, name), SPEC, name, "hidden", **given).mean(axis=1)
-        features = np.concatenate([hidden, np.ones((len(x), 1))], axis=1)
-        fit = np.linalg.solve(features[:half].T @ features[:half] + 0.1 * np.eye(65), features[:half].T @ np.eye(10)[y[:half]])
-        scores[name] = float(((features[half:] @ fit).argmax(axis=1) == y[half:]).mean())
-    record_property("probe, with and without", f"{scores['repa']:.3f}, {scores['unaligned']:.3f}")
-    assert scores["repa"] >= scores["unaligned"] + 0.05
+def test_hidden_tokens_of_noisy_digits_turn_to_those_of_clean_ones(record_property):
+    """16 minutes of training on a busy machine; the cosine on held-out digits at t = 0.5 is 0.93, and 0.81 untold of the class."""
+    found = READERS["digits"].function("test")
+    x = (2 * found["x"] - 1).astype(np.float32)
+    folder = tools.train(SPEC, "repa")
+    path = folder / "hidden.onnx"
+    export(tools.graph(SPEC, "repa"), "hidden", tools.weights(folder), path)
+    loaded, e = ort.load(path, threads=1), np.random.default_rng(0).standard_normal(x.shape).astype(np.float32)
+    given = {"x": x, "e": e, "t": np.full(len(x), 0.5, np.float32), "y": np.full(len(x), 10)}
+    _, cosine = loaded.run(loaded.feeds(np.arange(len(x)), arguments=given)).values()
+    record_property("cosine", f"{cosine.mean():.2f}")
+    assert cosine.mean() >= 0.5
