@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,12 @@ def lent(spec: str, program: Program, folder: Path) -> list[str]:
     return ["--parent", *(str(folder / p.name) for p in parents)] if parents else []
 
 
+def whole_groups(folder: Path) -> list[str]:
+    """A batch of a whole number of the groups that an objective compares, where sixteen examples are none."""
+    sizes = {int(n) for n in re.findall(r"// (\d+) \* \1", (folder / "objective.py").read_text())}
+    return ["--batch", str(math.lcm(*sizes))] if any(16 % n for n in sizes) else []
+
+
 def cheapest(array: Program) -> Entry:
     """The sampler with the fewest network calls, or a query of a model without samplers."""
     return min(array.by_role("sampler") or array.by_role("query"), key=lambda e: calls(array, e))
@@ -96,7 +103,8 @@ def test_it_trains_and_the_three_agree(spec: str, name: str, tmp_path: Path, mon
         if (folder / "train.py").exists():
             pictured = array.by_role("sampler")[:1]
             quick = all(calls(array, e) <= QUICK for e in pictured)
-            two_steps(out, monkeypatch, *lent(spec, program, tmp_path), quick=quick)
+            more = [*lent(spec, program, tmp_path), *whole_groups(folder)]
+            two_steps(out, monkeypatch, *more, quick=quick)
             weights = tools.weights(out)
         if not array.by_role("sampler") and not array.by_role("query"):
             return
