@@ -52,7 +52,7 @@ def test_samples_are_of_the_class_that_is_asked_for(record_property):
     agrees, shuffled, made = agreement(SPEC, "cgan")
     diversity = spread(made, np.arange(500) % 10) / spread(*digits())
     record_property("agreement, shuffled, diversity", f"{agrees:.3f}, {shuffled:.3f}, {diversity:.2f}")
-    assert agrees >= 0.85  # measured
+    assert agrees >= 0.85  # measured 0.958; diversity 0.68. With z on (0, 1) a class collapses to one sample
     assert abs(shuffled - 0.1) <= 0.05
     assert diversity >= 0.3
 

@@ -1,4 +1,4 @@
-"""Xiao, Kreis and Vahdat 2022: with the law of x given z the posterior is exact at any step, and a mean is not enough."""
+"""Xiao, Kreis and Vahdat 2022: with the law of x given z the steps of the posterior are exact; with its mean they are not."""
 
 import numpy as np
 import pytest

@@ -85,8 +85,8 @@ def test_paths_of_one_length_are_well_conditioned(record_property):
 
     before, after = measured(1), measured(1500)
     record_property("condition and variation before and after", f"{before}, {after}")
-    assert after[0] <= before[0] / 5  # measured
-    assert after[1] <= 0.8 * before[1]
+    assert after[0] <= before[0] / 5  # measured 48.3 and 4.9; after 600 steps, as the catalogue has it, 11.9
+    assert after[1] <= 0.8 * before[1]  # 0.251 and 0.097
 
 
 def test_a_rare_penalty_weighs_as_much_as_a_frequent_one(tmp_path):
