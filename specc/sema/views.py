@@ -57,6 +57,24 @@ def place(bundles: tuple[Bundles, ...], path: str) -> tuple[str, Borrowed | None
     return path, origin
 
 
+def bare(ev: Any, path: str, origin: Borrowed) -> str:
+    """The path of a tensor that is read through a view. It belongs to no network, so that it has one name, here and there,
+    and one that is not the model's own."""
+    path, of = path.replace(".", "_"), origin.of.replace(".", "_")
+
+    def free() -> bool:
+        known = ev.borrowed.get(path)
+        if known is None:
+            return path not in ev.held_by and path not in ev.networks
+        same = known.bundles.of is origin.bundles.of and known.bundles.kind == origin.bundles.kind
+        return bool(same and known.of == of)
+
+    while not free():
+        path += "_"
+    ev.borrowed[path] = replace(origin, of=of)
+    return path
+
+
 def inside(ev: Any, view: View) -> Any:
     """The evaluator in a view's world that writes where this one writes."""
     own = all(b.kind == "average" for b in view.bundles)
