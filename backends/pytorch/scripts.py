@@ -259,7 +259,7 @@ def sample_script(program: Program, samplers: list[Way], derived: list[Way], loc
     if asked.inputs:
         tables += table("CONDITIONS", {sampler: _strings(list(names)) for sampler, names in asked.of.items()})
     if "together" in features:
-        tables.append(f"DERIVED = {_strings(asked.computed())}  # from one example")
+        tables.append(f"DERIVED = {_strings(asked.asked())}  # from one example")
     if named:
         tables.append(f"ARGUMENTS = {_strings([legal(n) for n in named])}  # inputs of samplers")
     if "images" in features:
@@ -276,8 +276,8 @@ def sample_script(program: Program, samplers: list[Way], derived: list[Way], loc
         "given": "\n".join(asked.given()),
     }
     text = choose(part("sample"), features, replaced)
-    own = local | ({"examples": "data"} if derived else {})
-    ways = [*samplers, *derived]
+    own = local | ({"examples": "data"} if asked.derived else {})
+    ways = [*samplers, *([asked.derived] if asked.derived else [])]
     return _with_functions(program, text, ways, own, "Draw from a trained", _sample_usage(program, samplers))
 
 
