@@ -55,6 +55,7 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     features |= {"parents"} if lenders(program) else set()
     features |= {"averages"} if program.averages else set()
     features |= {"states"} if any(not b.trainable for b in program.bare) else set()
+    features |= {"groups"} if program.groups > 1 else set()
     features |= {"updates"} if program.by_role("update") else set()
     features |= {"rounds"} if batches_of(steps_of(program)) > 1 else set()
     features |= {"fnmatch"} if any(patterned(program, p) for o in losses for p in o.entry.over) else set()
@@ -86,6 +87,8 @@ def _knobs(program: Program, losses: list[Objective], features: set[str], warmup
     """Numbers on top, and the optimizer."""
     steps, batch = int(program.setting("steps", 1000)), int(program.setting("batch", 64))
     lines = [f"STEPS = {steps}", f"BATCH = {batch}  # examples, over all processes"]
+    if "groups" in features:
+        lines.append(f"GROUP = {program.groups}  # examples that see each other; each process has whole groups")
     if "rounds" in features:
         lines.append(f"BATCHES = {batches_of(steps_of(program))}  # a step")
     teams = players(program) if "routine" in features else []

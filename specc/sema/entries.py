@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -513,6 +514,7 @@ def program(m: Model, doc: str) -> Program:
         quantize=tuple(m.quantize),
         evaluate=tuple(m.evaluate),
         averages=_averages(m, networks),
+        groups=math.lcm(*(many for (role, _), many in m.ev.groups.items() if role == "objective")),
         doc=doc,
     )
 
