@@ -372,6 +372,8 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
     name = name_of(section)
     if name in m.entries:
         fail("E0208", section.span, f"a second `{name}`", help=f"name it: `{role} NAME = ...`")
+    if role == "sampler":
+        m.samplers[name] = p
     frame, entry = _start(m, role)
     if section.body is not None and not section.values:
         p = replace(p, kwargs=tuple(_own_inputs(m, p.definition, frame, entry)))

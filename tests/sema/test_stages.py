@@ -304,3 +304,28 @@ def test_a_parameter_of_a_parent_comes_from_there() -> None:
         ("before_codes", (2,), True),
         ("before_codes_", (3, 2), False),
     ]
+
+
+def test_a_sampler_of_a_parent_is_a_function() -> None:
+    """As it is there, guided, with knobs and defaults; its draws are those of a sampler that is written out."""
+    parent = BASE.replace(
+        "sampler euler(steps = 4)", "sampler fast = euler(steps = 4)\n  sampler own(k = 2) { e ~ prior(); return k * e }"
+    )
+    lines = "sampler one { return teacher.fast() }\n  sampler two { return teacher.own() }\n"
+    lines += "  sampler six { return teacher.own(k = 6) }\n"
+    student = STUDENT.replace("  sampler one { z ~ prior(); return z - velocity(z, t_max) }", f"  {lines}")
+    student = student.replace("- teacher.velocity(z, t)", "- teacher.fast()")
+    made = {name: driver.prepare(program) for name, program in programs(parent + student).items()}
+    assert network_calls(made["student"], "one") == network_calls(made["base"], "fast")
+    inputs = {"seed": np.arange(3), "y": np.array([0, 1, 1])}
+    scale = {"backbone": 1.0, "teacher.backbone": 2.0}
+
+    def draw(model: str, name: str, scale: dict[str, float]) -> np.ndarray:
+        program = made[model]
+        return run(program, name, inputs, weights(program, scale))[0]
+
+    theirs = draw("base", "fast", {"backbone": 2.0})
+    np.testing.assert_array_equal(draw("student", "one", scale), theirs)
+    assert np.abs(theirs - draw("base", "fast", {"backbone": 1.0})).max() > 0.1
+    np.testing.assert_array_equal(draw("student", "two", scale), draw("base", "own", {"backbone": 2.0}))
+    np.testing.assert_allclose(draw("student", "six", scale), 3 * draw("student", "two", scale))
