@@ -16,7 +16,7 @@ model {name} {{
   data x: vector(2) from moons             # the space of one example, and where examples come from: `specc list reader`
   process linear                           # how data becomes noise, t from 0 to 1: z = (1 - t) x + t e
   coupling minibatch_ot(solver = exact)    # which noise goes with which example; leave the line out for independent pairs
-  backbone mlp(width = 64, depth = 3)      # the network: `specc list network`, or write your own below
+  backbone mlp(width = 64, depth = 3)      # the network: `specc list backbone`, or write your own below
   predict velocity                         # what the network is asked for: eps, x0, v, velocity, edm
   loss mse                                 # how its answer is scored
   sampler fast = euler(steps = 10)         # programs that make samples, each exported as one file

@@ -43,7 +43,7 @@ def index() -> dict[tuple[str, str], Entry]:
         heads = [m for m in _HEAD.finditer(text) if m[1] != "specc"]
         for m, following in zip(heads, [*(h.start() for h in heads[1:]), len(text)], strict=True):
             line = text.count("\n", 0, m.start()) + 1
-            signature = re.split(r"\s(?:for|over)\s|\{|=\s*extern", f"{m[2]}{m[3]}")[0].strip()
+            signature = re.split(r"\s(?:for|over)\s|\{|=\s*extern", f"{m[2]}{_rest(text, m.start(3))}")[0].strip()
             made = Entry(m[1], m[2], file.name, line, text[m.start() : following], _comment(text, m.start()), signature)
             every.setdefault((m[1], m[2]), []).append(made)
     found: dict[tuple[str, str], Entry] = {}
@@ -51,6 +51,15 @@ def index() -> dict[tuple[str, str], Entry]:
         for entry in several:
             found[kind, name if len(several) == 1 else f"{name} for {_interface(entry)}"] = entry
     return found
+
+
+def _rest(text: str, start: int) -> str:
+    """A head from `start` on as one line: its arguments may go over several."""
+    depth, at = 0, start
+    while at < len(text) and (depth or text[at] != "\n"):
+        depth += (text[at] in "([") - (text[at] in ")]")
+        at += 1
+    return re.sub(r"\n\s*", " ", text[start:at])
 
 
 def _interface(entry: Entry) -> str:

@@ -173,6 +173,13 @@ def test_several_models_need_a_choice(specc: Specc, good: Path) -> None:
 def test_list(specc: Specc) -> None:
     everything = specc("list").stdout
     assert "process vp(beta_min = 0.1, beta_max = 20)  # " in everything
+    kinds = {line.split()[0] for line in everything.splitlines()}
+    assert {"backbone", "bijection", "function", "interface", "law", "loss", "optimizer", "query", "reader", "sampler"} < kinds
+    for line in everything.splitlines():  # the whole head, though it may stand on several lines
+        signature = line.split("  # ")[0]
+        assert signature.count("(") == signature.count(")") and "  " not in signature, line
+    for kind in kinds:
+        assert specc("list", kind).stdout == "".join(f"{x}\n" for x in everything.splitlines() if x.split()[0] == kind)
     only = specc("list", "sampler").stdout
     assert only and all(line.startswith("sampler ") for line in only.splitlines())
     assert specc("list", "samplers").stdout == only
