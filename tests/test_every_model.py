@@ -96,7 +96,8 @@ def test_it_trains_and_the_three_agree(spec: str, name: str, tmp_path: Path, mon
         if (folder / "train.py").exists():
             pictured = array.by_role("sampler")[:1]
             quick = all(calls(array, e) <= QUICK for e in pictured)
-            two_steps(out, monkeypatch, *lent(spec, program, tmp_path), quick=quick)
+            batch = min(64, int(program.setting("batch")))  # some models work in groups of that many
+            two_steps(out, monkeypatch, *lent(spec, program, tmp_path), quick=quick, batch=batch)
             weights = tools.weights(out)
         if not array.by_role("sampler") and not array.by_role("query"):
             return

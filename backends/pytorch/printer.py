@@ -18,6 +18,7 @@ from specc.backends.pytorch.plan import Plan, Statement, batched
 from specc.backends.pytorch.spelling import TORCH, Site
 from specc.backends.pytorch.suggest import suggest
 
+from specc.ir.liveness import felt
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Value, walk
 from specc.ir.types import DType, Shape, Type
@@ -101,7 +102,10 @@ class _Printer:
         self.depth_of_gradients = 0
         every = [n for n in walk(plan.block) if n.op is Op.GRAD]
         self.gradients_left = Counter(tuple(v.id for v in n.inputs[1:]) for n in every)
-        self.detached = _detached(plan.block)
+        wanted = {v.id for v in plan.block.results}
+        self.felt = {v.id for n in felt(plan.block, set(wanted)) for v in n.outputs}  # what gradients of results pass
+        wanted |= {n.inputs[0].id for n in every}
+        self.followed = {v.id for n in felt(plan.block, wanted) for v in n.outputs}  # and those of values that have one inside
 
     def run(self) -> list[str]:
         self.statements(self.plan.body)
@@ -170,7 +174,7 @@ class _Printer:
             case Op.CALL:
                 return self.called(node)
             case Op.GRAD:
-                return self.gradient(node)
+                return self.gradient(node, [node.inputs[0]])
             case Op.EXTERN:
                 usual = USUAL.get(extern_name(node), {})
                 options = {k: v for k, v in node.get("options") or () if usual.get(k) != v}
@@ -236,16 +240,19 @@ class _Printer:
         columns = [[self.tensor(v).text for v in node.inputs[k::each]] for k in range(each)]
         return call(name, *(f"torch.cat([{', '.join(c)}])" for c in columns))
 
-    def gradient(self, node: Node) -> str:
+    def gradient(self, node: Node, inside: list[Value]) -> str:
+        """The call that takes a gradient, of what the values inside lead to."""
         e, *wrt = (self.piece(v) for v in node.inputs)
         of = e.text if not node.inputs[0].type.rank else f"{e.atom}.sum()"
         text = wrt[0].text if len(wrt) == 1 else f"[{', '.join(p.text for p in wrt)}]"
-        again = "True" if self.manner.gradients != "off" or self.depth_of_gradients > 1 else None
+        alone = self.felt.isdisjoint(v.id for v in (*node.outputs, *inside))  # nothing else goes back through its graph
+        again = "True" if (self.manner.gradients != "off" and not alone) or self.depth_of_gradients > 1 else None
         same = tuple(v.id for v in node.inputs[1:])
         self.gradients_left[same] -= 1
         kept = "True" if again is None and self.gradients_left[same] > 0 else None  # for the next one in the same values
-        if again is not None and all(v.id in self.detached for v in node.outputs):
-            again, kept = None, "True"
+        passed = self.felt if self.depth_of_gradients <= 1 else self.followed
+        if again is not None and passed.isdisjoint(v.id for v in node.outputs):
+            again, kept = None, "True"  # others go back through the same graph, but not through this gradient
         return call("torch.autograd.grad", of, text, create_graph=again, retain_graph=kept)
 
     # Statements
@@ -300,7 +307,7 @@ class _Printer:
         self.statements(s.bodies[0])
         self.begin()
         names = [self.plan.names[v.id] for v in s.outputs]
-        text = self.gradient(s.node)
+        text = self.gradient(s.node, [v for inner in s.bodies[0] for v in inner.outputs])
         self.line(f"{names[0]} = {text}[0]" if len(names) == 1 else f"{', '.join(names)} = {text}")
         self.depth_of_gradients -= 1
         self.depth -= scoped
@@ -422,14 +429,6 @@ class _Printer:
         self.moves(names, args[:carried])
         self.line(f"for {variable} in {blocks}:")
         self.inside(lambda: self.line(f"{', '.join(names)} = {call(item, *names, *args[carried:])}"))
-
-
-def _detached(block: Block) -> set[int]:
-    """Values that nothing but STOP reads."""
-    nodes = list(walk(block))
-    other = {v.id for n in nodes if n.op is not Op.STOP for v in n.inputs}
-    other |= {v.id for n in nodes for r in n.regions for v in r.results} | {v.id for v in block.results}
-    return {v.id for n in nodes if n.op is Op.STOP for v in n.inputs} - other
 
 
 _ON_DEVICE = {Op.IOTA, Op.CONST, Op.NORMAL, Op.UNIFORM, Op.RESHAPE, Op.SPREAD}

@@ -27,11 +27,25 @@ class Printed(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Player:
-    """What objectives over the same parameters share: an optimizer of its own."""
+    """What objectives over the same parameters share: an optimizer, with options for each group of them."""
 
     name: str
     over: tuple[str, ...]
-    setting: Setting | None  # where it is not the usual one
+    groups: tuple[Group, ...]
+
+    def prefix(self, group: Group) -> str:
+        """What the names of its options begin with."""
+        if group.setting is None:
+            return ""
+        return f"{(self.name if len(self.groups) == 1 else player_name(group.over)).upper()}_"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Those of a player's parameters that have the same options: its own ones, or else those of all."""
+
+    over: tuple[str, ...]
+    setting: Setting | None
 
 
 @dataclass(slots=True)
@@ -157,8 +171,13 @@ def players(program: Program) -> list[Player]:
     own = dict(program.setting("optimizers", ()) or ())
     found: dict[tuple[str, ...], Player] = {}
     for entry in program.by_role("objective"):
-        setting = next((own[o.split(".")[0]] for o in entry.over if o.split(".")[0] in own), None)
-        found.setdefault(entry.over, Player(player_name(entry.over), entry.over, setting))
+        groups: dict[str | None, list[str]] = {}
+        for path in entry.over:
+            root = path.split(".")[0]
+            groups.setdefault(root if root in own else None, []).append(path)
+        of = sorted(groups, key=lambda name: name is not None)  # those with the usual options first
+        made = tuple(Group(tuple(groups[name]), own[name] if name is not None else None) for name in of)
+        found.setdefault(entry.over, Player(player_name(entry.over), entry.over, made))
     return list(found.values())
 
 
@@ -186,7 +205,7 @@ def patterned(program: Program, name: str) -> bool:
 def in_routine(program: Program) -> bool:
     """Whether training is more than the steps of one optimizer on one objective."""
     found = program.by_role("objective")
-    plain = len(found) == 1 and not program.routine and not found[0].writes
+    plain = len(found) == 1 and not program.routine and not found[0].writes and not program.setting("optimizers")
     return not plain or any(i.role in CLOCK for i in found[0].inputs)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from specc.backends.pytorch.choose import choose, part
@@ -14,7 +15,7 @@ from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal
 from specc.backends.pytorch.objective import Objective
 from specc.backends.pytorch.related import lenders
-from specc.backends.pytorch.routine import Turn, batches_of, parameters_of, patterned, players, steps_of
+from specc.backends.pytorch.routine import Group, Player, Turn, batches_of, parameters_of, patterned, players, steps_of
 from specc.backends.pytorch.samplers import Way, arguments
 from specc.backends.pytorch.source import grouped, import_lines, table, tidy, used_names
 
@@ -22,6 +23,7 @@ from specc.ir.program import Program
 
 OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop", "adagrad": "Adagrad"}
 DECAYS = ("cosine", "linear", "constant")
+NONE: Mapping[str, Any] = {}
 KNOBS = {"lr": "LEARNING_RATE", "eps": "EPSILON"}
 
 
@@ -86,11 +88,14 @@ def _knobs(program: Program, losses: list[Objective], features: set[str], warmup
     lines = [f"STEPS = {steps}", f"BATCH = {batch}  # examples, over all processes"]
     if "rounds" in features:
         lines.append(f"BATCHES = {batches_of(steps_of(program))}  # a step")
-    usual = "routine" not in features or any(p.setting is None for p in players(program))
+    teams = players(program) if "routine" in features else []
+    usual = not teams or any(g.setting is None for player in teams for g in player.groups)
     lines += _numbers(program.setting("optimizer", "adam"), "", "") if usual else []
-    for player in players(program) if "routine" in features else ():
-        if player.setting is not None:
-            lines += _numbers(player.setting, f"{player.name.upper()}_", f" of {player.name}")
+    for player in teams:
+        for group in player.groups:
+            if group.setting is not None:
+                whose = player.name if len(player.groups) == 1 else ", ".join(group.over)
+                lines += _numbers(group.setting, player.prefix(group), f" of {whose}", _beside(program, player, group))
     if "schedule" in features:
         lines.append(f"WARMUP = {warmup}  # steps" + ("" if "constant" in features else ", before the learning rate falls"))
     if "ema" in features:
@@ -113,11 +118,19 @@ def _knobs(program: Program, losses: list[Objective], features: set[str], warmup
     return lines
 
 
-def _numbers(setting: Any, prefix: str, whose: str) -> list[str]:
-    """The options of an optimizer as constants."""
+def _beside(program: Program, player: Player, group: Group) -> dict[str, Any]:
+    """The options of a player's first group, which hold for a later one where it says nothing else."""
+    first = player.groups[0]
+    return {} if group is first else _optimizer(first.setting or program.setting("optimizer", "adam"))[1]
+
+
+def _numbers(setting: Any, prefix: str, whose: str, known: Mapping[str, Any] = NONE) -> list[str]:
+    """The options of an optimizer as constants, but for those that are known."""
     kind, options = _optimizer(setting)
     lines = []
     for key, value in options.items():
+        if known.get(key) == value:
+            continue
         shown = _tuple(value) if isinstance(value, (list, tuple)) else _scientific(value)
         lines.append(f"{prefix}{_knob(key)} = {shown}" + (f"  # {OPTIMIZERS[kind]}{whose}" if key == "lr" else ""))
     return lines
@@ -153,10 +166,13 @@ def _make_optimizers(program: Program) -> list[str]:
     found = players(program)
     rows = []
     for player in found:
-        own = player.setting is not None
-        setting = player.setting or program.setting("optimizer", "adam")
-        prefix = f"{player.name.upper()}_" if own else ""
-        head, inside = _made(setting, prefix, parameters_of(program, player.over), "fused")
+        first, *others = player.groups
+        parameters = parameters_of(program, first.over)
+        if others:
+            rows_of = [f'{{"params": {parameters}}}', *(_group(program, player, g) for g in others)]
+            parameters = f"[{', '.join(rows_of)}]"
+        setting = first.setting or program.setting("optimizer", "adam")
+        head, inside = _made(setting, player.prefix(first), parameters, "fused")
         call = exploded(f"{json.dumps(player.name)}: {head}", inside, "),", 116)
         rows += [f"        {line}" for line in call]
     fused = ['    fused = next(model.parameters()).device.type in ("cpu", "cuda")'] if any("fused=" in r for r in rows) else []
@@ -168,6 +184,16 @@ def _make_optimizers(program: Program) -> list[str]:
         *rows,
         "    }",
     ]
+
+
+def _group(program: Program, player: Player, group: Group) -> str:
+    """Parameters with the options in which they differ from the first group."""
+    assert group.setting is not None
+    known, prefix = _beside(program, player, group), player.prefix(group)
+    said = {key: f"{prefix}{_knob(key)}" for key, value in _optimizer(group.setting)[1].items() if known.get(key) != value}
+    said = {"params": parameters_of(program, group.over)} | said
+    items = ", ".join(f"{json.dumps(key)}: {text}" for key, text in said.items())
+    return f"{{{items}}}"
 
 
 def _scientific(value: float) -> str:

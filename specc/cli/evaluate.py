@@ -148,7 +148,7 @@ def values_of(wanted: Setting, options: dict[str, Any], found: Evidence) -> dict
 
     program, arguments = found.program, wanted.get("args", ())
     entry = arguments[0] if arguments else found.entry
-    if entry not in program.entries or wanted.name not in METRICS:  # of a run of another version
+    if entry not in program.entries or wanted.name not in (*METRICS, *program.entries):  # of a run of another version
         raise Failure(f"`{wanted.name}({', '.join(arguments)})` cannot be measured", "train again with this version")
     match wanted.name:
         case "nfe":

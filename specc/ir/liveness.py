@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from specc.ir.ops import Op
@@ -19,6 +20,18 @@ def live(block: Block) -> Block:
             kept.append(slim)
             used.update(v.id for v in reads(slim))
     return replace(block, nodes=tuple(reversed(kept)))
+
+
+def felt(block: Block, wanted: set[int]) -> Iterator[Node]:
+    """Nodes, also in regions, through which gradients of the wanted values may pass, from last to first."""
+    for node in reversed(block.nodes):
+        if node.op is Op.STOP or wanted.isdisjoint(v.id for v in node.outputs):
+            continue
+        yield node
+        for region in node.regions:
+            wanted.update(v.id for v in region.results)
+            yield from felt(region, wanted)
+        wanted.update(v.id for v in node.inputs)
 
 
 def _slim(node: Node, used: set[int]) -> Node:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from specc.ir.liveness import live
+from specc.ir.liveness import felt, live
 from specc.ir.ops import Op
 from specc.ir.paths import parameters
 from specc.ir.program import (
@@ -97,9 +97,15 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
         _derived(m, frame, entry, section)
     for section in m.latents:
         held.latent(m.ev, section, m.env, frame, entry)
-    entry.bindings["batch.index"] = builder.add(Op.BATCH_INDEX, like)
-    entry.bindings["batch.size"] = builder.add(Op.BATCH_SIZE, like)
+    _counted(entry, like)
     return frame, entry
+
+
+def _counted(entry: EntryState, like: Value) -> None:
+    """A value that says how many examples there are, to draws and to what is counted."""
+    entry.like = like
+    entry.bindings["batch.index"] = entry.builder.add(Op.BATCH_INDEX, like)
+    entry.bindings["batch.size"] = entry.builder.add(Op.BATCH_SIZE, like)
 
 
 def _field(m: Model, entry: EntryState, space: Space) -> None:
@@ -314,16 +320,12 @@ def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
 def _reached(block: Block) -> dict[str, str | None]:
     """What the objective, the first result of a block, depends on through differentiable nodes: root bundles with their
     functions, and bare parameters."""
-    needed: set[int] = {block.results[0].id}
     found: dict[str, str | None] = {}
-    for node in reversed(list(walk(block))):
-        if any(v.id in needed for v in node.outputs) and node.op is not Op.STOP:
-            needed.update(v.id for v in node.inputs)
-            needed.update(v.id for r in node.regions for v in r.results)
-            if node.op is Op.CALL and node["bundle"] is not None:
-                found[node["bundle"]] = node["function"]
-            elif node.op is Op.PARAM:
-                found[node["path"]] = None
+    for node in felt(block, {block.results[0].id}):
+        if node.op is Op.CALL and node["bundle"] is not None:
+            found[node["bundle"]] = node["function"]
+        elif node.op is Op.PARAM:
+            found[node["path"]] = None
     return found
 
 
@@ -371,6 +373,9 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
     frame, entry = _start(m, role)
     if section.body is not None and not section.values:
         p = replace(p, kwargs=tuple(_own_inputs(m, p.definition, frame, entry)))
+        asked = next((v for _, v in p.kwargs if isinstance(v, Value)), None)
+        if asked is not None and any(i.role == "index" for i in entry.inputs):
+            _counted(entry, asked)
     ev = m.ev if p.view is None else views.inside(m.ev, p.view)
     instance = ev.instantiate(p, frame)
     value = ev.run(instance, frame, section.span)
@@ -410,7 +415,8 @@ def _without_index(m: Model, function: Function, inputs: tuple[Input, ...]) -> t
     needed = live(function.block)
     read = {v.id for n in walk(needed) for v in n.inputs} | {v.id for v in needed.results}
     given = list(zip(function.block.params, inputs, strict=True))
-    if not any(v.id in read and i.role != "index" and EXAMPLE in v.type.axes for v, i in given):
+    counted = any(i.role == "index" for i in inputs)
+    if not counted or not any(v.id in read and i.role != "index" and EXAMPLE in v.type.axes for v, i in given):
         return inputs
     kept = [(v, i) for v, i in given if i.role != "index" or v.id in read]
     block = replace(needed, params=tuple(v for v, _ in kept))
@@ -452,7 +458,7 @@ def _memories(m: Model) -> None:
 
 
 def _players(m: Model, section: tree.Section) -> None:
-    """Each optimizer that is named is of somebody who trains, and nobody has two."""
+    """Each optimizer that is named is of somebody who trains, and those who are trained together have one kind."""
     own = dict(m.train.get("optimizers", ()))
     teams = {e.over for e in m.entries.values() if e.role == "objective"}
     items = section.body.items if section.body is not None else ()
@@ -463,10 +469,13 @@ def _players(m: Model, section: tree.Section) -> None:
             help = did_you_mean(name, {p for t in teams for p in t}) or f"players are {choices({', '.join(t) for t in teams})}"
             fail("E0203", spans[name], f"no objective trains `{name}`", help=help)
         for team in mine:
-            other = next((p for p in team if p in own and own[p] != own[name]), None)
+            usual = m.train.get("optimizer", sections.TRAIN["optimizer"].default)
+            kinds = {root: own.get(root, usual).name for root in (p.split(".")[0] for p in team)}
+            other = next((root for root, kind in kinds.items() if kind != own[name].name), None)
             if other is not None:
-                message = f"`{name}` and `{other}` are trained by the same objectives, and have two optimizers"
-                fail("E0208", spans[name], message, labels=((spans[other], "the other one"),), help="one is enough")
+                message = f"`{name}` and `{other}` are trained by the same objectives, with {own[name].name} and {kinds[other]}"
+                labels = ((spans[other], "the other one"),) if other in spans else ()
+                fail("E0208", spans[name], message, labels=labels, help="take one of them, with options for each")
     for name, made in own.items():
         m.defaults.append(Default("train", f"optimizer {name}", made.name, "spec"))
 

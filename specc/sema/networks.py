@@ -349,11 +349,13 @@ def function_for(
             fail("E0209", definition.section.span, f"`{definition.name}` returns nothing", help="end it with `return`")
         kind = DType.FLOAT if definition.kind == "bijection" else None
         several = isinstance(result, tuple) or (isinstance(result, list) and runtime(result))
-        results = tuple(lift(r, frame, span, kind) for r in (result if several else (result,)))
+        given_back = result if several else (result,)
+        results = tuple(lift(r, frame, span, kind) for r in given_back)
         _check_result(definition, scope, results, span)
-        results = tuple(_varying(r, frame) for r in results)
+        results = tuple(v if isinstance(r, Value) else _varying(v, frame) for r, v in zip(given_back, results, strict=True))
         if definition.kind == "bijection":
             bijections.check_forward(definition, results, span)
+            results = tuple(ev.spread(r, frame, span) for r in results)
     except Captures:
         fail(
             "E0309",
@@ -398,7 +400,7 @@ def _run(ev: Evaluator, definition: Definition, inputs: list[Any], scope: Env, f
 
 
 def _varying(value: Value, frame: Frame) -> Value:
-    """A result of a network, one for each example also where it is the same for all."""
+    """A number that a network gives whatever it is given, as one for each example."""
     like = frame.like
     return value if like is None or EXAMPLE in value.type.axes else frame.builder.add(Op.SPREAD, value, like)
 

@@ -44,9 +44,8 @@ def represented(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) ->
     functions = [found.get(name) for name in ("encode", "decode")]
     for name, f in zip(("encode", "decode"), functions, strict=True):
         if not isinstance(f, Closure) or len(f.params) != 1:
-            fail(
-                "E0209", section.span, f"the representation `{section.head.id}` does not give `{name}`", help="of one argument"
-            )
+            message = f"the representation `{section.head.id}` does not give `{name}`"
+            fail("E0209", section.span, message, help=f"add `{name}(v) = ...`, of one argument")
     return Represented(kind, functions[0], functions[1], section)  # type: ignore[arg-type]
 
 

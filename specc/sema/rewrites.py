@@ -220,7 +220,8 @@ class _Work:
         """A call of a sub-network, written again itself where something in it is wanted or changed."""
         ev = self.rewriting.ev
         callee = ev.functions[node["function"]]
-        wanted = tuple(p.removeprefix(f"{stem}.") for p in self.wanted if p.startswith(f"{stem}."))
+        known = set(places(ev, callee))  # a tag of this network may begin like a path into that one
+        wanted = tuple(w for p in self.wanted if p.startswith(f"{stem}.") and (w := p.removeprefix(f"{stem}.")) in known)
         callee = self.rewriting.inner(callee, wanted, f"{self.prefix}{stem}.")
         types = tuple(v.type for v in callee.block.results)
         names = tuple(v.name for v in node.outputs)

@@ -25,7 +25,7 @@ model m {{
   backbone net(z: vector(4)) -> like(z) {{
     h = inner(z) tag "begin"
     repeat 3 {{ h = inner(h) }}
-    both = concat([h, z]) tag "join"
+    both = concat([h, z]) tag "begin.join"
     return linear(both, 4)
   }}
   {section}
@@ -74,12 +74,12 @@ def by_hand(change: dict[str, float] | None = None) -> dict[str, np.ndarray]:
     for path in ("begin", "inner.0", "inner.1", "inner.2"):
         a = at(f"{path}.first", inner(h, w, path)[0])
         h = at(path, a / (1 + np.exp(-a)) + h)
-    both = at("join", np.concatenate([h, X], axis=1))
+    both = at("begin.join", np.concatenate([h, X], axis=1))
     seen["output"] = both @ w["backbone.linear.weight"].T + w["backbone.linear.bias"]
     return seen
 
 
-@pytest.mark.parametrize("path", ["begin", "inner.1", "inner.2.first", "begin.first", "join"])
+@pytest.mark.parametrize("path", ["begin", "inner.1", "inner.2.first", "begin.first", "begin.join"])
 def test_a_tap_gives_the_value_at_its_place(path: str) -> None:
     np.testing.assert_allclose(ask(f'return tap(backbone, "{path}")(x)')[0], by_hand()[path], rtol=1e-9)
 
@@ -107,7 +107,7 @@ def test_the_identity_changes_nothing_and_a_tap_of_a_patch_sees_it() -> None:
 
 
 def test_a_rewritten_network_has_no_weights_of_its_own() -> None:
-    section = 'patch changed from backbone { at "join"(h) = 2 * h }'
+    section = 'patch changed from backbone { at "begin.join"(h) = 2 * h }'
     program = made('return changed(x) + backbone(x) + tap(backbone, "inner.1")(x)', section)
     plain = made("return backbone(x)")
     assert program.networks == plain.networks

@@ -96,9 +96,9 @@ def handlers() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def two_steps(out: Path, monkeypatch: pytest.MonkeyPatch, *more: str, quick: bool) -> None:
+def two_steps(out: Path, monkeypatch: pytest.MonkeyPatch, *more: str, quick: bool, batch: int = 16) -> None:
     """Train an imported project for two steps, as `python train.py` with `more` would."""
-    options = ["--steps", "2", "--batch", "16", "--device", "cpu", "--seed", "0", "--out", str(out), *more]
+    options = ["--steps", "2", "--batch", str(batch), "--device", "cpu", "--seed", "0", "--out", str(out), *more]
     sys.modules.pop("train", None)
     train = importlib.import_module("train")
     if "--picture-every" in Path(train.__file__ or "").read_text():

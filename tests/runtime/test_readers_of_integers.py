@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from specc.runtime.metrics.symbols import bigram_tv, unigram_tv
 from specc.runtime.readers import READERS, text
 from specc.runtime.readers.markov import law
 
@@ -75,3 +76,10 @@ def test_parity_is_even_and_the_rest_is_free():
     assert (x.sum(axis=1) % 2 == 0).all()
     counts = np.bincount(x[:, :3] @ [4, 2, 1], minlength=8)
     assert np.abs(counts - 500).max() < 100
+
+
+def test_frequencies_of_symbols_and_pairs():
+    real, other = np.array([[0, 1, 0, 1]]), np.array([[0, 0, 1, 1]])
+    assert unigram_tv(real, other) == 0
+    assert bigram_tv(real, other) == pytest.approx(2 / 3)  # 01 10 01 against 00 01 11
+    assert bigram_tv(real, real + 5) == 1

@@ -187,7 +187,7 @@ def test_what_a_loss_comes_to_reads_back_equal() -> None:
     made = game(
         "for k in 1..2 { minimize w * D(x) over [D, w] when step > 3 }\nupdate D = clip(D, -1, 1) every 5\nupdate a = step",
         "param w: scalar = 1",
-        "train { optimizer D = adam(lr = 0.1) }",
+        "train { optimizer D = adamw(lr = 0.1) }",
     )
     for program in (made, run(made, GRAPH)):
         assert to_json(from_json(to_json(program))) == to_json(program)

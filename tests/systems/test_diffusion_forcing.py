@@ -28,25 +28,25 @@ def signals(n, seed=0):
 
 
 def test_the_signals_are_stationary():
-    x = signals(40_000)[..., 0]
-    np.testing.assert_allclose(x.var(axis=0), 1, atol=0.03)
-    np.testing.assert_allclose([(x[:, 0] * x[:, k]).mean() for k in range(5)], RHO ** np.arange(5), atol=0.03)
+    x = signals(10_000)[..., 0]
+    np.testing.assert_allclose(x.var(axis=0), 1, atol=0.06)
+    np.testing.assert_allclose([(x[:, 0] * x[:, k]).mean() for k in range(5)], RHO ** np.arange(5), atol=0.06)
 
 
 # The schedule matrix
 
 
-@pytest.mark.parametrize(("sampler", "slant"), [("whole", 0), ("pyramid", 2), ("one_by_one", 10)])
+@pytest.mark.parametrize(("sampler", "slant"), [("whole", 0), ("pyramid", 8), ("one_by_one", 40)])
 def test_rows_of_the_schedule(sampler, slant):
     """T + floor(u (H - 1)) intervals; no element changes once it is clean, and each is shown a level that it was trained on."""
-    assert tools.calls(SPEC, "forcing", sampler) == 10 + slant * (N - 1)
+    assert tools.calls(SPEC, "forcing", sampler) == 40 + slant * (N - 1)
     program, trace = tools.graph(SPEC, "forcing"), []
     rng = np.random.default_rng(0)
     weights = {path: 0.5 * rng.standard_normal(shape) for path, shape in parameters(program).items()}
     run(program, sampler, {"seed": example_seeds(0, 3)}, weights, dtype="float64", trace=trace)
     steps = [s for s in trace if len(s.indices) == 1 and s.before[0].shape == (3, N, 1)]
-    rows = np.clip(10 + slant * np.arange(N) - np.arange(len(steps) + 1)[:, None], 0, 10)
-    assert (rows[0] == 10).all() and (rows[-1] == 0).all() and (np.diff(rows, axis=0) <= 0).all()
+    rows = np.clip(40 + slant * np.arange(N) - np.arange(len(steps) + 1)[:, None], 0, 40)
+    assert (rows[0] == 40).all() and (rows[-1] == 0).all() and (np.diff(rows, axis=0) <= 0).all()
     for now, following, step in zip(rows, rows[1:], steps, strict=False):
         moved = (step.before[0] != step.after[0]).any(axis=(0, 2))
         np.testing.assert_array_equal(moved[now == 0], False)

@@ -58,7 +58,7 @@ def test_samples_are_graphs():
 
 @pytest.mark.slow
 def test_degrees_follow():
-    """Mean gap of degrees, and MMD of degree histograms against other graphs. Measured (seed 0): MEASURED_EDGE."""
+    """Mean gap of degrees, and MMD of degree histograms against other graphs. Measured (seed 0): gap 0.092 of the mean degree, MMD 0.024 and 0.305."""
     folder = tools.train(SPEC, "edge")
     family = {"family": "community", "communities": 2, "inside": 0.6}
     wanted = graphs(64, 5, **family).sum(axis=-1)

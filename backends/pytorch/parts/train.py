@@ -153,6 +153,11 @@ class Run:
         # >>
         # << routine
         self.optimizers = make_optimizers(self.model)
+        # << schedule
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["initial_lr"] = group["lr"]
+        # >>
         # >>
         # << ema
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
@@ -315,7 +320,7 @@ class Run:
             # << schedule
             for optimizer in self.optimizers.values():
                 for group in optimizer.param_groups:
-                    group["lr"] = optimizer.defaults["lr"] * schedule(self.step, args.steps)
+                    group["lr"] = group["initial_lr"] * schedule(self.step, args.steps)
             # >>
             self.turn(batches)
             # >>
@@ -448,8 +453,10 @@ class Run:
         found = {name: torch.stack(values).double().mean() for name, values in self.losses.items() if values}
         for values in self.losses.values():
             values.clear()
+        # << routine
         if not found:
             return {}
+        # >>
         mean = torch.stack(list(found.values()))
         if self.world > 1:
             dist.all_reduce(mean)
@@ -487,7 +494,7 @@ class Run:
 
 # << routine
 def trained(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
-    return optimizer.param_groups[0]["params"]
+    return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 # >>

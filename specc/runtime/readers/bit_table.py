@@ -56,8 +56,8 @@ def mixed(rows: int) -> dict[str, list[str]]:
     b = np.where(rng.random(rows) < 0.75, a, rng.integers(0, 4, rows))
     c = np.where(rng.random(rows) < 0.8, b % 3, rng.integers(0, 3, rows))
     size = rng.normal(a - 1.5, 0.7)
-    rate = np.exp(rng.normal(0.5 * c, 0.4)) + 0.3 * size
-    label = (size + 0.8 * (c == 1) + 0.5 * rate > 1.0) ^ (rng.random(rows) < 0.05)
+    rate = rng.normal(0.8 * c + 0.3 * size, 0.4)
+    label = (size + 0.8 * (c == 1) + 0.5 * rate > 0.2) ^ (rng.random(rows) < 0.05)
     words = {"a": a, "b": b, "c": c}
     columns = {name: [f"{name}{v}" for v in values] for name, values in words.items()}
     numbers = {"size": size, "rate": rate}
