@@ -115,7 +115,7 @@ def _knobs(program: Program, losses: list[Objective], features: set[str], warmup
         low, high = _limits(program)
         lines.append(f"LOW, HIGH = {low}, {high}  # of pixels")
     if "folded" in features:
-        lines.append(f"SHAPE = {_tuple(image_shape(program.data[0]))}  # of a picture")
+        lines.append(f"SHAPE = {image_shape(program.data[0])}  # of a picture")
     lines.append(f"FILES = {_strings(['model', 'optimizer', *(['ema'] if 'ema' in features else [])])}  # of a checkpoint")
     lines.append(f"SAVE_EVERY = {int(program.setting('save_every', 1000) or 10**9)}  # steps")
     return lines
@@ -269,7 +269,7 @@ def sample_script(program: Program, samplers: list[Way], derived: list[Way], loc
         low, high = _limits(program)
         tables.append(f"LOW, HIGH = {low}, {high}  # of x")
     if "folded" in features:
-        tables.append(f"SHAPE = {_tuple(image_shape(program.data[0]))}  # of a picture")
+        tables.append(f"SHAPE = {image_shape(program.data[0])}  # of a picture")
     options = [line for n, i in named.items() for line in _option(n, "int" if i.type.dtype.value == "int" else "float")]
     replaced = {
         "table": "\n".join(tables),

@@ -19,13 +19,15 @@ from specc.sema.networks import names_in
 from specc.sema.prove import check_bijections
 from specc.sema.rehearse import MISSING, Gain, Known, NotFinite, rehearse
 from specc.sema.report import choices, diagnostic, fail, foreign
-from specc.sema.values import Closure, Definition, Network
+from specc.sema.trial import tried
+from specc.sema.values import Captures, Closure, Definition, Network
 from specc.source import Span
 from specc.syntax import tree
 
 MOST_PARAMETERS = 10**13  # of one network
 MOST_TENSORS = 10**6
 MOST_GAIN = 100  # of an error of the network in the state of a sampler
+TRIALS = 8  # of a schedule with parameters
 POINTS = 257  # times at which schedules are looked at, ends included
 NUMBER = "a schedule is a function of time that gives a number"
 NEEDED = {"alpha", "sigma", "target", "t_min", "t_end"}  # without them other errors have been reported
@@ -113,7 +115,7 @@ def check_samplers(m: Model, program: Program) -> None:
         if entry.role in ("objective", "update"):
             continue
         at = next((mention(s) for k in ("sampler", "query") for s in m.found.get(k, []) if s.span == entry.span), m.span)
-        match rehearse(program, entry.name, known, examples):
+        match rehearse(program, entry.name, known, examples, m.ev.tried):
             case NotFinite() as found:
                 _not_finite(m, entry.name, found, at)
             case Gain() as found if found.factor > MOST_GAIN and not _warned(m, "W0406"):
@@ -165,11 +167,14 @@ def section_span(m: Model, kind: str) -> Span:
     return m.found[kind][0].span if kind in m.found else m.span
 
 
-def curve(m: Model, name: str, t: np.ndarray) -> np.ndarray:
-    """A function of time of the world at many times."""
+def curve(m: Model, name: str, t: np.ndarray, seed: int = 0) -> np.ndarray | None:
+    """A function of time of the world at many times; one with parameters, at random ones, if it needs no gradients."""
     f = m.ev.world.names[name]
     assert isinstance(f, Closure)
-    made = m.ev.derivative(f, FLOAT.over(EXAMPLE), section_span(m, "process"))
+    try:
+        made = m.ev.derivative(f, FLOAT.over(EXAMPLE), section_span(m, "process"))
+    except Captures:
+        return tried(m.ev, f, seed, t)
     wrong = f"`{name}(t)` should be one number"
     if not isinstance(made, Function):
         if isinstance(made, bool) or not isinstance(made, (int, float)):
@@ -191,10 +196,19 @@ def ends(m: Model) -> tuple[float, float]:
 
 
 def check_process(m: Model) -> None:
-    """Direction of time, ends, and a signal-to-noise ratio that falls strictly."""
-    low, high = ends(m)
-    t = np.linspace(low, high, POINTS)
-    alpha, sigma = curve(m, "alpha", t), curve(m, "sigma", t)
+    """Direction of time, ends, and a signal-to-noise ratio that falls strictly; for any parameters, where it has some."""
+    t = np.linspace(*ends(m), POINTS)
+    for seed in range(TRIALS):
+        before = len(m.ev.diagnostics)
+        alpha, sigma = curve(m, "alpha", t, seed), curve(m, "sigma", t, seed)
+        if alpha is not None and sigma is not None:
+            _check_schedule(m, t, alpha, sigma)
+        if not m.ev.tried or len(m.ev.diagnostics) > before:
+            return
+
+
+def _check_schedule(m: Model, t: np.ndarray, alpha: np.ndarray, sigma: np.ndarray) -> None:
+    low, high = t[0], t[-1]
     span = section_span(m, "process")
     for name, values in (("alpha", alpha), ("sigma", sigma)):
         bad = ~np.isfinite(values)
@@ -226,7 +240,7 @@ def check_process(m: Model) -> None:
             "E0402",
             span,
             f"the signal-to-noise ratio does not fall from t = {t[i]:.4g} to {t[i + 1]:.4g}",
-            help="alpha(t) / sigma(t) must fall strictly",
+            help="alpha(t) / sigma(t) must fall strictly" + (", whatever its parameters are" if m.ev.tried else ""),
         )
         return
     if ratio[0] < np.pi / 4:
@@ -250,13 +264,19 @@ def check_predict(m: Model) -> None:
     rng = np.random.default_rng(0)
 
     def at(x: float, e: float, t: float) -> float:
-        return m.ev.numeric(target, x, e, t)
+        try:
+            return m.ev.numeric(target, x, e, t)
+        except Captures:
+            found = tried(m.ev, target, 0, *(np.array([v]) for v in (x, e, t)))
+            return math.nan if found is None else float(found[0])
 
     middle = low + (high - low) * np.array([0.31, 0.62])
     with np.errstate(all="ignore"):
         for t in middle:
             x, e = (float(v) for v in rng.normal(size=2))
             zero = at(0.0, 0.0, t)
+            if m.ev.tried and math.isnan(zero):
+                return  # it takes gradients of a schedule with parameters
             bent = abs(at(2 * x, 2 * e, t) - 2 * at(x, e, t) + zero) + abs(at(x, e, t) - at(x, 0.0, t) - at(0.0, e, t) + zero)
             if not bent <= 1e-6 * (1 + abs(x) + abs(e) + abs(zero)):
                 report(
@@ -269,8 +289,10 @@ def check_predict(m: Model) -> None:
                 return
         t = np.linspace(low, high, POINTS)
         inner = t[1:-1]
-        det = curve(m, "determinant", t)
-        size = np.hypot(curve(m, "of_x", t), curve(m, "of_e", t)) * np.hypot(curve(m, "alpha", t), curve(m, "sigma", t))
+        det, of_x, of_e, alpha, sigma = (curve(m, n, t) for n in ("determinant", "of_x", "of_e", "alpha", "sigma"))
+        if det is None or of_x is None or of_e is None or alpha is None or sigma is None:
+            return
+        size = np.hypot(of_x, of_e) * np.hypot(alpha, sigma)
     name = m.parts["predict"].definition.name
     lost = ~(np.abs(det[1:-1]) > 1e-9 * size[1:-1])
     if lost.any():

@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, assert_never
 
+import numpy as np
+
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.ops import Op
 from specc.ir.program import Input, Start, Value
@@ -94,6 +96,7 @@ class Evaluator(Functions):
     borrowed: dict[str, Borrowed] = field(default_factory=dict)  # paths of networks with weights of others, and whose they are
     instead: tuple[tuple[str, Network], ...] = ()  # patched networks in place of the model's own
     marks: dict[str, dict[str, int]] = field(default_factory=dict)  # by function: tags, and the numbers of the values they name
+    tried: dict[str, np.ndarray] = field(default_factory=dict)  # random weights of what the process's equations read, by path
     node: object = None  # the call being evaluated, for tags
 
     @abstractmethod
@@ -434,6 +437,11 @@ class Evaluator(Functions):
                 kwargs[a.name] = value
         self.node = node
         return self.call(func, args, kwargs, frame, node.span, node)
+
+    def slope(self, f: Derivative, value: Value, frame: Frame, span: Span) -> Any:
+        at = self.spread(value, frame, span)  # what f makes of it may vary by example, whatever it is given
+        out = self.call(f.of, [at], {}, frame, span)
+        return self.call(self.builtins.names["grad"], [out, at], {}, frame, span) if isinstance(out, Value) else 0
 
     def unconditional(self, node: tree.Call, env: Env, frame: Frame) -> Any:
         """`unconditional(e)`: e with every condition at its null value."""

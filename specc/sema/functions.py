@@ -43,6 +43,10 @@ class Functions(ABC):
         """The value of a function's body."""
 
     @abstractmethod
+    def slope(self, f: Derivative, value: Value, frame: Frame, span: Span) -> Any:
+        """`f'` at a value where f uses run-time values from around it, such as parameters: by a gradient in place."""
+
+    @abstractmethod
     def call(self, func: Any, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object = None) -> Any:
         """Apply a function of any sort."""
 
@@ -129,28 +133,27 @@ class Functions(ABC):
             if not isinstance(value, (int, float)):
                 fail("E0304", span, f"a derivative is taken at a number, not at {describe(value)}")
             return self.numeric(f, float(value))
-        function = self.derivative(f, value.type, span)
+        try:
+            function = self.derivative(f, value.type, span)
+        except Captures:
+            return self.slope(f, value, frame, span)
         if not isinstance(function, Function):
             return function
         out = function.block.results[0]
         return frame.builder.add(Op.CALL, value, function=function.name, bundle=None, lanes=1, types=(out.type,), span=span)
 
     def derivative(self, f: Derivative | Closure, type: Type, span: Span) -> Any:
-        """The IR function of f or of its derivative for an argument of this type; a number when it is constant."""
+        """The IR function of f or of its derivative for an argument of this type; a number when it is constant.
+
+        Raises Captures when f uses run-time values from around it.
+        """
         key = ("derivative" if isinstance(f, Derivative) else "plain", _key(f), type)
         if key in self.memo:
             return self.memo[key]
         if isinstance(f, Closure):
             probe = Frame(builder=Builder(self.ids), kind="entry", span=span)
             value = probe.builder.param(type, f.params[0].name)
-            try:
-                result = self.outlined(replace(f, outline=True), [value], probe, span)
-            except Captures:
-                fail(
-                    "E0304",
-                    span,
-                    f"`{f.name or 'this function'}` uses run-time values from around it: it has no closed derivative",
-                )
+            result = self.outlined(replace(f, outline=True), [value], probe, span)
             made: Any = result
             if isinstance(result, Value):
                 node = probe.builder.made_by(result)

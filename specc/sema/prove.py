@@ -61,7 +61,7 @@ def _try_out(m: Model, program: Program, origin: Origin) -> None:
     whole = replace(program, functions=dict(m.ev.functions), entries={}, networks={ROOT: forward.name}, starts=())
     inputs = [0.5 * rng.standard_normal((3, *map(int, v.type.shape))) for v in forward.block.params]
     for spread in SPREADS:
-        weights = dict(_weights(whole.functions, forward.name, ROOT, spread, np.random.default_rng(0)))
+        weights = dict(random_weights(whole.functions, forward.name, ROOT, spread, np.random.default_rng(0)))
         z, logdet = _run(whole, forward, inputs, weights)
         if np.abs(z).max() < LONG:
             break
@@ -119,19 +119,20 @@ def _jacobian(
     return np.asarray((z[:size] - z[size:]).T / (2 * STEP))
 
 
-def _weights(
+def random_weights(
     functions: Mapping[str, Function], name: str, bundle: str, spread: float, rng: np.random.Generator
 ) -> Iterator[tuple[str, Any]]:
-    """Random values for every parameter, so far around where it starts: 1 or 0."""
+    """Random values for every parameter, so far around the number that it starts at or around."""
     for node in walk(functions[name].block):
         match node.op:
             case Op.PARAM:
-                around = 1.0 if node["init"][0] in ("ones", "constant") else 0.0
+                kind, *numbers = node["init"]
+                around = numbers[0] if kind == "constant" else float(kind == "ones")
                 yield join(bundle, node["path"]), around + spread * rng.standard_normal(node["shape"])
             case Op.CALL:
-                yield from _weights(functions, node["function"], join(bundle, node.get("bundle") or ""), spread, rng)
+                yield from random_weights(functions, node["function"], join(bundle, node.get("bundle") or ""), spread, rng)
             case Op.REPEAT:
                 for i in turns(node):
-                    yield from _weights(functions, node["function"], join(bundle, f"{node['bundle']}.{i}"), spread, rng)
+                    yield from random_weights(functions, node["function"], join(bundle, f"{node['bundle']}.{i}"), spread, rng)
             case _:
                 pass

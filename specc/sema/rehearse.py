@@ -8,7 +8,7 @@ the steps are carried out, in float32 as they will be. Long loops are visited at
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,6 +17,7 @@ import numpy as np
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Node, Program, Value
+from specc.ir.splice import join
 from specc.ir.types import EXAMPLE, DType
 from specc.reference.machine import Cell, Env, Machine
 
@@ -28,6 +29,7 @@ TOO_LARGE = 2**22  # elements of an example that is not tried out
 NUDGE = 1.0  # of the network's answers: large enough that a choice which it flips counts as no more than it moves the state
 
 MISSING = "asks for an item that does not exist here"
+Weights = Mapping[str, np.ndarray]
 Known = dict[Any, Sequence[Cell]]  # results of functions of shared values
 
 
@@ -84,6 +86,8 @@ class Rehearsal(Machine):
                 cells = ends[0]
             case Op.GRAD:
                 cells = [self.tenth(env[v.id], g) for v, g in zip(node.inputs[1:], node.outputs, strict=True)]
+            case Op.PARAM | Op.CALL | Op.REPEAT if self.tried_out(node, bundle):
+                cells = Machine.node(self, function, node, bundle, env)
             case Op.PARAM:  # a bare one: numbers that any training may lead to
                 cells = [Cell(np.full(node["shape"], 0.3))]
             case Op.REPEAT | Op.CALL if node.op is Op.REPEAT or node.get("bundle") is not None:
@@ -99,6 +103,11 @@ class Rehearsal(Machine):
         for value, cell in zip(node.outputs, cells, strict=True):
             self.look(node, value, cell, env)
         return cells
+
+    def tried_out(self, node: Node, bundle: str) -> bool:
+        """Whether a node reads parameters of the process itself, for which there are numbers."""
+        inside = node["path"] if node.op is Op.PARAM else node.get("bundle")
+        return inside is not None and join(bundle, inside).split(".")[0] in {path.split(".")[0] for path in self.params}
 
     def numbers(
         self, node: Node, shape: tuple[int, ...], each: bool, seed: np.ndarray | None, indices: tuple[int, ...]
@@ -244,20 +253,22 @@ def reason(node: Node, env: Env) -> str:
             return "leaves the range of numbers here"
 
 
-def rehearse(program: Program, name: str, known: Known, examples: int = 1) -> NotFinite | Gain | None:
+def rehearse(
+    program: Program, name: str, known: Known, examples: int = 1, tried: Weights | None = None
+) -> NotFinite | Gain | None:
     """Run a sampler or query on an example; what became of it when a value is not a number, whatever the network says.
 
     Else the round in which an error of the network counts most. known: kept between the entries of a program. examples: how
-    many there must be, where they work in groups.
+    many there must be, where they work in groups. tried: weights of a schedule with parameters, by path.
     """
-    first = _run(program, name, known, 0, examples)
+    first = _run(program, name, known, 0, examples, tried or {})
     if not isinstance(first, NotFinite):
         return first
-    others = [_run(program, name, known, sign, examples) for sign in (1, -1)]
+    others = [_run(program, name, known, sign, examples, tried or {}) for sign in (1, -1)]
     return first if all(isinstance(other, NotFinite) and other.node is first.node for other in others) else None
 
 
-def _run(program: Program, name: str, known: Known, sign: int, examples: int) -> NotFinite | Gain | None:
+def _run(program: Program, name: str, known: Known, sign: int, examples: int, tried: Weights) -> NotFinite | Gain | None:
     entry = program.entries[name]
     function = program.functions[entry.function]
     largest = max((math.prod(d.space.shape) for d in program.data), default=1)
@@ -271,6 +282,7 @@ def _run(program: Program, name: str, known: Known, sign: int, examples: int) ->
         sign=sign,
         few=largest > LARGE,
         known=known,
+        params=tried,
     )
     args: list[Any] = []
     for wanted, value in zip(entry.inputs, function.block.params, strict=True):

@@ -248,7 +248,7 @@ MARK = re.compile(r"^( *)# (<<|>>)(.*)$")
 
 @pytest.mark.parametrize("file", sorted(Path(checkpoint.__file__).parent.glob("*.py")), ids=lambda f: f.stem)
 def test_marks_balance_and_nest(file: Path) -> None:
-    """Each `# << NAME` is closed by a `# >>` as deep as itself, inside the one before it, on a line of its own."""
+    """Each `# << NAME` is closed by a `# >>` of its indentation, inside the one before it; nothing else looks like a mark."""
     unbalanced = marks(file.read_text(encoding="utf-8"))
     assert not unbalanced, f"{file.name}: {unbalanced}"
 
