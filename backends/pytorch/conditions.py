@@ -35,7 +35,7 @@ class Conditions:
             found.add("needed")
         if self.derived is not None:
             found |= {"derived", "finite" if finite(self.program.data[0]) else "endless"}
-        if len(self.computed()) > 1:
+        if len(self.asked()) > 1:
             found.add("together")
         if any(i.classes for i in self.inputs.values()):
             found.add("classes")
@@ -44,6 +44,10 @@ class Conditions:
     def computed(self) -> list[str]:
         """Those that are computed from examples, in the order of the function that does it."""
         return [c.name for c in self.program.conditions if c.derived]
+
+    def asked(self) -> list[str]:
+        """Those of them that some sampler takes."""
+        return [name for name in self.computed() if name in self.inputs]
 
     def needed(self) -> set[str]:
         """Those without a usual value: inputs in the head of a sampler."""
@@ -97,8 +101,9 @@ class Conditions:
         for name in dict.fromkeys([*read, *plain]):
             lines.append(f"    {local[name]} = torch.from_numpy(data[{json.dumps(name)}][rows]).to(device)")
         args = [local[i.name] if i.role != "seed" else "seeds.to(device)" for i in way.entry.inputs]
-        lines.append(f"    {', '.join(local[n] for n in computed)} = {way.name}(model, {', '.join(args)})")
-        entries = {name: f"{local[name]}.cpu()" for name in [*plain, *computed]}
+        targets = [local[n] if n in self.inputs else "_" for n in computed]
+        lines.append(f"    {', '.join(targets)} = {way.name}(model, {', '.join(args)})")
+        entries = {name: f"{local[name]}.cpu()" for name in [*plain, *self.asked()]}
         loose = {n: f"torch.arange(n) % {i.classes}" for n, i in self.inputs.items() if i.classes and n not in self.spaces}
         return [*lines, *_returned(entries | loose)]
 
@@ -111,7 +116,8 @@ def conditions(program: Program, samplers: list[Way], derived: list[Way]) -> Con
         mine = [i for i in way.entry.inputs if i.role == "condition"]
         inputs |= {i.name: i for i in mine}
         of[way.entry.name] = tuple(i.name for i in mine)
-    return Conditions(program, inputs, of, derived[0] if derived else None)
+    asked = [w for w in derived if any(c.derived and c.name in inputs for c in program.conditions)]
+    return Conditions(program, inputs, of, asked[0] if asked else None)
 
 
 def _returned(entries: dict[str, str]) -> list[str]:

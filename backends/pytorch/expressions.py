@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from enum import IntEnum
@@ -65,6 +66,7 @@ INFIX: dict[str, Level] = {
     "and": Level.AND,
     "or": Level.OR,
 }
+TURNS = {s * v: f"{'-' * (s < 0)}{t}" for s in (1, -1) for v, t in ((2 * math.pi, "2 * math.pi"), (math.pi / 2, "math.pi / 2"))}
 SIMPLE = re.compile(r"-?[\w.]+")  # operands of ** that stand close to it
 
 
@@ -114,10 +116,21 @@ def literal(value: float | int | bool) -> str:
         return str(value)
     if value == int(value) and abs(value) < 1e15:
         return str(int(value))
-    return re.sub(r"e([+-])0*(\d)", lambda m: f"e{'-' if m[1] == '-' else ''}{m[2]}", repr(float(value)))
+    if abs(value) == math.pi:
+        return "math.pi" if value > 0 else "-math.pi"
+    return re.sub(r"e([+-])0*(\d)", lambda m: f"e{'-' if m[1] == '-' else ''}{m[2]}", _shortest(float(value)))
+
+
+def _shortest(value: float) -> str:
+    """0.045 for 0.05 - 0.005, which is its neighbour: what was meant, not what rounding left of it."""
+    short = float(f"{value:.15g}")
+    near = abs(short - value) <= math.ulp(value) and len(repr(short)) + 3 <= len(repr(value))
+    return repr(short if near else value)
 
 
 def number(value: float | int | bool, type: Type = FLOAT) -> Piece:
+    if value in TURNS:
+        return Piece(TURNS[value], Level.PRODUCT, type, host=True, literal=value)
     text = literal(value)
     return Piece(text, Level.SIGN if text.startswith("-") else Level.ATOM, type, host=True, literal=value)
 

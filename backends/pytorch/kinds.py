@@ -67,6 +67,8 @@ FOLD: dict[Op, Callable[..., float]] = {
     Op.ROUND: round,
 }
 SAFE = {Op.NEG, Op.ABS, Op.ADD, Op.SUB, Op.MUL, Op.MIN, Op.MAX, Op.EQ, Op.NE, Op.LT, Op.LE, Op.AND, Op.OR, Op.NOT}
+SMOOTH = {Op.SIN, Op.COS, Op.ATAN, Op.TANH, Op.ERF}  # defined, and bounded, everywhere
+GROWS = {Op.EXP, Op.EXPM1, Op.SQRT}  # which a loop may lead to where Python raises errors, and a tensor is infinite or nan
 WHOLE = {Op.NEG, Op.ABS, Op.ADD, Op.SUB, Op.MUL, Op.MIN, Op.MAX, Op.POW, Op.WHERE, Op.FLOORDIV, Op.MOD}
 ROUNDS = {Op.FLOOR, Op.CEIL, Op.ROUND}
 MIXED = SAFE | {Op.DIV, Op.FLOORDIV, Op.MOD, Op.POW, Op.WHERE, Op.CAST}  # operators that take numbers beside tensors
@@ -173,7 +175,11 @@ class Kinds:
                 number = None
             if isinstance(number, (int, float)):
                 return Kind(True, number, False, whole)
-        elif node.op in SAFE or (node.op in (Op.DIV, Op.FLOORDIV, Op.MOD) and numbers[1] != 0 and not kinds[1].indexed):
+        elif (
+            node.op in SAFE | SMOOTH
+            or (node.op in GROWS and not indexed)
+            or (node.op in (Op.DIV, Op.FLOORDIV, Op.MOD) and numbers[1] != 0 and not kinds[1].indexed)
+        ):
             return Kind(True, None, indexed, whole)
         elif node.op is Op.POW and _tame(numbers[0], numbers[1]):
             return Kind(True, None, indexed, whole and numbers[1] is not None)

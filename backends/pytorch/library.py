@@ -44,7 +44,9 @@ class Library:
 
     def manner(self, block: Block, **changes: object) -> Manner:
         """The usual manner for a block: locals keep clear of the functions that it calls."""
-        called = {n["function"] for n in walk(block) if n.op is Op.CALL and self.is_plain(n)}
+        called = dict.fromkeys(
+            n["function"] for n in walk(block) if n.op is Op.CALL and self.is_plain(n)
+        )  # one order: they are named
         outside = {extern_name(n) for n in walk(block) if n.op is Op.EXTERN}
         names = frozenset({self.name_of(f) for f in called} | {snake(f.split(".")[0]) for f in called} | outside)
         return Manner(functions=self, taken=names, extern=self.extern, **changes)  # type: ignore[arg-type]

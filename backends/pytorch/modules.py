@@ -40,6 +40,7 @@ class Place:
 
     make: str | None = None
     start: str | None = None
+    still: bool = False  # nothing here or below is trained
     below: dict[str, Place] = field(default_factory=dict)
 
     @property
@@ -60,6 +61,13 @@ class Layout:
         for part in path.split("."):
             place = place.below.setdefault(part, Place())
         return place
+
+    def keep(self, path: str) -> None:
+        """What is on the way to a path, and there, is not trained."""
+        place = self.root
+        for part in path.split("."):
+            place = place.below[part]
+            place.still = True
 
     def reach(self, path: str) -> str:
         """The expression for what stands at a path, from inside the class."""
@@ -87,6 +95,8 @@ class Layout:
 
     def _register(self, owner: str, part: str, place: Place, path: str) -> list[str]:
         value = f"nn.Parameter({place.start})" if place.start is not None else place.make or self._contents(place)
+        if place.still and _container(place) != "module":  # what is below it comes later
+            value += ".requires_grad_(False)"
         if part in HIDDEN and place.start is not None:
             line = f"{owner}._parameters[{_string(part)}] = {value}"
         elif part.isidentifier() and not keyword.iskeyword(part):
@@ -134,6 +144,18 @@ class Layout:
             case ("constant", float() | int() as value):
                 return [f"nn.init.constant_({target}, {literal(value)})"]
         raise ValueError(f"{init} is not a start for parameters")
+
+
+def submodule(path: str, model: str = "model") -> str:
+    """A network of the model, from outside: by attributes, where Python and nn.Module leave its names free."""
+    for part in path.split("."):
+        if _plain(part):
+            model += f".{part}"
+        elif part in HIDDEN:
+            model += f"._modules[{_string(part)}]"
+        else:
+            model += f".get_submodule({_string(part)})"
+    return model
 
 
 def reached(bare: Bare, model: str = "model") -> str:

@@ -5,7 +5,6 @@ Networks that differ only in sizes (the residual blocks of a U-Net) become one c
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from specc.backends.pytorch.families import Draft, Family, merge
 from specc.backends.pytorch.library import Library
 from specc.backends.pytorch.lines import exploded, fit
-from specc.backends.pytorch.modules import Layout, layout, reached, registered
+from specc.backends.pytorch.modules import Layout, layout, reached, registered, submodule
 from specc.backends.pytorch.names import camel, docstring, legal, snake, strings
 from specc.backends.pytorch.printer import print_block
 
@@ -140,14 +139,13 @@ class Networks:
         what = "The network" if len(self.program.networks) == 1 and not self.program.bare else "The networks"
         lines = ["class Model(nn.Module):", *docstring(f"{what} of {self.program.name}, by name.", 4), ""]
         lines += ["    def __init__(self) -> None:", "        super().__init__()"]
-        held: dict[str, dict[str, str]] = defaultdict(dict)  # by the first name of a path: "teacher" of teacher.backbone
+        place = Layout()
         for root, name in self.program.networks.items():
-            first, _, rest = root.partition(".")
-            held[first][rest] = self.made[name]
-        for first, inside in held.items():
-            whole = [r for r in self.program.networks if r.partition(".")[0] == first]
-            still = ".requires_grad_(False)" if all(map(self.program.untrained, whole)) else ""
-            lines += [f"        {line}" for line in fit(f"self.{first} = {_nested(inside)}{still}", 120)]
+            place.at(root).make = self.made[name]
+        for root in self.program.networks:
+            if all(self.program.untrained(r) for r in self.program.networks if r.partition(".")[0] == root.partition(".")[0]):
+                place.keep(root)
+        lines += [f"        {part}" for line in place.registrations() for part in fit(line, 120)]
         return [*lines, *(f"        {registered(b)}" for b in self.program.bare)]
 
     def param(self, node: Node) -> str:
@@ -158,7 +156,7 @@ class Networks:
     def reach(self, bundle: str, function: str) -> str:
         """A network as an objective or sampler calls it."""
         method = self.method[function] if function else ""
-        return f"model.{bundle}" + (f".{method}" if method else "")
+        return submodule(bundle) + (f".{method}" if method else "")
 
     def parameters(self, function: str) -> int:
         """How many numbers a network has, each path once."""
@@ -216,17 +214,6 @@ def _method_name(function: str, taken: set[str]) -> str:
     while name in taken:
         name += "_too"
     return name
-
-
-def _nested(inside: dict[str, str]) -> str:
-    """Networks by what is left of their paths: one, or a dictionary of them."""
-    if "" in inside:
-        return inside[""]
-    below: dict[str, dict[str, str]] = defaultdict(dict)
-    for path, made in inside.items():
-        first, _, rest = path.partition(".")
-        below[first][rest] = made
-    return f"nn.ModuleDict({{{', '.join(f'{json.dumps(k)}: {_nested(v)}' for k, v in below.items())}}})"
 
 
 def _item(bundle: str) -> str:

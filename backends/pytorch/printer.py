@@ -103,7 +103,9 @@ class _Printer:
         every = [n for n in walk(plan.block) if n.op is Op.GRAD]
         self.gradients_left = Counter(tuple(v.id for v in n.inputs[1:]) for n in every)
         wanted = {v.id for v in plan.block.results}
-        self.felt = {v.id for n in felt(plan.block, wanted) for v in n.outputs}  # what gradients of the results pass through
+        self.felt = {v.id for n in felt(plan.block, set(wanted)) for v in n.outputs}  # what gradients of results pass
+        wanted |= {n.inputs[0].id for n in every}
+        self.followed = {v.id for n in felt(plan.block, wanted) for v in n.outputs}  # and those of values that have one inside
 
     def run(self) -> list[str]:
         self.statements(self.plan.body)
@@ -248,7 +250,8 @@ class _Printer:
         same = tuple(v.id for v in node.inputs[1:])
         self.gradients_left[same] -= 1
         kept = "True" if again is None and self.gradients_left[same] > 0 else None  # for the next one in the same values
-        if self.depth_of_gradients <= 1 and again is not None and self.felt.isdisjoint(v.id for v in node.outputs):
+        passed = self.felt if self.depth_of_gradients <= 1 else self.followed
+        if again is not None and passed.isdisjoint(v.id for v in node.outputs):
             again, kept = None, "True"  # others go back through the same graph, but not through this gradient
         return call("torch.autograd.grad", of, text, create_graph=again, retain_graph=kept)
 

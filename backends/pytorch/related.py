@@ -21,8 +21,9 @@ def parents_file(program: Program) -> str:
     """parents.py: what each parent gives."""
     rows = []
     for p in lenders(program):
-        taken = ", ".join(f'("{s.path}", "{s.of}")' for s in p.shares)
-        fields = [f'"{p.name}"', f'"{p.digest}"', f'"{"ema" if p.averaged else "model"}"', f"[{taken}]"]
+        first, *more = exploded("[", [f'("{s.path}", "{s.of}")' for s in p.shares], "]", 119)
+        taken = "\n".join([first, *(f"        {line}" for line in more)])
+        fields = [f'"{p.name}"', f'"{p.digest}"', f'"{"ema" if p.averaged else "model"}"', taken]
         rows += exploded("(", fields, "),", 124)
     doc = "# Each parent: its name, the sha256 of its spec, the file of its weights, and (path here, path there)"
     table = "\n".join([doc, "PARENTS = [", *(f"    {row}" for row in rows), "]"])

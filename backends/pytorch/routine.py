@@ -10,7 +10,7 @@ from typing import Protocol
 
 from specc.backends.pytorch.library import Library
 from specc.backends.pytorch.lines import INDENT, fit
-from specc.backends.pytorch.modules import reached
+from specc.backends.pytorch.modules import reached, submodule
 from specc.backends.pytorch.names import legal, snake
 
 from specc.ir.program import Entry, Program, Setting, Step, all_steps
@@ -192,8 +192,8 @@ def parameters_of(program: Program, over: tuple[str, ...], model: str = "model")
         test = " or ".join(f'fnmatch(name, "{p if patterned(program, p) or p in bare else p + ".*"}")' for p in over)
         return f"[p for name, p in {model}.named_parameters() if {test}]"
     if len(over) == 1 and over[0] not in bare:
-        return f"{model}.{over[0]}.parameters()"
-    parts = [reached(bare[p], model) if p in bare else f"*{model}.{p}.parameters()" for p in over]
+        return f"{submodule(over[0], model)}.parameters()"
+    parts = [reached(bare[p], model) if p in bare else f"*{submodule(p, model)}.parameters()" for p in over]
     return f"[{', '.join(parts)}]"
 
 

@@ -55,6 +55,7 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     features |= {"parents"} if lenders(program) else set()
     features |= {"averages"} if program.averages else set()
     features |= {"states"} if any(not b.trainable for b in program.bare) else set()
+    features |= {"groups"} if program.groups > 1 else set()
     features |= {"updates"} if program.by_role("update") else set()
     features |= {"rounds"} if batches_of(steps_of(program)) > 1 else set()
     features |= {"fnmatch"} if any(patterned(program, p) for o in losses for p in o.entry.over) else set()
@@ -86,6 +87,8 @@ def _knobs(program: Program, losses: list[Objective], features: set[str], warmup
     """Numbers on top, and the optimizer."""
     steps, batch = int(program.setting("steps", 1000)), int(program.setting("batch", 64))
     lines = [f"STEPS = {steps}", f"BATCH = {batch}  # examples, over all processes"]
+    if "groups" in features:
+        lines.append(f"GROUP = {program.groups}  # examples that see each other; each process has whole groups")
     if "rounds" in features:
         lines.append(f"BATCHES = {batches_of(steps_of(program))}  # a step")
     teams = players(program) if "routine" in features else []
@@ -112,7 +115,7 @@ def _knobs(program: Program, losses: list[Objective], features: set[str], warmup
         low, high = _limits(program)
         lines.append(f"LOW, HIGH = {low}, {high}  # of pixels")
     if "folded" in features:
-        lines.append(f"SHAPE = {_tuple(image_shape(program.data[0]))}  # of a picture")
+        lines.append(f"SHAPE = {image_shape(program.data[0])}  # of a picture")
     lines.append(f"FILES = {_strings(['model', 'optimizer', *(['ema'] if 'ema' in features else [])])}  # of a checkpoint")
     lines.append(f"SAVE_EVERY = {int(program.setting('save_every', 1000) or 10**9)}  # steps")
     return lines
@@ -259,14 +262,14 @@ def sample_script(program: Program, samplers: list[Way], derived: list[Way], loc
     if asked.inputs:
         tables += table("CONDITIONS", {sampler: _strings(list(names)) for sampler, names in asked.of.items()})
     if "together" in features:
-        tables.append(f"DERIVED = {_strings(asked.computed())}  # from one example")
+        tables.append(f"DERIVED = {_strings(asked.asked())}  # from one example")
     if named:
         tables.append(f"ARGUMENTS = {_strings([legal(n) for n in named])}  # inputs of samplers")
     if "images" in features:
         low, high = _limits(program)
         tables.append(f"LOW, HIGH = {low}, {high}  # of x")
     if "folded" in features:
-        tables.append(f"SHAPE = {_tuple(image_shape(program.data[0]))}  # of a picture")
+        tables.append(f"SHAPE = {image_shape(program.data[0])}  # of a picture")
     options = [line for n, i in named.items() for line in _option(n, "int" if i.type.dtype.value == "int" else "float")]
     replaced = {
         "table": "\n".join(tables),
@@ -276,8 +279,8 @@ def sample_script(program: Program, samplers: list[Way], derived: list[Way], loc
         "given": "\n".join(asked.given()),
     }
     text = choose(part("sample"), features, replaced)
-    own = local | ({"examples": "data"} if derived else {})
-    ways = [*samplers, *derived]
+    own = local | ({"examples": "data"} if asked.derived else {})
+    ways = [*samplers, *([asked.derived] if asked.derived else [])]
     return _with_functions(program, text, ways, own, "Draw from a trained", _sample_usage(program, samplers))
 
 

@@ -402,6 +402,7 @@ class ProgramDoc(Part):
     evaluate: tuple[Plain, ...] = ()
     parents: tuple[ParentDoc, ...] = ()
     averages: tuple[AverageDoc, ...] = ()
+    groups: int = 1
     doc: str = ""
 
     def build(self) -> Program:

@@ -267,6 +267,7 @@ class Program:
     evaluate: tuple[Any, ...] = ()
     parents: tuple[Parent, ...] = ()
     averages: tuple[Average, ...] = ()
+    groups: int = 1  # a batch of training has a whole multiple of so many examples
     doc: str = ""  # the comment over the model
 
     def untrained(self, root: str) -> bool:

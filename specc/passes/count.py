@@ -56,17 +56,12 @@ def network_calls(program: Program, entry: str) -> Calls | None:
     return Calls(calls + hidden[0], evaluations + hidden[1])
 
 
-def _part(node: Node) -> bool:
-    """A call of a network's part, as stands in a network's copy that a gradient was taken through: no call of a network."""
-    return "." in (node.get("bundle") or "")
-
-
 def _runs(node: Node) -> int:
-    return 0 if _part(node) else node["count"] if node.op is Op.REPEAT else 1
+    return node["count"] if node.op is Op.REPEAT else 1
 
 
 def _lanes(node: Node) -> int:
-    return 0 if _part(node) else node["count"] if node.op is Op.REPEAT else node.get("lanes", 1)
+    return node["count"] if node.op is Op.REPEAT else node.get("lanes", 1)
 
 
 class _Counter:
@@ -89,12 +84,17 @@ class _Counter:
             total += n
         return total
 
+    def part(self, node: Node) -> bool:
+        """A call of a network's part, as stands in a network's copy that a gradient was taken through: no call of a network."""
+        bundle = node.get("bundle") or ""
+        return "." in bundle and bundle not in self.program.networks
+
     def node(self, node: Node, builder: Builder) -> int | None:
         match node.op:
             case Op.CALL | Op.REPEAT:
                 plain = node.op is Op.CALL and node.get("bundle") is None
                 if not plain and not self.inside:
-                    return self.weight(node)
+                    return 0 if self.part(node) else self.weight(node)
                 n = self.block(self.program.functions[node["function"]].block)
                 return None if n is None else n * _lanes(node)
             case Op.FOR:

@@ -72,7 +72,8 @@ class Model:
                 whole = [n if d == "B" else d for d in shape]
                 out[name] = np.broadcast_to(value, whole).copy()
             elif i["role"] == "condition" and i["classes"]:
-                out[name] = np.arange(n, dtype=np.int64) % i["classes"]
+                each = np.arange(n, dtype=np.int64).reshape(n, *(1 for _ in shape[1:])) % i["classes"]
+                out[name] = np.broadcast_to(each, (n, *shape[1:])).copy()
             elif i["default"] is None:
                 raise ValueError(f"the input {name} is needed: {i['dtype']} {shape}")
         return out | {f"noise_{place}": np.asarray(z, np.float32) for place, z in (noise or {}).items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -371,6 +372,8 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
     name = name_of(section)
     if name in m.entries:
         fail("E0208", section.span, f"a second `{name}`", help=f"name it: `{role} NAME = ...`")
+    if role == "sampler":
+        m.samplers[name] = p
     frame, entry = _start(m, role)
     if section.body is not None and not section.values:
         p = replace(p, kwargs=tuple(_own_inputs(m, p.definition, frame, entry)))
@@ -396,7 +399,7 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
             fail("E0301", mention(section), f"`{name}` returns {kind}s, and the data are {m.data[0].space.dtype}s")
     doc = line_of(section.span)
     function = _entry_function(m, name, frame, frame.builder.block(*results), doc, section.span)
-    inputs = _without_index(m, function, tuple(entry.inputs))
+    inputs = _needed(m, function, tuple(entry.inputs))
     m.entries[name] = Entry(name=name, role=role, function=function.name, inputs=inputs, doc=doc, span=section.span)
     given = dict(p.kwargs)
     for a in p.definition.params:
@@ -411,15 +414,18 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
             )
 
 
-def _without_index(m: Model, function: Function, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
-    """The inputs of an entry that reads other ones, without the number that only counts examples."""
+def _needed(m: Model, function: Function, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
+    """The inputs of an entry without derived conditions that it does not read, nor, where it reads other examples, the
+    number that only counts them."""
     needed = live(function.block)
     read = {v.id for n in walk(needed) for v in n.inputs} | {v.id for v in needed.results}
     given = list(zip(function.block.params, inputs, strict=True))
-    counted = any(i.role == "index" for i in inputs)
-    if not counted or not any(v.id in read and i.role != "index" and EXAMPLE in v.type.axes for v, i in given):
+    spared = {("condition", name_of(section)) for section in m.derived}
+    if any(v.id in read and i.role != "index" and EXAMPLE in v.type.axes for v, i in given):
+        spared.add(("index", "index"))
+    kept = [(v, i) for v, i in given if v.id in read or (i.role, i.name) not in spared]
+    if len(kept) == len(given):
         return inputs
-    kept = [(v, i) for v, i in given if i.role != "index" or v.id in read]
     block = replace(needed, params=tuple(v for v, _ in kept))
     m.ev.functions[function.name] = replace(function, block=block)
     return tuple(i for _, i in kept)
@@ -510,6 +516,7 @@ def program(m: Model, doc: str) -> Program:
         quantize=tuple(m.quantize),
         evaluate=tuple(m.evaluate),
         averages=_averages(m, networks),
+        groups=math.lcm(*(many for (role, _), many in m.ev.groups.items() if role == "objective")),
         doc=doc,
     )
 

@@ -181,8 +181,7 @@ class Evaluator(Functions):
             raise Captures
         path, origin = views.place(self.through, held.path)
         if origin is not None:
-            path = path.replace(".", "_")
-            self.borrowed[path] = origin
+            path = views.bare(self, path, origin)
             self.held_by[path] = held = replace(held, path=path, trainable=held.trainable and origin.bundles.kind == "copy")
         if held.path in entry.walk.states:
             return entry.walk.states[held.path]

@@ -112,6 +112,7 @@ class Model:
     derived: list[tree.Section] = field(default_factory=list)  # conditions computed from each example
     computed: list[Space] = field(default_factory=list)  # their spaces
     latents: list[tree.Section] = field(default_factory=list)
+    samplers: dict[str, Partial] = field(default_factory=dict)  # by name, for stages that run them
     routine: list[Step] = field(default_factory=list)
     used: set[str] = field(default_factory=set)  # conditions that some entry reads
     promised: list[tree.Statement] = field(default_factory=list)  # what the interfaces of the process require

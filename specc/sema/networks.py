@@ -355,6 +355,7 @@ def function_for(
         results = tuple(v if isinstance(r, Value) else _varying(v, frame) for r, v in zip(given_back, results, strict=True))
         if definition.kind == "bijection":
             bijections.check_forward(definition, results, span)
+            results = tuple(ev.spread(r, frame, span) for r in results)
     except Captures:
         fail(
             "E0309",

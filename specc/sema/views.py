@@ -57,6 +57,24 @@ def place(bundles: tuple[Bundles, ...], path: str) -> tuple[str, Borrowed | None
     return path, origin
 
 
+def bare(ev: Any, path: str, origin: Borrowed) -> str:
+    """The path of a tensor that is read through a view. It belongs to no network, so that it has one name, here and there,
+    and one that is not the model's own."""
+    path, of = path.replace(".", "_"), origin.of.replace(".", "_")
+
+    def free() -> bool:
+        known = ev.borrowed.get(path)
+        if known is None:
+            return path not in ev.held_by and path not in ev.networks
+        same = known.bundles.of is origin.bundles.of and known.bundles.kind == origin.bundles.kind
+        return bool(same and known.of == of)
+
+    while not free():
+        path += "_"
+    ev.borrowed[path] = replace(origin, of=of)
+    return path
+
+
 def inside(ev: Any, view: View) -> Any:
     """The evaluator in a view's world that writes where this one writes."""
     own = all(b.kind == "average" for b in view.bundles)
@@ -73,14 +91,26 @@ def member(ev: Any, view: View, name: str, frame: Frame, span: Span) -> Any:
         return replace(view, guided=True)
     world = view.ev.world
     value = view.env.names.get(name, world.names.get(name))
+    parent = view.bundles[0].of if view.bundles else None
+    if value is None and parent is not None and name in parent.samplers:
+        return _sampler(view, parent, name)
     if value is None:
-        known = {*view.env.names, *world.names}
+        known = {*view.env.names, *world.names, *(parent.samplers if parent is not None else ())}
         fail("E0201", span, f"this model has no `{name}`", help=did_you_mean(name, known))
     if isinstance(value, (Lazy, Held)):
         return inside(ev, view).settle(value, frame, name)
     if isinstance(value, View):
         return replace(value, bundles=(*value.bundles, *view.bundles))
     return Bound(view, value) if not isinstance(value, (int, float, str, list, tuple)) else value
+
+
+def _sampler(view: View, parent: Any, name: str) -> Bound:
+    """A sampler of a parent as a function: what its body returns, with the parent's guidance, of draws of this entry."""
+    section = parent.samplers[name]
+    if section.view is None:
+        return Bound(replace(view, guided=True), section)
+    inner = replace(section.view, bundles=(*section.view.bundles, *view.bundles))
+    return Bound(inner, replace(section, view=None))
 
 
 def call(ev: Any, bound: Bound, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object) -> Any:

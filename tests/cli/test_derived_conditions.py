@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -132,3 +134,41 @@ def test_the_entry_of_derived_conditions_draws_apart_from_samplers(run: Path) ->
     places = {f: [n["place"] for n in program.functions[f].block.nodes if n.get("keyed")] for f in (way.function, "exact")}
     assert places[way.function] and not set(places[way.function]) & set(places["exact"])
     np.testing.assert_allclose(seen, known * held_out(5), atol=1e-6)
+
+
+def test_entries_take_only_what_they_read(tmp_path: Path) -> None:
+    """A sampler without conditions draws without examples, and one with one of two is given that one alone."""
+    from specc import driver
+
+    more = "sampler plain { z ~ prior(); return z }\n  sampler half { z ~ prior(); return known * z }\n"
+    more += "  query same { return 2 * x }\n  query both { return seen }\n"
+    (tmp_path / "s.spec").write_text(SPEC.replace("  train {", f"  {more}  train {{", 1))
+    (program,) = driver.check(tmp_path / "s.spec").programs.values()
+    names = {e.name: [i.name for i in e.inputs] for e in program.entries.values() if e.role in ("sampler", "query")}
+    assert names == {
+        "exact": ["seed", "y", "known", "seen"],
+        "plain": ["seed", "y"],
+        "half": ["seed", "y", "known"],
+        "same": ["x", "y"],
+        "both": ["x", "y", "seen"],
+    }
+    driver.emit(program, "pytorch", tmp_path / "project")
+    text = (
+        "import sys; sys.path.insert(0, '.'); import sample, torch; from model import Model; m = Model(); s = torch.arange(2)\n"
+    )
+    text += "one = sample.conditions(m, 'half', s, 'cpu', {'known': torch.ones(2, 1, 8, 8)})\n"
+    text += "assert list(one) == ['y', 'known'] and one['known'].all()\n"
+    text += "assert list(sample.conditions(m, 'exact', s, 'cpu', {})) == ['y', 'known', 'seen']\n"
+    text += "sample.conditions(m, 'exact', s, 'cpu', {'known': torch.ones(2, 1, 8, 8)})\n"
+    done = subprocess.run([sys.executable, "-c", text], cwd=tmp_path / "project", capture_output=True, text=True)
+    assert done.stderr.endswith("ValueError: known, seen belong together: give all of them or none\n"), done.stderr
+
+
+def test_examples_are_read_only_where_a_sampler_asks(tmp_path: Path) -> None:
+    from specc import driver
+
+    (tmp_path / "s.spec").write_text(SPEC.replace("return seen + (1 - known) * velocity(z, t_max)", "return z"))
+    (program,) = driver.check(tmp_path / "s.spec").programs.values()
+    driver.emit(program, "pytorch", tmp_path / "project")
+    text = (tmp_path / "project" / "sample.py").read_text()
+    assert "held_out" not in text and "known" not in text and "derived" not in text

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,3 +35,14 @@ def test_project(spec: str, golden: Callable[[Path, str], None]) -> None:
     for name, text in files.items():
         golden(folder / f"{name}.txt", text)  # not .py: nothing collects, checks or formats it
     assert {p.name for p in folder.iterdir()} == {f"{name}.txt" for name in files}
+
+
+def test_a_project_is_the_same_in_every_process(tmp_path: Path) -> None:
+    """Nothing goes by the order of a set: schedules share names here, and are numbered."""
+    spec = SPECS / "diffusion" / "noise_scheduling.spec"
+    for seed in ("1", "2"):
+        command = [sys.executable, "-m", "specc.cli.main", "compile", str(spec), "--target", "pytorch"]
+        command += ["--model", "noise_scheduling", "-o", str(tmp_path / seed)]
+        subprocess.run(command, env=os.environ | {"PYTHONHASHSEED": seed}, check=True, capture_output=True, timeout=300)
+    first, second = ({f.name: f.read_text() for f in (tmp_path / seed).iterdir()} for seed in ("1", "2"))
+    assert first == second

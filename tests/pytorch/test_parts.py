@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -238,3 +239,51 @@ def test_choosing_lines() -> None:
     assert choose(text, {"one"}, {"knobs": "new"}) == "a\nb\nc\nnew\nd\n"
     assert choose(text, {"one", "two"}, {"knobs": "new"}) == "a\nb\nnew\nd\n"
     assert choose(text, ()) == "a\nd\n"
+
+
+# Marks
+
+MARK = re.compile(r"^( *)# (<<|>>)(.*)$")
+
+
+@pytest.mark.parametrize("file", sorted(Path(checkpoint.__file__).parent.glob("*.py")), ids=lambda f: f.stem)
+def test_marks_balance_and_nest(file: Path) -> None:
+    """Each `# << NAME` is closed by a `# >>` of its indentation, inside the one before it; nothing else looks like a mark."""
+    unbalanced = marks(file.read_text(encoding="utf-8"))
+    assert not unbalanced, f"{file.name}: {unbalanced}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# << a\nx = 1\n",
+        "x = 1\n# >>\n",
+        "# << a\n# << b\n# >>\n",
+        "# << a\n    # >>\n",
+        "# <<\n# >>\n",
+        "# << a\n# >> a\n",
+        "# << a # << b\n# >>\n",
+        "#<< a\n",
+    ],
+)
+def test_marks_that_do_not_are_found(text: str) -> None:
+    assert marks(text)
+
+
+def marks(text: str) -> str:
+    """What is wrong with the marks of a part, if anything."""
+    opened: list[tuple[int, str]] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        found = MARK.fullmatch(line)
+        if found is None:
+            if re.search(r"# ?(<<|>>)", line):
+                return f"line {number} is no mark on a line of its own"
+            continue
+        indent, mark, name = found.groups()
+        if mark == "<<":
+            if not re.fullmatch(r"( not)? \w+", name):
+                return f"line {number} marks {name!r}"
+            opened.append((number, indent))
+        elif name or not opened or opened.pop()[1] != indent:
+            return f"line {number} closes nothing of its indentation"
+    return f"line {opened[-1][0]} is not closed" if opened else ""

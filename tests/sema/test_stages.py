@@ -262,3 +262,70 @@ def test_a_decay_is_one_number_at_each_step(decay: str, code: str) -> None:
     source = Source("s.spec", AVERAGED.replace("SLOW", decay))
     made = elaborate(parse(source)[0], source)
     assert code in {d.code for d in made.diagnostics}
+
+
+HELD = """specc 1
+model a {
+  data x: vector(2) from moons
+  param codes: matrix(3, 2) = normal(1)
+  look(v) = sum(codes[0] * v)
+  loss fit { minimize sum((codes[0] - x)^2) }
+  query score { return look(x) }
+}
+stage b from a {
+  before = frozen(a)
+  loss fit { minimize sum((codes[0] - before.codes[1])^2) }
+  query score { return before.look(x) + look(x) }
+}
+stage c from b {
+  older = frozen(b)
+  query score { return older.look(x) + before.look(x) + sum(older.before.codes) }
+}
+stage d from a {
+  param before_codes: vector(2) = 1
+  before = frozen(a)
+  query score { return before.look(x) + sum(before_codes) }
+}
+"""
+
+
+def test_a_parameter_of_a_parent_comes_from_there() -> None:
+    """Under a path without dots, in each program of a chain, and apart from a parameter that the stage calls so itself."""
+    made = programs(HELD)
+    shares = {name: {(s.path, s.of) for s in made[name].parents[0].shares if s.frozen} for name in "bcd"}
+    assert shares["b"] == {("before_codes", "codes")}
+    assert shares["c"] == {
+        ("before_codes", "before_codes"),
+        ("older_codes", "codes"),
+        ("older_before_codes", "before_codes"),
+    }
+    assert shares["d"] == {("before_codes_", "codes")}
+    assert [(b.path, b.shape, b.trainable) for b in made["d"].bare if b.path.startswith("before")] == [
+        ("before_codes", (2,), True),
+        ("before_codes_", (3, 2), False),
+    ]
+
+
+def test_a_sampler_of_a_parent_is_a_function() -> None:
+    """As it is there, guided, with knobs and defaults; its draws are those of a sampler that is written out."""
+    parent = BASE.replace(
+        "sampler euler(steps = 4)", "sampler fast = euler(steps = 4)\n  sampler own(k = 2) { e ~ prior(); return k * e }"
+    )
+    lines = "sampler one { return teacher.fast() }\n  sampler two { return teacher.own() }\n"
+    lines += "  sampler six { return teacher.own(k = 6) }\n"
+    student = STUDENT.replace("  sampler one { z ~ prior(); return z - velocity(z, t_max) }", f"  {lines}")
+    student = student.replace("- teacher.velocity(z, t)", "- teacher.fast()")
+    made = {name: driver.prepare(program) for name, program in programs(parent + student).items()}
+    assert network_calls(made["student"], "one") == network_calls(made["base"], "fast")
+    inputs = {"seed": np.arange(3), "y": np.array([0, 1, 1])}
+    scale = {"backbone": 1.0, "teacher.backbone": 2.0}
+
+    def draw(model: str, name: str, scale: dict[str, float]) -> np.ndarray:
+        program = made[model]
+        return run(program, name, inputs, weights(program, scale))[0]
+
+    theirs = draw("base", "fast", {"backbone": 2.0})
+    np.testing.assert_array_equal(draw("student", "one", scale), theirs)
+    assert np.abs(theirs - draw("base", "fast", {"backbone": 1.0})).max() > 0.1
+    np.testing.assert_array_equal(draw("student", "two", scale), draw("base", "own", {"backbone": 2.0}))
+    np.testing.assert_allclose(draw("student", "six", scale), 3 * draw("student", "two", scale))

@@ -57,17 +57,18 @@ def test_samples_are_of_the_class_that_is_asked_for(record_property):
     assert diversity >= 0.3
 
 
+BLIND = {
+    "D": "network D(x) -> scalar = dense(width = 128, act = relu); loss nonsaturating(z => G(z, y), D, gamma = 0.1)",
+    "G": "network G(z) -> like(x) = dense(width = 256, act = relu); loss nonsaturating(G, v => D(v, y), gamma = 0.1); "
+    "sampler one_call { return G(z) }",
+}
+SHORT = "train { optimizer = adam(lr = 1e-3, betas = [0.0, 0.99]); steps = 500; batch = 64 }"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("blind", ["D", "G"])
 def test_a_player_that_does_not_see_the_class_lets_it_go(blind, tmp_path, record_property):
-    """A class that is always 0 for one of them."""
-    call = {"G": "z => G(z, y), v => D(v, 0 * y)", "D": "z => G(z, 0 * y), v => D(v, y)"}["G" if blind == "D" else "D"]
-    sampler = "sampler one_call { return G(z, y) }" if blind == "D" else "sampler one_call { return G(z, 0 * y) }"
-    text = f"model blind from base.cgan {{ loss nonsaturating({call}, gamma = 0.1); {sampler}; train {{ {SHORT} }} }}\n"
-    spec = tools.variant(tmp_path, SPEC, text)
-    agrees, _, _ = agreement(spec, None)
+    spec = tools.variant(tmp_path, SPEC, f"model blind from base.cgan {{ {BLIND[blind]}; {SHORT} }}\n")
+    agrees, _, _ = agreement(spec, "blind")
     record_property("agreement", f"{agrees:.3f}")
-    assert agrees <= 0.25
-
-
-SHORT = "optimizer = adam(lr = 1e-3, betas = [0.0, 0.99]); steps = 500; batch = 64"
+    assert agrees <= 0.25  # the catalogue has 0.15 without y in D, 0.10 without y in G

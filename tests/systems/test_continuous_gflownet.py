@@ -12,12 +12,8 @@ SPEC = "energy/continuous_gflownet.spec"
 
 
 def test_the_known_way_back_of_a_normal_leaves_nothing_over():
-    rng = np.random.default_rng(0)
-
     def residual(shift):
-        draws = lambda op, place, shape, indices: rng.normal(size=shape)
-        given = {"shift": np.full(200, shift)}
-        return run(tools.graph(SPEC, "exact"), "residual", given, {}, dtype="float64", draws=draws)[0]
+        return tools.exact(SPEC, "exact", "residual", 200, shift=shift)
 
     assert np.abs(residual(0.0)).max() < 1e-9
     assert np.abs(residual(0.3)).mean() > 0.3  # another target: the same walk is off

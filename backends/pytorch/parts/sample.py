@@ -83,8 +83,9 @@ def conditions(
     """What a sampler is conditioned on, in its order: as given, or else that of held-out examples."""
     missing = [name for name in CONDITIONS[sampler] if name not in given]
     # << together
-    if 0 < sum(name in given for name in DERIVED) < len(DERIVED):
-        raise ValueError(f"{', '.join(DERIVED)} belong together: give all of them or none")
+    own = [name for name in CONDITIONS[sampler] if name in DERIVED]
+    if 0 < sum(name in given for name in own) < len(own):
+        raise ValueError(f"{', '.join(own)} belong together: give all of them or none")
     # >>
     values = (usual(model, seeds, device) if missing else {}) | given
     # << needed

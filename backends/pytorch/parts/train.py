@@ -78,6 +78,7 @@ from sample import sample
 # << knobs
 STEPS = 1000
 BATCH = 64
+GROUP = 1
 # >>
 LOG_EVERY = 50  # steps
 # << pictures
@@ -122,8 +123,17 @@ class Run:
             tensors, self.state = self.read()
         self.seed = int(self.state.get("seed", 0) if args.seed is None else args.seed)
         self.size = int(self.state.get("batch", BATCH) if args.batch is None else args.batch)
+        # << groups
+        if self.size % (GROUP * self.world):
+            shared = f" over {self.world} processes" if self.world > 1 else ""
+            raise checkpoint.CheckpointError(
+                f"a batch of {self.size}{shared} does not consist of groups of {GROUP}: give a multiple of {GROUP * self.world}"
+            )
+        # >>
+        # << not groups
         if self.size % self.world:
             raise checkpoint.CheckpointError(f"a batch of {self.size} cannot be shared by {self.world} processes")
+        # >>
 
         torch.manual_seed(self.seed)
         self.model = Model().to(self.device)
@@ -607,7 +617,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """0: trained or stopped as asked. 2: the checkpoint does not fit. 3: data or disk. 4: the loss is not finite."""
+    """0: trained or stopped as asked. 2: the checkpoint or batch does not fit. 3: data or disk. 4: the loss is not finite."""
     try:
         run = Run(arguments())
         for number in (signal.SIGTERM, signal.SIGINT):
