@@ -15,6 +15,6 @@ def draw(
     x = np.zeros((n, len(weights) + WARM + length))
     for i in range(len(weights), x.shape[1]):
         x[:, i] = x[:, i - len(weights) : i] @ weights + std * rng.standard_normal(n)
-    if not np.isfinite(x).all() or np.abs(x).max() > 1e6:
+    if not np.isfinite(x).all() or np.abs(x).max(initial=0) > 1e6:
         raise ValueError(f"a process with the coefficients {list(coefficients)} is not stationary")
     return {"x": x[:, -length:, None].astype(np.float32)}
