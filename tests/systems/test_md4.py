@@ -200,7 +200,6 @@ def letters(split):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(reason="1500 steps of this small network still say no more than letters alone: it needs longer", strict=True)
 def test_a_trained_model_beats_letters_alone():
     run_of = tools.train(SPEC, "md4")
     x, train = letters("test"), letters("train")
