@@ -10,7 +10,9 @@ from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.ir.types import EXAMPLE, DType, Type
 from specc.sema import densities, mixtures, parts, spaces
+from specc.sema.arguments import Args, Knobs, exactly
 from specc.sema.arithmetic import add, binary, describe, known, lift, shown, where
+from specc.sema.calculus import DERIVATIVES
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
 from specc.sema.laws import LAWS
@@ -37,9 +39,6 @@ from specc.sema.values import (
 )
 from specc.sema.views import ema, of_parent
 from specc.source import Span
-
-Args = list[Any]
-Knobs = dict[str, Any]
 
 UNARY: dict[str, tuple[Op, Any]] = {
     "abs": (Op.ABS, abs),
@@ -89,16 +88,6 @@ def unary(name: str) -> Any:
         return add(frame, span, op, lift(x, frame, span, DType.FLOAT if op not in (Op.ABS, Op.SIGN) else None))
 
     return apply
-
-
-def exactly(name: str, args: Args, kwargs: Knobs, count: int, span: Span, **defaults: Any) -> Args:
-    """Positional arguments, then knobs by name with their defaults."""
-    for key in kwargs:
-        if key not in defaults:
-            fail("E0205", span, f"`{name}` has no knob `{key}`", help=did_you_mean(key, defaults))
-    if len(args) != count:
-        fail("E0206", span, f"`{name}` takes {count} argument{'s' if count != 1 else ''}, not {len(args)}")
-    return [*args, *(kwargs.get(k, d) for k, d in defaults.items())]
 
 
 def axis_of(value: Any, rank: int, span: Span) -> int:
@@ -440,92 +429,6 @@ def _pool(name: str, op: Op, knob: str) -> Any:
     return apply
 
 
-def _stop(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
-    (x,) = exactly("stop", args, kwargs, 1, span)
-    return add(frame, span, Op.STOP, x) if isinstance(x, Value) else x
-
-
-def _grad(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
-    e, v = exactly("grad", args, kwargs, 2, span)
-    if not isinstance(e, Value) or not isinstance(v, Value):
-        fail(
-            "E0502",
-            span,
-            "the gradient of a constant is zero",
-            help="`grad(e, v)` is the gradient of e in the value bound to v",
-        )
-    total = add(frame, span, Op.SUM, e, axes=tuple(range(e.type.rank))) if e.type.shape else e
-    if not depends(frame, total, v):
-        fail("E0502", span, "this gradient is zero everywhere: the first argument does not depend on the second")
-    return add(frame, span, Op.GRAD, total, v)
-
-
-def _product(a: Value, b: Value, frame: Frame, span: Span) -> Value:
-    """The inner product over all axes of one example."""
-    both = add(frame, span, Op.MUL, a, b)
-    return add(frame, span, Op.SUM, both, axes=tuple(range(both.type.rank))) if both.type.rank else both
-
-
-def _vjp(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
-    """vjp(f, v, u): u times the Jacobian of f at v."""
-    f, v, u = exactly("vjp", args, kwargs, 3, span)
-    out = lift(ev.call(f, [v], {}, frame, span), frame, span)
-    return _grad(ev, frame, span, [_product(out, lift(u, frame, span), frame, span), v], {})
-
-
-def _jvp(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
-    """jvp(f, v, u): the Jacobian of f at v times u, as the gradient of u's product with a vector-Jacobian product."""
-    f, v, u = exactly("jvp", args, kwargs, 3, span)
-    out = lift(ev.call(f, [v], {}, frame, span), frame, span)
-    w = add(frame, span, Op.STOP, out)
-    back = _grad(ev, frame, span, [_product(out, w, frame, span), v], {})
-    return _grad(ev, frame, span, [_product(back, lift(u, frame, span), frame, span), w], {})
-
-
-def _divergence(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
-    """divergence(f, v, probe = none): the trace of the Jacobian of f at v; exact, or with a probe e its estimate e' J e."""
-    f, v, probe = exactly("divergence", args, kwargs, 2, span, probe=None)
-    if not isinstance(v, Value):
-        fail("E0304", span, f"`divergence` is taken at a value, not at {describe(v)}")
-    out = lift(ev.call(f, [v], {}, frame, span), frame, span)
-    if probe is not None:
-        e = lift(probe, frame, span)
-        back = _grad(ev, frame, span, [_product(out, e, frame, span), v], {})
-        return _product(back, e, frame, span)
-    if v.type.rank != 1 or not isinstance(v.type.shape[0], int):
-        fail(
-            "E0301",
-            span,
-            f"the exact trace is taken of a vector, not of shape {shown(v.type.shape)}",
-            help="give a probe: `divergence(f, v, probe = e)`",
-        )
-    total: Any = 0
-    for i in range(v.type.shape[0]):
-        part = add(frame, span, Op.RESHAPE, add(frame, span, Op.SLICE, out, axis=0, start=i, stop=i + 1, step=1), shape=())
-        row = _grad(ev, frame, span, [part, v], {})
-        entry = add(frame, span, Op.RESHAPE, add(frame, span, Op.SLICE, row, axis=0, start=i, stop=i + 1, step=1), shape=())
-        total = binary("+", total, entry, frame, span)
-    return lift(total, frame, span)
-
-
-def depends(frame: Frame, value: Value, on: Value) -> bool:
-    """Whether a value is computed from another through differentiable nodes of the block at hand or those around it."""
-    seen: set[int] = set()
-    stack = [value]
-    while stack:
-        v = stack.pop()
-        if v.id == on.id:
-            return True
-        if v.id in seen:
-            continue
-        seen.add(v.id)
-        node = frame.builder.made_by(v)
-        if node is not None and node.op is not Op.STOP:
-            stack.extend(node.inputs)
-            stack.extend(r for region in node.regions for r in region.results)
-    return False
-
-
 def _pairs(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Pairs | TypeRef:
     if len(args) == 1 and isinstance(args[0], list) and len(args[0]) > 1:
         return _rows(lift(args[0], frame, span), len(args[0]))
@@ -676,6 +579,7 @@ FUNCTIONS: dict[str, Any] = {
     **{name: along(name) for name in ALONG},
     **{name: pairwise(name) for name in ("min", "max", "mod")},
     **LAYERS,
+    **DERIVATIVES,
     **LAWS,
     **densities.FUNCTIONS,
     **mixtures.FUNCTIONS,
@@ -709,11 +613,6 @@ FUNCTIONS: dict[str, Any] = {
     "dot_attention": _attention,
     "avg_pool": _pool("avg_pool", Op.AVG_POOL, "window"),
     "upsample": _pool("upsample", Op.RESIZE, "factor"),
-    "stop": _stop,
-    "grad": _grad,
-    "vjp": _vjp,
-    "jvp": _jvp,
-    "divergence": _divergence,
     "pairs": _pairs,
     "reversed": _reversed,
     "grid": _apply_partial,

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from specc.ir.program import Value
-from specc.ir.types import EXAMPLE, FLOAT, INT, DType, Type
+from specc.ir.types import FLOAT, INT, DType
 from specc.sema.arithmetic import LARGEST, describe, known, shown
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.values import TypeRef
@@ -162,10 +162,6 @@ def _counted(name: str, value: Value, classes: int | None, what: str, span: Span
             "E0304", span, f"how many values {what} has is not known here", help=f"give its type, as in `state z: {name}(...)`"
         )
     return shape if dims is None else (*shape, classes)
-
-
-def per_example(t: Type) -> Type:
-    return Type(t.dtype, t.shape, frozenset({EXAMPLE}))
 
 
 def shaped_like(value: Any, span: Span) -> tuple[tuple[Any, ...], DType]:
