@@ -25,7 +25,7 @@ from specc.ir.ops import Op
 from specc.ir.program import Program, Quantization, QuantizeRule, Setting
 from specc.source import Source, Span
 
-RULE, FORMAT = "E0602", "E0603"  # codes of diagnostics: a rule that matches nothing, a format that does not fit
+RULE, FORMAT = "E0602", "E0605"  # codes of diagnostics: a rule that matches nothing, a format that does not fit
 
 
 @dataclass(slots=True, kw_only=True)

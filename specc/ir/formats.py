@@ -27,6 +27,7 @@ KINDS = {  # of what has operands to round, which a rule may name
     Op.MATMUL: "matmul",
 }
 WORDS = (*PLACES, *KINDS.values())
+PRODUCTS = ("attention", "matmul")  # of two activations: these are rounded only where a rule names them
 
 Floats = np.ndarray
 Kernel = Literal["blocks", "expanded"]

@@ -162,15 +162,26 @@ class Dataset:
 class QuantizeRule:
     """One rule of a `quantize` section: for these paths, this format. First match wins; `keep` is a rule with no format."""
 
-    match: str  # a path pattern ("*.mlp.*"), or first, last, clock
+    match: str  # a path pattern ("*.mlp.*"), a place (first) or a kind (conv)
     weights: Setting | None = None
     activations: Setting | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """What a number of the report of a quantised file is held against: `frechet_ratio <= 1.1`."""
+
+    name: str
+    compare: str
+    value: float
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantization:
     name: str
     rules: tuple[QuantizeRule, ...]
+    bounds: tuple[Bound, ...] = ()
     span: Span | None = None
 
 
