@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Node, Program, walk
 from specc.ir.splice import turns
+from specc.record import record
 
 LAYERS = (Op.LINEAR, Op.CONV, Op.CONV_TRANSPOSE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Layer:
     """A linear map or convolution over a parameter, by the path of its weight."""
 
@@ -42,7 +43,7 @@ class _Found:
     meets: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Mark:
     """Of a value: does it depend on the example, does it do so through no layer, and which layers reach it directly."""
 

@@ -23,11 +23,12 @@ from specc.backends.onnx.wire import Tensor
 from specc.ir.formats import FORMATS, Codes, activation_range, encode
 from specc.ir.ops import Op
 from specc.ir.program import Node
+from specc.record import record
 
 MANY = 8  # rows of one example from which a float product beats one over packed blocks
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class LayerPlan:
     """How one layer is quantised. `operand` and `result` are ranges of values, where activations are rounded."""
 

@@ -25,6 +25,7 @@ from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.formats import FORMATS, METHODS
 from specc.ir.ops import Op
 from specc.ir.program import Program, Quantization, QuantizeRule, Setting
+from specc.record import record
 from specc.runtime.ort import load
 from specc.source import Source, Span
 
@@ -32,7 +33,7 @@ WORDS = ("first", "last", "clock")
 RULE, FORMAT = "E0602", "E0603"  # codes of diagnostics: a rule that matches nothing, a format that does not fit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class LayerReport:
     path: str
     rule: str
@@ -41,7 +42,7 @@ class LayerReport:
     bytes_after: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class CallError:
     """Error of one network call on the float sampler's own arguments: |quantised - float| / |float|."""
 
@@ -51,7 +52,7 @@ class CallError:
     norm: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class QuantizationReport:
     """`coverage` is the share of the weights' bytes that were quantised; `sample_error` compares whole samplers."""
 

@@ -6,12 +6,12 @@ found by calibration. Rounding is to the nearest code, ties to even, and values 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from specc.record import record
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+
+@record(kw_only=True)
 class Format:
     """A row of the table. `weights` and `activations` are the granularities allowed there; () means not allowed."""
 
@@ -55,7 +55,7 @@ METHODS = ("nearest",)  # of rounding weights
 RANGES = ("minmax", "percentile")  # of activations, from calibration
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Codes:
     """A quantised weight: codes of the weight's shape, and scales that broadcast over blocks of its axis 1."""
 

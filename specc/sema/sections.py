@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from specc.ir.formats import FORMATS, METHODS
 from specc.ir.program import Dataset, Quantization, QuantizeRule, Setting, Space
+from specc.record import record
 from specc.sema import library, spaces
 from specc.sema.arithmetic import describe
 from specc.sema.evaluate import Evaluator
@@ -18,7 +19,7 @@ from specc.source import Span
 from specc.syntax import tree
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Knob:
     """One setting of `train`: its default, what it must be, and a word about it."""
 
