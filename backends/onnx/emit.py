@@ -21,6 +21,7 @@ from specc.backends.onnx.wire import Graph, Nested, Tensor
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Program, Value, walk
 from specc.ir.types import BATCH, DType, Shape, Type, broadcast
+from specc.record import record
 
 ELEMENT = {DType.FLOAT: TensorProto.FLOAT, DType.INT: TensorProto.INT64, DType.BOOL: TensorProto.BOOL}
 NUMPY = {DType.FLOAT: np.float32, DType.INT: np.int64, DType.BOOL: np.bool_}
@@ -43,7 +44,7 @@ class UnsupportedError(Exception):
     """Something that cannot be written as ONNX, with the reason."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Weight:
     """A parameter by its absolute path. It becomes an initializer when an op asks for its name."""
 
@@ -51,7 +52,7 @@ class Weight:
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Number:
     """A shared number in double precision: the name of its tensor, or the constant that it is.
 
@@ -93,7 +94,7 @@ class Scope:
     taps: list[Tap] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tap:
     """A value inside that the caller wants to see: one more output, with a leading dimension for each loop around it."""
 

@@ -24,12 +24,13 @@ from specc.ir.ops import Op
 from specc.ir.program import Entry, Input, Node, Program, Space, walk
 from specc.ir.types import BATCH, INT
 from specc.passes.count import network_calls
+from specc.record import record
 
 OPSET, IR_VERSION = 23, 10
 PREFIX = "specc."  # of keys in the file's metadata
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ExportReport:
     """What was written. `nodes` counts every graph of the file; `unused` lists weights that the entry does not read."""
 
