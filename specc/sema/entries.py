@@ -214,6 +214,24 @@ def objectives(m: Model) -> None:
         m.defaults.append(Default("loss", "", "mse", "default"))
 
 
+def begin(m: Model) -> None:
+    """The entry that computes what parameters and states start from, on the first batch; each sees those before it."""
+    found = [h for h in m.ev.held_by.values() if h.start is not None and m.anew(h.path)]
+    if not found:
+        return
+    frame, entry = _start(m, "objective")
+    for one in found:
+        if (value := m.attempt(one.span, held.begin, m.ev, one, frame)) is not None:
+            entry.walk.states[one.path] = add(frame, one.span, Op.STOP, value)
+    label = _free_label(m, "start")
+    block = _read(entry, frame.builder.block(*entry.walk.states.values()))
+    doc = f"What {', '.join(entry.walk.states)} start{'s' * (len(found) == 1)} from, on the first batch"
+    function = _entry_function(m, label, frame, block, doc, m.span)
+    writes, inputs = tuple(entry.walk.states), tuple(entry.inputs)
+    made = Entry(name=label, role="start", function=function.name, inputs=inputs, writes=writes, doc=doc, span=m.span)
+    m.entries[label] = made
+
+
 def _objective(m: Model, section: tree.Section) -> None:
     p = partial(m, section, ("loss",))
     fits(m, p, section)
@@ -228,8 +246,9 @@ def _loss(m: Model, p: Partial, name: str, doc: str, span: Span) -> None:
     instance = m.ev.instantiate(p, m.top)
     _, entry = _walked(m, instance, span, Walk())
     found = routine.units(entry.walk.events)
-    if not any(u.event.sort == "minimize" for u in found):
-        fail("E0209", span, f"the loss `{name}` minimises nothing", help="end it with `minimize EXPRESSION over NETWORK`")
+    if not found:
+        help = "end it with `minimize EXPRESSION over NETWORK`, or with an `update`"
+        fail("E0209", span, f"the loss `{name}` minimises nothing", help=help)
     several = sum(u.event.sort == "minimize" for u in found) > 1
     parts: list[tuple[tuple[Around, ...], Step]] = []
     for unit in found:
@@ -563,6 +582,7 @@ def elaborate_model(m: Model, doc: str) -> Program | None:
             help="add a `backbone` with `predict` and a `sampler`",
         )
     m.attempt(None, objectives, m)
+    m.attempt(None, begin, m)
     samplers(m)
     if m.derived:
         m.attempt(m.derived[0].span, conditions, m)

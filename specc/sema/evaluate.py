@@ -182,7 +182,8 @@ class Evaluator(Functions):
         path, origin = views.place(self.through, held.path)
         if origin is not None:
             path = views.bare(self, path, origin)
-            self.held_by[path] = held = replace(held, path=path, trainable=held.trainable and origin.bundles.kind == "copy")
+            trainable = held.trainable and origin.bundles.kind == "copy"
+            self.held_by[path] = held = replace(held, path=path, trainable=trainable, start=None)
         if held.path in entry.walk.states:
             return entry.walk.states[held.path]
         dtype = {} if held.type.dtype is DType.FLOAT else {"dtype": held.type.dtype.value}

@@ -116,6 +116,7 @@ class Model:
     routine: list[Step] = field(default_factory=list)
     used: set[str] = field(default_factory=set)  # conditions that some entry reads
     promised: list[tree.Statement] = field(default_factory=list)  # what the interfaces of the process require
+    anew: Callable[[str], bool] = lambda root: True  # whether a root starts here, and not where a parent left it
     top: Frame = field(init=False)
 
     def __post_init__(self) -> None:

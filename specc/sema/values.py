@@ -269,7 +269,8 @@ class Ancestor:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Held:
-    """A tensor of the model that belongs to no network: a parameter, or a state. `through`: what its value goes through."""
+    """A tensor of the model that belongs to no network: a parameter, or a state. `through`: what its value goes through.
+    `start`: what it starts from where that is computed, with the names there, and whether it is drawn."""
 
     path: str
     type: Type
@@ -277,6 +278,7 @@ class Held:
     trainable: bool
     span: Span
     through: Any = None
+    start: tuple[tree.Expr, Env, bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
