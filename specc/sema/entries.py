@@ -220,6 +220,7 @@ def begin(m: Model) -> None:
     if not found:
         return
     frame, entry = _start(m, "objective")
+    frame.per_batch = True
     for one in found:
         if (value := m.attempt(one.span, held.begin, m.ev, one, frame)) is not None:
             entry.walk.states[one.path] = add(frame, one.span, Op.STOP, value)

@@ -121,14 +121,18 @@ def latent(ev: Evaluator, item: tree.Section, env: Env, frame: Frame, entry: Ent
 
 
 def _drawn(ev: Evaluator, node: tree.Expr, kind: TypeRef, env: Env, frame: Frame, per_batch: bool) -> Any:
-    """One draw from a law, which takes the shape of the latent unless it says its own."""
+    """One draw from a law, which takes the shape of the latent unless it says its own, or of a function that draws."""
     call = node if isinstance(node, tree.Call) else tree.Call(span=node.span, func=node, args=())
     scope = env
-    if kind.classes is None and not any(a.name == "like" for a in call.args):
+    function = ev.definition("function", call.func.id) if isinstance(call.func, tree.Name) else None
+    shaped = function is None or any(p.name == "like" for p in function[0].params)
+    if shaped and kind.classes is None and not any(a.name == "like" for a in call.args):
         scope = env.child(**{"its type": kind})
         like = tree.Arg(span=node.span, name="like", type=None, value=tree.Name(span=node.span, id="its type"))
         call = tree.Call(span=node.span, func=call.func, args=(*call.args, like))
     law = ev.expr(call, scope, frame)
+    if isinstance(law, Value):
+        return law
     sample = getattr(law, "sample", None)
     if sample is None:
         fail("E0304", node.span, f"{describe(law)} is not a law to draw from")
