@@ -216,7 +216,8 @@ def objectives(m: Model) -> None:
 
 def begin(m: Model) -> None:
     """The entry that computes what parameters and states start from, on the first batch; each sees those before it."""
-    found = [h for h in m.ev.held_by.values() if h.start is not None and m.anew(h.path)]
+    order = [item.span for item in m.block.items]
+    found = sorted((h for h in m.ev.held_by.values() if h.start and m.anew(h.path)), key=lambda h: order.index(h.span))
     if not found:
         return
     frame, entry = _start(m, "objective")
@@ -224,13 +225,16 @@ def begin(m: Model) -> None:
     for one in found:
         if (value := m.attempt(one.span, held.begin, m.ev, one, frame)) is not None:
             entry.walk.states[one.path] = add(frame, one.span, Op.STOP, value)
-    label = _free_label(m, "start")
+    writes = tuple(entry.walk.states)
     block = _read(entry, frame.builder.block(*entry.walk.states.values()))
-    doc = f"What {', '.join(entry.walk.states)} start{'s' * (len(found) == 1)} from, on the first batch"
-    function = _entry_function(m, label, frame, block, doc, m.span)
-    writes, inputs = tuple(entry.walk.states), tuple(entry.inputs)
-    made = Entry(name=label, role="start", function=function.name, inputs=inputs, writes=writes, doc=doc, span=m.span)
-    m.entries[label] = made
+    early = next((h for n in walk(block) for h in found if n.op is Op.PARAM and n["path"] == h.path), None)
+    if early is not None:
+        fail("E0305", early.span, f"a start before this one reads `{early.path}`", help="let this one stand first")
+    doc = f"what {', '.join(writes)} start{'s' * (len(writes) == 1)} from, on the first batch"
+    function = _entry_function(m, _free_label(m, "start"), frame, block, doc, m.span)
+    inputs = tuple(entry.inputs)
+    made = Entry(name=function.name, role="start", function=function.name, inputs=inputs, writes=writes, doc=doc, span=m.span)
+    m.entries[made.name] = made
 
 
 def _objective(m: Model, section: tree.Section) -> None:

@@ -17,8 +17,9 @@ from specc.source import Span
 from specc.syntax import tree
 
 
-def declare(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> Held:
-    """`param w: vector(d) = normal(1) on sphere`, `state a: scalar = 0`: the same one each time its statement is run."""
+def declare(ev: Evaluator, item: tree.Section, env: Env, frame: Frame, within: Env | None = None) -> Held:
+    """`param w: vector(d) = normal(1) on sphere`, `state a: scalar = 0`: the same one each time its statement is run.
+    within: the names for a start that is computed, where x is an example and not its type."""
     if not isinstance(item.head, tree.Name) or item.type is None:
         fail("E0304", item.span, f"it is written `{item.kind} NAME: TYPE = START`", help="as in `state a: scalar = 0`")
     name = item.head.id
@@ -29,7 +30,7 @@ def declare(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> Held:
     if known is not None:
         return known
     type_ = type_of(ev, item.type, env, frame)
-    init, start = _start(ev, item, env, frame)
+    init, start = _start(ev, item, within or env, frame)
     through = constraint(ev, item, env, frame)
     made = Held(name, type_.type, init, item.kind == "param", item.span, through, start)
     ev.held_by[name] = made

@@ -593,7 +593,7 @@ def _holding(m: Model, section: tree.Section) -> None:
     if section.kind == "memory":
         m.ev.world.names[name_of(section)] = memory.declare(m.ev, section, scope, m.top)
         return
-    made = held.declare(m.ev, section, scope, m.top)
+    made = held.declare(m.ev, section, scope, m.top, m.env)
     m.ev.world.names[made.path] = made
 
 
