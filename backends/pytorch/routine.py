@@ -207,6 +207,7 @@ def in_routine(program: Program) -> bool:
     """Whether training is more than the steps of one optimizer on one objective."""
     found = program.by_role("objective")
     plain = len(found) == 1 and not program.routine and not found[0].writes and not program.setting("optimizers")
+    plain = plain and not program.by_role("start")
     return not plain or any(i.role in CLOCK for i in found[0].inputs)
 
 

@@ -98,12 +98,13 @@ class Input:
 
 @record(kw_only=True)
 class Entry:
-    """A way into the program. role: "objective", "update", "sampler", "query", or "condition": what computes the derived
-    conditions of an example, in the order of `Program.conditions`.
+    """A way into the program. role: "objective", "update", "start", "sampler", "query", or "condition": what computes the
+    derived conditions of an example, in the order of `Program.conditions`.
 
     For an objective the function returns one value per example (or a shared scalar), `over` lists what it trains: names of
     networks and bare parameters, and patterns of paths (`G.*.bias`). `writes` are the paths of states whose new values the
-    function gives as its last results; an update gives nothing else. For a sampler, `calls` is the number of network calls
+    function gives as its last results; an update gives nothing else, nor does the start of a training, which is
+    computed on the first batch and may write parameters as well. For a sampler, `calls` is the number of network calls
     of one sample (None when it depends on the data). `hidden`: calls, and evaluations of single examples, that a pass has
     written out in the entry, where they are no calls any more.
     """

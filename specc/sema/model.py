@@ -117,6 +117,7 @@ class Model:
     routine: list[Step] = field(default_factory=list)
     used: set[str] = field(default_factory=set)  # conditions that some entry reads
     promised: list[tree.Statement] = field(default_factory=list)  # what the interfaces of the process require
+    anew: Callable[[str], bool] = lambda root: True  # whether a root starts here, and not where a parent left it
     top: Frame = field(init=False)
 
     def __post_init__(self) -> None:
@@ -593,7 +594,7 @@ def _holding(m: Model, section: tree.Section) -> None:
     if section.kind == "memory":
         m.ev.world.names[name_of(section)] = memory.declare(m.ev, section, scope, m.top)
         return
-    made = held.declare(m.ev, section, scope, m.top)
+    made = held.declare(m.ev, section, scope, m.top, m.env)
     m.ev.world.names[made.path] = made
 
 
