@@ -75,12 +75,19 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "objective": f"from objective import {', '.join(names if turn is None else turn.imported('objective'))}",
         "process": "\n".join(f"from process import {', '.join(used)}" for used in [turn and turn.imported("process")] if used),
         "iterators": f"from collections.abc import {'Callable, Iterator' if turn is not None else 'Iterator'}",
+        "value": f"                value = loss(self.model, *batch{_clock(losses[0])})",
         "turn": "\n".join(f"        {line}" for line in turn.lines) if turn is not None else "",
         "data": f"from data import {'alphabet, ' if data.text_symbols else ''}examples",
         "picture_every": every,
     }
     text = grouped(choose(part("train"), features, replaced))
     return tidy("\n".join([docstring(f"Train {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""', "", text]))
+
+
+def _clock(loss: Objective) -> str:
+    """How far training is, as arguments of a loss that asks for it."""
+    said = {"step": "self.step", "progress": "self.step / args.steps"}
+    return "".join(f", {i.name}={said[i.role]}" for i in loss.entry.inputs if i.role in said)
 
 
 def _knobs(program: Program, losses: list[Objective], features: set[str], warmup: int) -> list[str]:

@@ -44,7 +44,7 @@ def index() -> dict[tuple[str, str], Entry]:
         for m, following in zip(heads, [*(h.start() for h in heads[1:]), len(text)], strict=True):
             line = text.count("\n", 0, m.start()) + 1
             signature = re.split(r"\s(?:for|over)\s|\{|=\s*extern", f"{m[2]}{_rest(text, m.start(3))}")[0].strip()
-            made = Entry(m[1], m[2], file.name, line, text[m.start() : following], _comment(text, m.start()), signature)
+            made = Entry(m[1], m[2], file.name, line, text[m.start() : following], comment_over(text, m.start()), signature)
             every.setdefault((m[1], m[2]), []).append(made)
     found: dict[tuple[str, str], Entry] = {}
     for (kind, name), several in every.items():
@@ -68,13 +68,13 @@ def _interface(entry: Entry) -> str:
     return head[1]
 
 
-def _comment(text: str, offset: int) -> str:
+def comment_over(text: str, offset: int) -> str:
     """The comment lines that end just before an offset."""
     lines: list[str] = []
     for line in reversed(text[:offset].split("\n")[:-1]):
-        if not line.startswith("#"):
+        if not line.lstrip().startswith("#"):
             break
-        lines.insert(0, line[1:].strip())
+        lines.insert(0, line.strip()[1:].strip())
     return " ".join(lines)
 
 
@@ -121,7 +121,7 @@ def define(section: tree.Section, *, library: bool = False, summary: str = "") -
         result=section.result,
         section=section,
         library=library,
-        summary=summary,
+        summary=summary or comment_over(section.span.source.text, section.span.start),
     )
 
 
