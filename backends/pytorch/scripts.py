@@ -85,6 +85,7 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "objective": f"from objective import {', '.join(names if turn is None else turn.imported('objective'))}",
         "process": "\n".join(f"from process import {', '.join(used)}" for used in [turn and turn.imported("process")] if used),
         "iterators": f"from collections.abc import {'Callable, Iterator' if turn is not None else 'Iterator'}",
+        "value": f"                value = loss(self.model, *batch{_clock(losses[0])})",
         "turn": "\n".join(f"        {line}" for line in turn.lines) if turn is not None else "",
         "start modules": f"        start_from(self.model, {losses[0].name}, batch)" if learns else "",
         "start tensors": starting,
@@ -108,6 +109,12 @@ def _starting(entry: Entry, turn: Turn) -> str:
     return f"        self.update({name}, batch, STARTS{clock})"
 
 
+def _clock(loss: Objective) -> str:
+    """How far training is, as arguments of a loss that asks for it."""
+    said = {"step": "self.step", "progress": "self.step / args.steps"}
+    return "".join(f", {i.name}={said[i.role]}" for i in loss.entry.inputs if i.role in said)
+
+
 def _knobs(program: Program, losses: list[Objective], features: set[str], warmup: int) -> list[str]:
     """Numbers on top, and the optimizer."""
     steps, batch = int(program.setting("steps", 1000)), int(program.setting("batch", 64))
@@ -117,7 +124,7 @@ def _knobs(program: Program, losses: list[Objective], features: set[str], warmup
     if "rounds" in features:
         lines.append(f"BATCHES = {batches_of(steps_of(program))}  # a step")
     teams = players(program) if "routine" in features else []
-    usual = bool(losses) and not teams or any(g.setting is None for player in teams for g in player.groups)
+    usual = (bool(losses) and not teams) or any(g.setting is None for player in teams for g in player.groups)
     lines += _numbers(program.setting("optimizer", "adam"), "", "") if usual else []
     for player in teams:
         for group in player.groups:

@@ -70,13 +70,14 @@ class Function:
     """A function of values and, for a network, of a bundle of parameters with paths relative to it.
 
     kind: "network" (has parameters, printed as a module), "function" (plain), "entry" (an objective, sampler or query).
-    doc: the line of the spec that it comes from, as a reader would like to see it.
+    doc: the line of the spec that it comes from, as a reader would like to see it. about: the comment over its definition.
     """
 
     name: str
     kind: str
     block: Block
     doc: str = ""
+    about: str = ""
     span: Span | None = None
 
 

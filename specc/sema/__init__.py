@@ -181,5 +181,6 @@ def _add(item: tree.Section, made: list[Unit], models: list[Unit], named: Units)
 
 
 def _comment(source: Source, section: tree.Section) -> str:
-    """The comment lines over a model, or at the top of the file."""
-    return library.comment(source.text, section.span.start)
+    """The comment lines over a model, or else at the top of the file."""
+    top = source.text.split("\n\n")[0] + "\n"
+    return library.comment(source.text, section.span.start) or library.comment(top, len(top))

@@ -287,10 +287,11 @@ def _training_entry(m: Model, instance: Instance, name: str, doc: str, span: Spa
     over = _trained(m, block, unit.event) if objective else ()
     label = (f"{name}_{routine.player(over)}" if several else name) if objective else f"{name}_update"
     label = _free_label(m, label)
+    doc = doc if objective else line_of(unit.event.span)
     if several and objective:
         at = unit.event.span if not foreign(unit.event.span) else span
         doc = f"{doc.rpartition('  [')[0]}, over {', '.join(over)}  [{place(at)}]"
-    function = _entry_function(m, label, frame, block, doc if objective else line_of(unit.event.span), span)
+    function = _entry_function(m, label, frame, block, doc, span, instance.definition.summary if objective else "")
     made = Entry(
         name=label,
         role="objective" if objective else "update",
@@ -356,10 +357,10 @@ def _reached(block: Block) -> dict[str, str | None]:
     return found
 
 
-def _entry_function(m: Model, name: str, frame: Frame, block: Block, doc: str, span: Span) -> Function:
+def _entry_function(m: Model, name: str, frame: Frame, block: Block, doc: str, span: Span, about: str = "") -> Function:
     if frame.entry is not None:
         m.used |= frame.entry.used
-    made = Function(name=m.ev.unique(name), kind="entry", block=block, doc=doc, span=span)
+    made = Function(name=m.ev.unique(name), kind="entry", block=block, doc=doc, about=about, span=span)
     m.ev.functions[made.name] = made
     return made
 
@@ -424,7 +425,7 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
         if (kind := results[0].type.dtype.value) != m.data[0].space.dtype:
             fail("E0301", mention(section), f"`{name}` returns {kind}s, and the data are {m.data[0].space.dtype}s")
     doc = line_of(section.span)
-    function = _entry_function(m, name, frame, frame.builder.block(*results), doc, section.span)
+    function = _entry_function(m, name, frame, frame.builder.block(*results), doc, section.span, p.definition.summary)
     inputs = _needed(m, function, tuple(entry.inputs))
     m.entries[name] = Entry(name=name, role=role, function=function.name, inputs=inputs, doc=doc, span=section.span)
     given = dict(p.kwargs)

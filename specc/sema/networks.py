@@ -375,6 +375,7 @@ def function_for(
         kind="network",
         block=live(block) if frame.starts else block,
         doc=f"{definition.kind} {definition.name}({shown})",
+        about=definition.summary,
         span=span,
     )
     ev.functions[name] = made

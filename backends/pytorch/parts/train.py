@@ -42,6 +42,10 @@ import checkpoint
 from ahead import Prepared, ahead
 
 # >>
+# << averages
+from averages import begin, follow
+
+# >>
 # << data
 from data import examples
 
@@ -55,10 +59,6 @@ from model import Model
 
 # << objective
 from objective import loss, prepare
-
-# >>
-# << averages
-from averages import begin, follow
 
 # >>
 # << parents
@@ -352,7 +352,9 @@ class Run:
                 group["lr"] = LEARNING_RATE * schedule(self.step, args.steps)
             # >>
             with bf16:
+                # << value
                 value = loss(self.model, *batch)
+                # >>
             self.optimizer.zero_grad(set_to_none=True)
             value.backward()
             if self.world > 1:
