@@ -51,6 +51,8 @@ def _loop(
             name = e.fresh(param.name or value.name or "carried")
             scope.graph.inputs.append(info(name, param.type))
             e.env[param.id] = name
+        if e.watch is not None and not e.loops:
+            e.watch(e, params)
         outer_calls = e.calls
         if counting:
             e.calls = e.fresh("nfe")

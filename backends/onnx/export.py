@@ -1,14 +1,16 @@
 """`export`: a sampler or query of a program as one ONNX file, the loop inside, each weight once.
 
 Inputs: `seed` (int64, one for each example), conditions, and arguments with their defaults; `noise_<place>` for each draw,
-empty by default. Outputs: `x` (the sampler's sample, a query's answer; `x1`, ... where there are more) and, when the number of
-network calls depends on the data, `nfe`. Nothing here needs PyTorch.
+empty by default. Outputs: `x` (the sampler's sample, a query's answer; `x1`, ... where there are more), when the number of
+network calls depends on the data `nfe`, and when it is asked for `trajectory`: the states before each round of the sampler's
+loop, (rounds, B, *shape). Nothing here needs PyTorch.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,16 +18,17 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper
-from specc.backends.onnx.emit import NUMPY, Emitter, Layers, UnsupportedError, info, tensor
+from specc.backends.onnx.emit import NUMPY, Emitter, Layers, UnsupportedError, Watch, info, tensor
 from specc.backends.onnx.spelling import ONNX, UNSUPPORTED
 from specc.backends.onnx.wire import LARGEST, write
 
 from specc.ir.ops import Op
-from specc.ir.program import Entry, Input, Node, Program, Space, walk
+from specc.ir.program import Entry, Input, Node, Program, Space, Value, walk
 from specc.ir.types import BATCH, INT
 from specc.passes.count import network_calls
 
 OPSET, IR_VERSION = 23, 10
+TRAJECTORY = "trajectory"
 PREFIX = "specc."  # of keys in the file's metadata
 
 
@@ -52,6 +55,7 @@ class Hooks:
     layers: Layers | None = None
     observe: Any = None
     trace: Any = None
+    watch: Any = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -64,6 +68,7 @@ def export(
     quantization: Any = None,
     calibration: Any = None,
     metadata: Mapping[str, Any] | None = None,
+    trajectory: bool = False,
     largest: int = LARGEST,
 ) -> ExportReport:
     """Write `entry` of an array-level program to `path`.
@@ -73,7 +78,7 @@ def export(
     keys for the file. Files above `largest` bytes put their weights into `<name>.data`. Raises `UnsupportedError` for what
     has no ONNX form, ValueError or KeyError for weights that do not fit.
     """
-    hooks = Hooks(metadata=dict(metadata or {}))
+    hooks = Hooks(metadata=dict(metadata or {}), watch=watcher(program, entry) if trajectory else None)
     plan = None
     if quantization is not None:
         from specc.backends.onnx.quantize import plan as make_plan  # it exports a sampler of its own to calibrate on
@@ -118,9 +123,15 @@ def emit(program: Program, entry: str, weights: Mapping[str, np.ndarray], hooks:
         raise ValueError(f"the program {program.name} is at {program.level} level; run the pass `batch` before")
     where = program.entries[entry]
     e = Emitter(program, weights, ONNX, UNSUPPORTED, entry)
-    e.layers, e.observe, e.trace = hooks.layers, hooks.observe, hooks.trace
+    e.layers, e.observe, e.trace, e.watch = hooks.layers, hooks.observe, hooks.trace, hooks.watch
     block = program.functions[where.function].block
-    e.reserve("nfe", *(i.name for i in inputs_of(program, entry)), *(_public(i) for i in range(len(block.results))), *weights)
+    e.reserve(
+        "nfe",
+        TRAJECTORY,
+        *(i.name for i in inputs_of(program, entry)),
+        *(_public(i) for i in range(len(block.results))),
+        *weights,
+    )
     for value, wanted in zip(block.params, where.inputs, strict=True):
         _input(e, wanted)
         e.env[value.id] = wanted.name
@@ -134,6 +145,27 @@ def emit(program: Program, entry: str, weights: Mapping[str, np.ndarray], hooks:
     _outputs(e, [e.name(v) for v in block.results], [v.type for v in block.results])
     e.settle()
     return e
+
+
+def watcher(program: Program, entry: str) -> Watch:
+    """Shows the first value like a sample that a loop of the entry carries. Raises UnsupportedError where none does."""
+    block = program.functions[program.entries[entry].function].block
+    wanted = block.results[0].type
+
+    def sample(values: Sequence[Value]) -> Value | None:
+        return next((v for v in values if v.type == wanted), None)
+
+    loops = [n for n in block.nodes if n.op in (Op.FOR, Op.WHILE)]
+    if not any(sample(n.outputs) for n in loops):
+        raise UnsupportedError("no loop of it carries a sample, so there is no trajectory to show")
+
+    numbers = itertools.count()
+
+    def watch(e: Emitter, carried: Sequence[Value]) -> None:
+        if (value := sample(carried)) is not None:
+            e.tap(f"{TRAJECTORY}{next(numbers) or ''}", e.name(value), value.type)
+
+    return watch
 
 
 def inputs_of(program: Program, entry: str) -> tuple[Input, ...]:

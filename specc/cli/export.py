@@ -32,9 +32,17 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.onnx")
 @click.option("--quantize", help="The `quantize` section to apply.")
 @click.option("--examples", type=click.IntRange(min=1), default=4, show_default=True, help="How many the certificate compares.")
+@click.option("--trajectory", is_flag=True, help="Let the file show the states of its loop, for animations.")
 @click.option("--json", "machine", is_flag=True, help="The certificate as JSON on stdout.")
 def command(
-    run: Path, sampler: str | None, query: str | None, out: Path, quantize: str | None, examples: int, machine: bool
+    run: Path,
+    sampler: str | None,
+    query: str | None,
+    out: Path,
+    quantize: str | None,
+    examples: int,
+    trajectory: bool,
+    machine: bool,
 ) -> None:
     """Write a sampler or query of RUN as one ONNX file and compare it with the reference and with PyTorch.
 
@@ -60,7 +68,14 @@ def command(
         symbols = here.symbols()
         known = {"symbols": list(symbols)} if symbols is not None else None
         written = export(
-            array, entry, weights, out, quantization=formats, calibration=calibration(formats, given), metadata=known
+            array,
+            entry,
+            weights,
+            out,
+            quantization=formats,
+            calibration=calibration(formats, given),
+            metadata=known,
+            trajectory=trajectory,
         )
     except (UnsupportedError, ValueError, KeyError) as error:
         raise Failure(f"{entry} cannot be exported: {error}") from None
