@@ -99,8 +99,8 @@ def write_entry(
         onnx.GraphProto(), opset_imports=_opsets(e), ir_version=IR_VERSION, producer_name="specc", producer_version="1"
     )
     model.ClearField("graph")
-    described = _metadata(program, program.entries[entry], e, hooks)
-    helper.set_model_props(model, {PREFIX + k: _text(v) for k, v in described.items()})
+    known = _metadata(program, program.entries[entry], e, hooks)
+    helper.set_model_props(model, {PREFIX + k: _text(v) for k, v in known.items()})
     graph = e.root.graph
     files = write(path, model, graph, largest=largest)
     used = [p.tensor for p in e.placed.values() if p.kept]
@@ -238,14 +238,14 @@ def _metadata(program: Program, entry: Entry, e: Emitter, hooks: Hooks) -> dict[
         "role": entry.role,
         "doc": entry.doc,
         "nfe": "output nfe" if e.calls is not None else str(calls_of(program, entry.name)),
-        "spaces": [_space(s) for s in spaces],
-        "inputs": [_described(i) for i in inputs_of(program, entry.name)],
+        "spaces": [space_of(s) for s in spaces],
+        "inputs": [described(i) for i in inputs_of(program, entry.name)],
         "noise": sorted(e.noise),
         **hooks.metadata,
     }
 
 
-def _described(i: Input) -> dict[str, Any]:
+def described(i: Input) -> dict[str, Any]:
     return {
         "name": i.name,
         "role": i.role,
@@ -256,7 +256,7 @@ def _described(i: Input) -> dict[str, Any]:
     }
 
 
-def _space(s: Space) -> dict[str, Any]:
+def space_of(s: Space) -> dict[str, Any]:
     keys = ("name", "kind", "shape", "dtype", "low", "high", "levels", "classes")
     return {k: getattr(s, k) for k in keys if getattr(s, k) is not None}
 
