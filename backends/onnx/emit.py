@@ -8,7 +8,7 @@ where they stand, since a graph has one place for each weight and ONNX Runtime o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -70,6 +70,7 @@ Spell = Callable[["Emitter", Node], "Bound | tuple[str, ...]"]
 
 Observe = Callable[["Emitter", Node, str, str, str], None]  # node, path of its weight, names of operand and result
 Trace = Callable[["Emitter", Node, list[str], tuple[str, ...]], None]  # node of a network's call, arguments, results
+Watch = Callable[["Emitter", Sequence[Value]], None]  # what a loop of the entry carries, at the start of each round
 
 
 class Layers(Protocol):
@@ -139,6 +140,7 @@ class Emitter:
         self.layers: Layers | None = None
         self.observe: Observe | None = None
         self.trace: Trace | None = None
+        self.watch: Watch | None = None
         self.uses = Uses(Block(params=(), nodes=(), results=()))
         self.paths: set[str] = set()  # parameters that the entry reads
         self.skipped: set[int] = set()
