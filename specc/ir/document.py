@@ -259,12 +259,15 @@ class QuantizeRuleDoc(Part):
     match: str
     weights: SettingDoc | None = None
     activations: SettingDoc | None = None
+    cache: SettingDoc | None = None
 
 
 class QuantizationDoc(Part):
     makes = Quantization
     name: str
     rules: tuple[QuantizeRuleDoc, ...]
+    trained: bool = False
+    calibrate: str | None = None
     span: SpanText | None = None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from specc.ir.formats import FORMATS
 from specc.ir.types import BATCH, EXAMPLE, FLOAT, INT, Dim, DType, Shape, Type, broadcast, per_dimension, size
 
 Types = tuple[Type, ...]
@@ -89,6 +90,15 @@ def reduce(types: Types, a: A) -> Types:
     x = types[0]
     gone = {_axis(i, x.rank) for i in a["axes"]}
     return (x.shaped(tuple(d for i, d in enumerate(x.shape) if i not in gone)),)
+
+
+def round_to(types: Types, a: A) -> Types:
+    x, row = types[0], FORMATS.get(a["format"])
+    _need(row is not None, f"there is no format {a['format']!r}")
+    axes = {_axis(i, x.rank) for i in a["axes"]}
+    _need(len(axes) == len(a["axes"]) > 0 and all(isinstance(x.shape[i], int) for i in axes), "a scale is of some axes")
+    _need(not a.get("affine", False) or (row is not None and row.affine), f"{a['format']} has no zero of its own")
+    return floating(types, a)
 
 
 def argmax(types: Types, a: A) -> Types:

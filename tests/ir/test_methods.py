@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 
+from specc.ir.coding import encode_by, scales_of
+from specc.ir.formats import FORMATS
 from specc.ir.methods.gptq import gptq
 from specc.ir.methods.granularity import adaptive, narrowing
 from specc.ir.methods.grid import Grid
@@ -21,19 +23,19 @@ def error(made, w, h):
     return np.trace(d @ h @ d.T) / np.trace(w @ h @ w.T)
 
 
-def grid(bits, **options):
-    return Grid(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1, symmetric=False, **options)
+def grid(bits, block=None):
+    return Grid(f"int{bits}", "channel" if block is None else "block", block, affine=True)
 
 
 def slow(weight, h, grid, damp=0.01):
     """Optimal brain quantisation in a fixed order: the inverse of the Hessian without the columns done, afresh for each."""
     w, k = weight.copy(), len(h)
     h = h + damp * np.mean(np.diag(h)) * np.eye(k)
-    scale, zero = grid.fit(weight)
+    scales = scales_of(weight, grid.format, grid.granularity, affine=grid.affine)
     out = np.zeros_like(w)
     for q in range(k):
         inverse = np.linalg.inv(h[q:, q:])
-        out[:, q] = (grid.round(w[:, q], scale, zero) - zero) * scale
+        out[:, [q]] = encode_by(w[:, [q]], grid.format, scales).values()
         w[:, q:] -= np.outer((w[:, q] - out[:, q]) / inverse[0, 0], inverse[0])
     return out
 
@@ -73,8 +75,9 @@ def test_groups_are_fitted_to_updated_weights():
     """The second group's scales are not those of the weights that it started with."""
     w, h = layer()
     made = gptq(w, h, grid(3, block=128))
-    np.testing.assert_array_equal(made.scales[:, 0], grid(3).fit(w[:, :128])[0])
-    assert np.abs(made.scales[:, 1] - grid(3).fit(w[:, 128:])[0]).max() > 1e-3
+    first, second = (scales_of(part, "int3", "channel", affine=True).values[:, 0] for part in (w[:, :128], w[:, 128:]))
+    np.testing.assert_array_equal(made.codes.scales.values[:, 0], first)
+    assert np.abs(made.codes.scales.values[:, 1] - second).max() > 1e-3
 
 
 def test_dead_columns_are_zero_and_harm_nobody():
@@ -88,22 +91,29 @@ def test_dead_columns_are_zero_and_harm_nobody():
 def test_columns_that_stay_take_up_the_errors():
     """In float, four columns last are better than the same four where they stand, and far better than none."""
     w, h = layer()
-    kept = np.argsort(-np.diag(h))[:4]
-    last = gptq(w, h, Grid(-7, 7), kept=kept)
-    assert not np.isin(last.codes[:, kept], np.arange(-7, 0)).any()
-    in_place = gptq(w, h, Grid(-7, 7)).values()
-    in_place[:, kept] = w[:, kept]
-    d = in_place - w
-    assert error(last, w, h) < np.trace(d @ h @ d.T) / np.trace(w @ h @ w.T)
-    assert error(nearest(w, Grid(-7, 7), kept=kept), w, h) > error(last, w, h)
+    kept, rows = np.argsort(-np.diag(h))[:4], Grid("int4")
+    last = gptq(w, h, rows, kept=kept)
+    assert not last.codes.codes[:, kept].any()
+    in_place = gptq(w, h, rows).values() - w
+    in_place[:, kept] = 0
+    assert error(last, w, h) < np.trace(in_place @ h @ in_place.T) / np.trace(w @ h @ w.T)
+    assert error(nearest(w, rows, kept=kept), w, h) > error(last, w, h)
 
 
-@pytest.mark.parametrize("block", [None, 64, 7])
-def test_codes_lie_on_the_grid(block):
-    w, h = layer()
-    for made in (gptq(w, h, grid(4, block=block)), nearest(w, grid(4, block=block))):
-        assert np.all(made.codes == np.rint(made.codes)) and made.codes.min() >= -8 and made.codes.max() <= 7
-        assert np.abs(nearest(w, grid(4, block=block)).values() - w).max() <= made.scales.max() * 0.51
+@pytest.mark.parametrize("granularity", ["tensor", "channel", "block"])
+@pytest.mark.parametrize("name", FORMATS)
+def test_rounding_column_by_column_is_rounding(name, granularity):
+    """Without correlation nothing is made up for: codes are those of the whole matrix. Columns that stay count for no scale."""
+    w, _ = layer(k=70)
+    for affine in {False, FORMATS[name].affine}:
+        grid = Grid(name, granularity, 32, affine)
+        np.testing.assert_array_equal(gptq(w, np.eye(70), grid).codes.codes, nearest(w, grid).codes.codes)
+        wild = w.copy()
+        wild[:, 3] *= 1000
+        kept = nearest(wild, grid, kept=np.array([3]))
+        np.testing.assert_array_equal(kept.values()[:, 3], wild[:, 3].astype(np.float32))
+        assert not kept.codes.values()[:, 3].any()
+        assert kept.codes.scales.values.max() <= nearest(w, grid).codes.scales.values.max() * 1.1
 
 
 def planted(seed, share=0.001, times=50):
@@ -120,10 +130,8 @@ def test_outliers_ask_for_small_blocks(seed):
     assert adaptive(plain) == 1024 and adaptive(wild) == 64
     assert narrowing(plain, 1024) < 0.1 < narrowing(wild, 1024)
 
-    def relative(block):
-        return np.linalg.norm(nearest(wild, Grid(-7, 7, block)).values() - wild) / np.linalg.norm(wild)
-
-    assert relative(64) <= 0.4 * relative(None)
+    rows, blocks = (nearest(wild, Grid("int4", *by)).values() - wild for by in (("channel",), ("block", 64)))
+    assert np.linalg.norm(blocks) <= 0.4 * np.linalg.norm(rows)
 
 
 def test_halving_never_widens_a_range():

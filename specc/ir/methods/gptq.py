@@ -1,12 +1,13 @@
 """Rounding a weight so that the layer's answers change least.
 
-The error of the answers of W (n, k) to the inputs X (k, inputs) is tr((W - Q) H (W - Q)') with H = X X'. Columns are rounded one
-after another, and what is lost of one is made up for by those still to come: with U the upper Cholesky factor of the inverse
-of H, err = (w_q - round(w_q)) / U_qq, and err U_qj is taken from each later column j. Updates of far columns wait for a whole
-run of columns, so that they are one matrix product.
+The error of the answers of W (n, k) to the inputs X (k, inputs) is tr((W - Q) H (W - Q)') with H = X X'. Columns are rounded
+one after another, and what is lost of one is made up for by those still to come: with U the upper Cholesky factor of the
+inverse of H, err = (w_q - round(w_q)) / U_qq, and err U_qj is taken from each later column j. Updates of far columns wait for
+a whole run of columns, so that they are one matrix product.
 
 Frantar, Ashkboos, Hoefler, Alistarh 2022, GPTQ: Accurate Post-Training Quantization for Generative Pre-trained Transformers.
-Columns that stay as they are, last: Ashkboos et al. 2023, Towards End-to-end 4-Bit Inference on Generative Large Language Models.
+Columns that stay as they are, last: Ashkboos et al. 2023, Towards End-to-end 4-Bit Inference on Generative Large Language
+Models.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ def gptq(
     w[:, dead] = 0  # nothing comes in here
     u = _factor(second[np.ix_(order, order)], dead, damp)
     back = np.argsort(order)
-    made = Rounding(weight, grid, kept)
+    made = Rounding((len(w), len(order)), grid, kept)
     start, k = 0, len(order)
     while start < k:
         if made.begins(order[start]):
@@ -54,7 +55,7 @@ def gptq(
 
 
 def _order(activity: np.ndarray, act_order: bool, kept: np.ndarray) -> np.ndarray:
-    """The order of columns: as they are or the most active first, and those that stay last, so that they take up every error."""
+    """As columns stand, or the most active first; those that stay come last, where they take up every error."""
     order = np.argsort(-activity, kind="stable") if act_order else np.arange(len(activity))
     last = np.isin(order, kept)
     return np.concatenate([order[~last], order[last]])

@@ -1,7 +1,7 @@
 """How many numbers should share a scale, from the weight alone.
 
-Whole rows, then blocks of half the size for as long as halving narrows the ranges enough: a row with outliers gains by it at each
-step, one without hardly at all.
+Whole rows, then blocks of half the size for as long as halving narrows the ranges enough: a row with outliers gains by it at
+each step, one without hardly at all.
 
 Kim, Henry, Fahim, Awadalla 2023, FineQuant: Unlocking Efficiency with Fine-Grained Weight-Only Quantization for LLMs.
 """
@@ -22,7 +22,7 @@ def narrowing(weight: np.ndarray, block: int) -> float:
 def adaptive(weight: np.ndarray, least: int = 64, enough: float = 0.1) -> int:
     """How many columns of (n, k) share a scale: a power of 2 times `least` below k, or k itself. `least` means that the weight
     is a difficult one: its ranges narrowed all the way."""
-    k = weight.shape[1]
+    k = int(weight.shape[1])
     block = least
     while block < k:
         block *= 2

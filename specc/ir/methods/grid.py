@@ -1,4 +1,4 @@
-"""The codes that a weight may be rounded to, column by column: how scales are fitted, and which columns share one."""
+"""Where the numbers of a weight may go, and a weight while it is rounded column by column."""
 
 from __future__ import annotations
 
@@ -6,94 +6,83 @@ from dataclasses import dataclass
 
 import numpy as np
 
-TINY = 1e-12  # the scale of columns that are all zero
+from specc.ir.coding import Codes, Scales, encode_by, scales_of
+from specc.ir.formats import FORMATS
+
 NONE = np.zeros(0, np.int64)  # no columns
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """Codes low to high; a code q stands for (q - zero) scale.
+    """A row of FORMATS, and which numbers share a scale: all (`tensor`), a row (`channel`) or `block` columns of it."""
 
-    A scale belongs to a row and to `block` columns that follow each other (None: to the whole row, and `shared`: to all rows).
-    symmetric: zero is 0 and the largest number is the code `high`; otherwise the codes cover the least number, the largest and 0.
-    """
-
-    low: int
-    high: int
+    format: str
+    granularity: str = "channel"
     block: int | None = None
-    symmetric: bool = True
-    shared: bool = False
+    affine: bool = False
 
-    def groups(self, k: int) -> np.ndarray:
-        """Which group each of k columns is in."""
-        return np.arange(k) // (self.block or max(k, 1))
-
-    def fit(self, w: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scales and zeros (n,) of the columns w (n, g) of a group."""
-        axis = None if self.shared else 1
-        if self.symmetric:
-            scale = np.maximum(np.abs(w).max(axis=axis) / self.high, TINY)
-            zero = np.zeros_like(scale)
-        else:
-            least, most = np.minimum(w.min(axis=axis), 0), np.maximum(w.max(axis=axis), 0)
-            scale = np.maximum((most - least) / (self.high - self.low), TINY)
-            zero = np.clip(self.low - np.rint(least / scale), self.low, self.high)
-        return np.broadcast_to(scale, len(w)), np.broadcast_to(zero, len(w))
-
-    def round(self, w: np.ndarray, scale: np.ndarray, zero: np.ndarray) -> np.ndarray:
-        """The nearest codes; ties to even, and what is outside goes to the ends."""
-        return np.clip(np.rint(w / scale) + zero, self.low, self.high)
+    @property
+    def width(self) -> int | None:
+        """How many columns share scales; None for all of them."""
+        return (self.block or FORMATS[self.format].block or 32) if self.granularity == "block" else None
 
 
 @dataclass(frozen=True, slots=True)
 class Rounded:
-    """Codes (n, k) with scales and zeros (n, groups). Columns `kept` are not rounded: their codes stand for 0, their numbers are
-    `columns` (n, kept)."""
+    """A weight (n, k) as codes. Columns `kept` are not rounded: their codes stand for 0, their numbers are `columns`
+    (n, kept)."""
 
-    codes: np.ndarray
-    scales: np.ndarray
-    zeros: np.ndarray
-    group: np.ndarray  # (k,), of each column
+    codes: Codes
     kept: np.ndarray
     columns: np.ndarray
 
     def values(self) -> np.ndarray:
-        """What the codes and the columns kept stand for, (n, k)."""
-        out = (self.codes - self.zeros[:, self.group]) * self.scales[:, self.group]
+        """The weight that they stand for, float32."""
+        out = self.codes.values()
         out[:, self.kept] = self.columns
         return out
 
 
 class Rounding:
-    """A weight while it is rounded column by column: the scales of a group are fitted when its first column comes."""
+    """A weight (n, k) while it is rounded: the scales of a group are fitted when its first column comes."""
 
-    def __init__(self, weight: np.ndarray, grid: Grid, kept: np.ndarray) -> None:
-        n, k = weight.shape
-        self.grid, self.kept, self.group = grid, kept, grid.groups(k)
+    def __init__(self, shape: tuple[int, int], grid: Grid, kept: np.ndarray) -> None:
+        n, k = shape
+        self.grid, self.kept = grid, kept
+        self.group = np.arange(k) // (grid.width or max(k, 1))  # of each column
         self.whole = np.ones(k, bool)
         self.whole[kept] = False
-        groups = int(self.group[-1]) + 1 if k else 0
-        self.codes = np.zeros((n, k))
-        self.scales, self.zeros = np.ones((n, groups)), np.zeros((n, groups))
+        groups, rows = int(self.group[-1]) + 1, 1 if grid.granularity == "tensor" else n
+        self.codes = np.zeros((n, k), np.uint8)
+        self.scales = np.ones((rows, groups), np.float32)
+        self.zeros = np.zeros((rows, groups), np.uint8) if grid.affine else None
         self.fitted = np.zeros(groups, bool)
 
     def begins(self, column: int) -> bool:
         """Whether the column is the first of its group to come."""
-        return bool(self.whole[column]) and not self.fitted[self.group[column]]
+        return bool(self.whole[column] and not self.fitted[self.group[column]])
 
     def fit(self, weight: np.ndarray, column: int) -> None:
         """Fit the scales of the column's group to the weight as it is now."""
         g = self.group[column]
-        self.scales[:, g], self.zeros[:, g] = self.grid.fit(weight[:, (self.group == g) & self.whole])
+        granularity = "tensor" if self.grid.granularity == "tensor" else "channel"
+        found = scales_of(weight[:, (self.group == g) & self.whole], self.grid.format, granularity, affine=self.grid.affine)
+        self.scales[:, [g]] = found.values
+        if self.zeros is not None and found.zeros is not None:
+            self.zeros[:, [g]] = found.zeros
         self.fitted[g] = True
 
     def column(self, w: np.ndarray, column: int) -> np.ndarray:
-        """Round one column; gives what its codes stand for."""
-        g = self.group[column]
-        scale, zero = self.scales[:, g], self.zeros[:, g]
-        self.codes[:, column] = self.grid.round(w, scale, zero)
-        return (self.codes[:, column] - zero) * scale
+        """Round one column (n,); gives what its codes stand for."""
+        at = [self.group[column]]
+        scales = Scales(self.scales[:, at], None if self.zeros is None else self.zeros[:, at])
+        made = encode_by(w[:, None], self.grid.format, scales)
+        self.codes[:, column] = made.codes[:, 0]
+        return made.values()[:, 0]
 
     def done(self, weight: np.ndarray) -> Rounded:
-        self.codes[:, self.kept] = self.zeros[:, self.group[self.kept]]
-        return Rounded(self.codes, self.scales, self.zeros, self.group, self.kept, weight[:, self.kept])
+        """The codes, with the columns that stay as they are in `weight`."""
+        if self.zeros is not None:
+            self.codes[:, self.kept] = self.zeros[:, self.group[self.kept]]
+        scales = Scales(self.scales, self.zeros, self.grid.width)
+        return Rounded(Codes(self.grid.format, self.codes, scales), self.kept, np.asarray(weight[:, self.kept], np.float32))

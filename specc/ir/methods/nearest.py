@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from specc.ir.coding import encode
 from specc.ir.methods.grid import NONE, Grid, Rounded, Rounding
 
 
 def nearest(weight: np.ndarray, grid: Grid, *, kept: np.ndarray = NONE) -> Rounded:
-    """Round a weight (n, k); columns `kept` stay as they are."""
-    made = Rounding(weight, grid, kept)
-    for q in np.flatnonzero(made.whole):
+    """Round a weight (n, k); columns `kept` stay as they are, and no scale goes by them."""
+    n, k = weight.shape
+    if not kept.size:
+        return Rounded(encode(weight, grid.format, grid.granularity, grid.width, grid.affine), kept, np.zeros((n, 0), np.float32))
+    made = Rounding((n, k), grid, kept)
+    for q in range(k):
         if made.begins(q):
             made.fit(weight, q)
-        made.column(weight[:, q], q)
+        if made.whole[q]:
+            made.column(weight[:, q], q)
     return made.done(weight)

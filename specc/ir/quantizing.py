@@ -1,0 +1,39 @@
+"""What the rules of a `quantize` section say of a layer: which of them decides, and which numbers share a scale."""
+
+from __future__ import annotations
+
+from fnmatch import fnmatchcase
+
+from specc.ir.dataflow import Layer
+from specc.ir.formats import FORMATS, KINDS, PLACES
+from specc.ir.program import Quantization, QuantizeRule, Setting
+
+BLOCK = 32  # numbers that share a scale, unless a format or a rule says otherwise
+
+
+def first_match(quantization: Quantization, layer: Layer) -> QuantizeRule | None:
+    """The rule that decides about a layer."""
+    return next((r for r in quantization.rules if matches(r, layer)), None)
+
+
+def matches(rule: QuantizeRule, layer: Layer) -> bool:
+    """Whether a rule is about a layer: by its place in the network, its kind or its path."""
+    if rule.match in PLACES:
+        return layer.is_a(rule.match)
+    return rule.match == KINDS[layer.op] or matches_path(rule, layer.path)
+
+
+def matches_path(rule: QuantizeRule, path: str) -> bool:
+    return fnmatchcase(path, rule.match)
+
+
+def granularity(setting: Setting) -> str:
+    """`block = 32` and `axis = channel` say how many numbers share a scale; a format's first choice otherwise."""
+    if setting.get("block") is not None:
+        return "block"
+    return str(setting.get("axis", FORMATS[setting.name].weights[0]))
+
+
+def block_of(setting: Setting, usual: int = BLOCK) -> int:
+    """How many numbers share a scale where there are blocks."""
+    return int(setting.get("block") or FORMATS[setting.name].block or usual)
