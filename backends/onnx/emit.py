@@ -72,10 +72,13 @@ Trace = Callable[["Emitter", Node, list[str], tuple[str, ...]], None]  # node of
 
 
 class Layers(Protocol):
-    """Writes linear maps and convolutions in another format: see `quantize`."""
+    """Writes what has weights in another format: see `quantize`. None where it stays as it is."""
 
     def layer(self, e: Emitter, node: Node, x: str, weight: Weight, bias: str | None) -> str | None:
-        """The name of the result, or None where the layer stays as it is."""
+        """The result of a linear map or convolution."""
+
+    def embedding(self, e: Emitter, node: Node, weight: Weight) -> str | None:
+        """The rows that an index takes of a table."""
 
 
 @dataclass(slots=True)
