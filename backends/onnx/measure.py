@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from specc.backends.onnx import calibrate
-from specc.backends.onnx.dataflow import Layer
+from specc.ir.dataflow import Layer
 from specc.backends.onnx.export import ExportReport, Hooks, write_entry
 from specc.backends.onnx.packed import EMULATED, LayerPlan, Writer
 from specc.backends.onnx.quantize import Plan
@@ -74,6 +74,10 @@ def described(plan: LayerPlan) -> str:
         parts.append(f"{plan.weights} by {plan.granularity}" + (f" of {plan.block}" if plan.block else ""))
     if plan.affine:
         parts.append("affine")
+    if plan.method != "nearest":
+        parts.append(plan.method)
+    if plan.kept.size:
+        parts.append(f"{plan.kept.size} columns in float")
     if plan.rounding is not None:
         dynamic = "" if plan.rounding.interval or FORMATS[plan.rounding.format].activations == ("dynamic",) else "dynamic "
         parts.append(f"{dynamic}{plan.rounding.format} activations")

@@ -32,7 +32,7 @@ class _Products:
     keys: dict[str, str] = field(default_factory=dict)
 
     def observe(self, e: Emitter, node: Node, path: str, x: str, y: str) -> None:
-        if path not in self.paths or path in self.keys:
+        if path not in self.paths or path in self.keys or node.get("groups", 1) != 1:
             return
         columns = _columns(e, node, x)
         products = e.op("MatMul", columns, e.op("Transpose", columns, perm=[1, 0]))
@@ -47,11 +47,6 @@ def operands(node: Node) -> int:
     """How many numbers each result of a layer is a sum over."""
     o, c, *kernel = (int(d) for d in node.inputs[1].type.shape)
     return (o if node.op is Op.CONV_TRANSPOSE else c) * int(np.prod(kernel, dtype=int))
-
-
-def has_moments(node: Node) -> bool:
-    """Groups of channels multiply operands of their own."""
-    return node.get("groups", 1) == 1
 
 
 def _columns(e: Emitter, node: Node, x: str) -> str:
@@ -71,7 +66,8 @@ def _columns(e: Emitter, node: Node, x: str) -> str:
 def moments(
     program: Program, bundle: str, weights: Mapping[str, np.ndarray], calls: Iterable[tuple[np.ndarray, ...]], paths: set[str]
 ) -> dict[str, Seen]:
-    """What these layers of a network multiply, over calls with the given arguments."""
+    """What these layers of a network multiply, over calls with the given arguments. Left out are convolutions in groups, whose
+    channels multiply operands of their own."""
     products = _Products(paths)
     sums: dict[str, np.ndarray] = {}
     largest: dict[str, np.ndarray] = {}

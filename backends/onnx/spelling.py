@@ -9,7 +9,7 @@ from __future__ import annotations
 from specc.backends.onnx import arrays, control, layers, numbers
 from specc.backends.onnx.emit import Emitter, Spell, Weight
 from specc.backends.onnx.noise import draw
-from specc.backends.onnx.round_to import round_to
+from specc.backends.onnx.rounding import round_to
 
 from specc.ir.ops import Op
 from specc.ir.program import Node

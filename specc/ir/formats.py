@@ -16,7 +16,6 @@ import numpy as np
 from specc.ir.ops import Op
 
 TARGETS = ("cpu", "web", "cuda")  # where ONNX Runtime runs a file
-METHODS = ("nearest",)  # of rounding weights
 PLACES = ("first", "last", "clock")  # of a layer in its network, which a rule may name
 KINDS = {  # of what has operands to round, which a rule may name
     Op.LINEAR: "linear",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
+from specc.ir.coding import BLOCK
 from specc.ir.dataflow import Layer
 from specc.ir.formats import FORMATS, KINDS, PLACES
 from specc.ir.program import Quantization, QuantizeRule, Setting
-
-BLOCK = 32  # numbers that share a scale, unless a format or a rule says otherwise
 
 
 def first_match(quantization: Quantization, layer: Layer) -> QuantizeRule | None:

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-from specc.ir.formats import FORMATS, METHODS
+from specc.ir.formats import FORMATS
+from specc.ir.methods.table import METHODS
 from specc.ir.program import Dataset, Quantization, QuantizeRule, Setting, Space
 from specc.sema import library, spaces
 from specc.sema.arithmetic import describe

@@ -7,7 +7,7 @@ import onnx
 import onnx_programs as made
 import pytest
 from specc.backends.onnx.calibrate import Calibration
-from specc.backends.onnx.dataflow import layers
+from specc.ir.dataflow import layers
 from specc.backends.onnx.export import export
 
 from specc.diagnostics import SpecError

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from specc.ir.coding import Codes, Scales, encode_by, scales_of
+from specc.ir.coding import BLOCK, Codes, Scales, encode_by, scales_of
 from specc.ir.formats import FORMATS
 
 NONE = np.zeros(0, np.int64)  # no columns
@@ -21,10 +21,9 @@ class Grid:
     block: int | None = None
     affine: bool = False
 
-    @property
-    def width(self) -> int | None:
-        """How many columns share scales; None for all of them."""
-        return (self.block or FORMATS[self.format].block or 32) if self.granularity == "block" else None
+    def width(self, k: int) -> int | None:
+        """How many of k columns share scales; None for all of them."""
+        return min(self.block or FORMATS[self.format].block or BLOCK, k) if self.granularity == "block" else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,8 @@ class Rounding:
     def __init__(self, shape: tuple[int, int], grid: Grid, kept: np.ndarray) -> None:
         n, k = shape
         self.grid, self.kept = grid, kept
-        self.group = np.arange(k) // (grid.width or max(k, 1))  # of each column
+        self.width = grid.width(k)
+        self.group = np.arange(k) // (self.width or k)  # of each column
         self.whole = np.ones(k, bool)
         self.whole[kept] = False
         groups, rows = int(self.group[-1]) + 1, 1 if grid.granularity == "tensor" else n
@@ -84,5 +84,5 @@ class Rounding:
         """The codes, with the columns that stay as they are in `weight`."""
         if self.zeros is not None:
             self.codes[:, self.kept] = self.zeros[:, self.group[self.kept]]
-        scales = Scales(self.scales, self.zeros, self.grid.width)
+        scales = Scales(self.scales, self.zeros, self.width)
         return Rounded(Codes(self.grid.format, self.codes, scales), self.kept, np.asarray(weight[:, self.kept], np.float32))

@@ -12,7 +12,8 @@ def nearest(weight: np.ndarray, grid: Grid, *, kept: np.ndarray = NONE) -> Round
     """Round a weight (n, k); columns `kept` stay as they are, and no scale goes by them."""
     n, k = weight.shape
     if not kept.size:
-        return Rounded(encode(weight, grid.format, grid.granularity, grid.width, grid.affine), kept, np.zeros((n, 0), np.float32))
+        codes = encode(weight, grid.format, grid.granularity, grid.block, grid.affine)
+        return Rounded(codes, kept, np.zeros((n, 0), np.float32))
     made = Rounding((n, k), grid, kept)
     for q in range(k):
         if made.begins(q):
