@@ -24,10 +24,10 @@ from specc.ir.methods.settled import settled
 from specc.ir.methods.table import METHODS
 from specc.ir.ops import Op
 from specc.ir.program import Program, Quantization, QuantizeRule, Setting
-from specc.ir.quantizing import block_of, first_match, granularity, matches
+from specc.ir.quantizing import block_of, block_of_operand, first_match, granularity, is_dynamic, matches
 from specc.source import Source, Span
 
-RULE, FORMAT = "E0602", "E0603"  # codes of diagnostics: a rule that matches nothing, a format that does not fit
+RULE, FORMAT = "E0602", "E0605"  # codes of diagnostics: a rule that matches nothing, a format that does not fit
 
 
 @dataclass(slots=True, kw_only=True)
@@ -61,7 +61,7 @@ def plan(
     rules = {layer.path: rule for layer in found if (rule := first_match(quantization, layer)) is not None}
     chosen = {path: rule for path, rule in rules.items() if rule.weights is not None}
     _check(quantization, found, chosen)
-    static = {p: r.activations for p, r in chosen.items() if r.activations is not None and is_static(r.activations)}
+    static = {p: r.activations for p, r in chosen.items() if r.activations is not None and not is_dynamic(r.activations)}
     asked = [int(a.get("calibrate", 64)) for a in static.values()]
     wanted = wanted or Calibration(examples=max(asked, default=16))
     seen = calibrate.run(program, entry, weights, set(static), wanted)
@@ -144,16 +144,11 @@ def _rounding(setting: Setting, layer: Layer, seen: Observed) -> Rounding | None
     """Of the operand of a layer; an index is not rounded."""
     if layer.op is Op.TAKE:
         return None
-    if not is_static(setting):
-        return Rounding(format=setting.name, block=setting.get("block", FORMATS[setting.name].block))
+    if is_dynamic(setting):
+        return Rounding(format=setting.name, block=block_of_operand(setting), affine=bool(setting.get("affine", False)))
     percentile = setting.get("percentile")
     result = seen.interval(layer.path, "y", percentile) if layer.op is Op.CONV else None
     return Rounding(format=setting.name, interval=seen.interval(layer.path, "x", percentile), result=result)
-
-
-def is_static(setting: Setting) -> bool:
-    """Whether activations are rounded in ranges from calibration."""
-    return "static" in FORMATS[setting.name].activations and not setting.get("dynamic", False)
 
 
 def _error(code: str, quantization: Quantization, message: str, help: str) -> SpecError:

@@ -22,6 +22,7 @@ from specc.ir.program import (
     Average,
     Bare,
     Block,
+    Bound,
     Dataset,
     Entry,
     Function,
@@ -262,10 +263,19 @@ class QuantizeRuleDoc(Part):
     cache: SettingDoc | None = None
 
 
+class BoundDoc(Part):
+    makes = Bound
+    name: str
+    compare: str
+    value: Number
+    span: SpanText | None = None
+
+
 class QuantizationDoc(Part):
     makes = Quantization
     name: str
     rules: tuple[QuantizeRuleDoc, ...]
+    bounds: tuple[BoundDoc, ...] = ()
     trained: bool = False
     calibrate: str | None = None
     span: SpanText | None = None

@@ -26,6 +26,7 @@ KINDS = {  # of what has operands to round, which a rule may name
     Op.MATMUL: "matmul",
 }
 WORDS = (*PLACES, *KINDS.values())
+PRODUCTS = ("attention", "matmul")  # of two activations: these are rounded only where a rule names them
 
 Floats = np.ndarray
 Kernel = Literal["blocks", "expanded"]
@@ -159,12 +160,20 @@ FORMATS: dict[str, Format] = {
     "int4": Format(
         element=integer(4),
         weights=BLOCKS,
+        activations=("dynamic",),
         block=32,
         affine=True,
         products={"cpu": "blocks", "cuda": "blocks"},
         doc="integers of 4 bits, two a byte",
     ),
-    "int3": Format(element=integer(3), weights=BLOCKS, block=32, affine=True, doc="integers of 3 bits, in planes of 2 and 1"),
+    "int3": Format(
+        element=integer(3),
+        weights=BLOCKS,
+        activations=("dynamic",),
+        block=32,
+        affine=True,
+        doc="integers of 3 bits, in planes of 2 and 1",
+    ),
     "int2": Format(
         element=integer(2),
         weights=BLOCKS,

@@ -165,10 +165,20 @@ class QuantizeRule:
     cache: of the keys and values of attention, one scale for each of their rows.
     """
 
-    match: str  # a path pattern ("*.mlp.*"), or first, last, clock
+    match: str  # a path pattern ("*.mlp.*"), a place (first) or a kind (conv)
     weights: Setting | None = None
     activations: Setting | None = None
     cache: Setting | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """What a number of the report of a quantised file is held against: `frechet_ratio <= 1.1`."""
+
+    name: str
+    compare: str
+    value: float
+    span: Span | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +188,7 @@ class Quantization:
 
     name: str
     rules: tuple[QuantizeRule, ...]
+    bounds: tuple[Bound, ...] = ()
     trained: bool = False
     calibrate: str | None = None
     span: Span | None = None

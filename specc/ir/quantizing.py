@@ -19,11 +19,7 @@ def matches(rule: QuantizeRule, layer: Layer) -> bool:
     """Whether a rule is about a layer: by its place in the network, its kind or its path."""
     if rule.match in PLACES:
         return layer.is_a(rule.match)
-    return rule.match == KINDS[layer.op] or matches_path(rule, layer.path)
-
-
-def matches_path(rule: QuantizeRule, path: str) -> bool:
-    return fnmatchcase(path, rule.match)
+    return rule.match == KINDS[layer.op] or fnmatchcase(layer.path, rule.match)
 
 
 def granularity(setting: Setting) -> str:
@@ -33,6 +29,22 @@ def granularity(setting: Setting) -> str:
     return str(setting.get("axis", FORMATS[setting.name].weights[0]))
 
 
-def block_of(setting: Setting, usual: int = BLOCK) -> int:
-    """How many numbers share a scale where there are blocks."""
-    return int(setting.get("block") or FORMATS[setting.name].block or usual)
+def block_of(setting: Setting) -> int:
+    """How many numbers of a weight share a scale where there are blocks."""
+    return int(setting.get("block") or FORMATS[setting.name].block or BLOCK)
+
+
+def block_of_operand(setting: Setting) -> int:
+    """How many numbers of a row of activations share a scale; 0 for the whole row."""
+    row = FORMATS[setting.name]
+    return int(setting.get("block") or (row.block if row.scale == "e8m0" else None) or 0)
+
+
+def is_dynamic(setting: Setting) -> bool:
+    """Whether activations are rounded under scales of their own, rather than in ranges from calibration."""
+    return bool(setting.get("dynamic", "static" not in FORMATS[setting.name].activations))
+
+
+def rounds_cache(rule: QuantizeRule, bundle: str) -> bool:
+    """Whether a rule says how attention in a bundle keeps keys and values."""
+    return rule.cache is not None and (rule.match == "attention" or fnmatchcase(bundle, rule.match))

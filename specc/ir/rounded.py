@@ -14,7 +14,7 @@ from typing import Any
 from specc.ir.dataflow import OPERANDS, layers_of, weight_of
 from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Ids, Node, Program, Quantization, QuantizeRule, Setting, Value, walk
-from specc.ir.quantizing import block_of, first_match, granularity, matches_path
+from specc.ir.quantizing import block_of, block_of_operand, first_match, granularity, rounds_cache
 from specc.ir.rewrite import ids_after
 from specc.ir.splice import join, turns
 
@@ -105,7 +105,7 @@ class _Writer:
         """How keys and values are kept by attention in a bundle."""
         if not any(f"{bundle}.".startswith(f"{root}.") for root in self.roots):
             return None
-        return next((r.cache for r in self.caches if matches_path(r, bundle)), None)
+        return next((r.cache for r in self.caches if rounds_cache(r, bundle)), None)
 
 
 @dataclass(slots=True)
@@ -191,7 +191,7 @@ def of_weight(setting: Setting, op: Op, rank: int) -> dict[str, Any]:
 
 def along(setting: Setting, axis: int) -> dict[str, Any]:
     """Attributes of `round_to` for an operand: scales of its numbers along an axis, or of blocks of them."""
-    return _attributes(setting, (axis,), block_of(setting, usual=0))
+    return _attributes(setting, (axis,), block_of_operand(setting))
 
 
 def _attributes(setting: Setting, axes: tuple[int, ...], block: int) -> dict[str, Any]:

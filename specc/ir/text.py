@@ -71,6 +71,8 @@ def _program(p: Program) -> Iterator[str]:
             said = (("weights", rule.weights), ("activations", rule.activations), ("cache", rule.cache))
             parts = [f"{k} {plain(v)}" for k, v in said if v]
             yield f"quantize {q.name}{' while training' if q.trained else ''}: {rule.match} {', '.join(parts) or 'keep'}"
+        for b in q.bounds:
+            yield f"quantize {q.name}: require {b.name} {b.compare} {b.value:g}"
     for metric in p.evaluate:
         yield f"evaluate {plain(metric)}"
     for root, name in p.networks.items():

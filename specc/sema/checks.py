@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from specc.ir.formats import WORDS
 from specc.ir.ops import Op
 from specc.ir.paths import parameters
 from specc.ir.program import Function, Program, walk
@@ -433,7 +434,7 @@ def check_quantize(m: Model, program: Program) -> None:
     for quantization in program.quantize:
         assert quantization.span is not None
         for rule in quantization.rules:
-            if rule.match in ("first", "last", "clock", "*") or any(fnmatch.fnmatchcase(w, rule.match) for w in weights):
+            if rule.match in (*WORDS, "*") or any(fnmatch.fnmatchcase(w, rule.match) for w in weights):
                 continue
             some = choices(weights[:4])
             message = f"the rule {rule.match!r} of `{quantization.name}` matches no weight"

@@ -20,6 +20,7 @@ from specc.ir.program import (
     Function,
     Input,
     Program,
+    Quantization,
     Setting,
     Space,
     Step,
@@ -48,6 +49,7 @@ from specc.sema.model import (
     show,
     sort_sections,
 )
+from specc.sema.quantization import quantization
 from specc.sema.report import choices, did_you_mean, fail, foreign
 from specc.sema.values import Definition, Dynamic, Instance, Partial, TypeRef
 from specc.source import Span
@@ -443,7 +445,7 @@ def settings(m: Model) -> None:
         text = value.name if isinstance(value, Setting) else str(value)
         m.defaults.append(Default("train", key, text, "spec" if said else f"default ({knob.doc})"))
     for section in m.found.get("quantize", []):
-        if (made := m.attempt(section.span, sections.quantization, m.ev, section, m.ev.builtins, m.top)) is not None:
+        if (made := m.attempt(section.span, _quantization, m, section)) is not None:
             m.quantize.append(made)
     for section in m.found.get("evaluate", []):
         m.evaluate.extend(m.attempt(section.span, _evaluation, m, section) or [])
@@ -453,6 +455,14 @@ def _evaluation(m: Model, section: tree.Section) -> list[Setting]:
     samplers, queries = ([name_of(s) for s in m.found.get(kind, [])] for kind in ("sampler", "query"))
     judged = Judged(samplers, queries, labelled=any(s.classes for s, _ in m.conditions))
     return evaluation(m.ev, section, m.env, m.top, judged)
+
+
+def _quantization(m: Model, section: tree.Section) -> Quantization:
+    labelled, queries = any(s.classes for s, _ in m.conditions), [name_of(s) for s in m.found.get("query", [])]
+    made = quantization(m.ev, section, m.ev.builtins, m.top, labelled=labelled, queries=queries)
+    if made.trained and any(q.trained for q in m.quantize):
+        fail("E0208", section.span, "the model is trained with one set of formats", help="leave `train = qat` out of the others")
+    return made
 
 
 def _memories(m: Model) -> None:
