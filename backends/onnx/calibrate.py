@@ -116,7 +116,7 @@ def run(program: Program, entry: str, weights: Mapping[str, np.ndarray], paths: 
             out = model.run(feeds)
             _collect(seen, taps, out)
             if not seen.feeds:
-                seen.feeds, seen.samples = feeds, out["x"]
+                seen.feeds, seen.samples = feeds, out[model.outputs[0]]
                 seen.sites = [site(program, call, out) for call in taps.calls]
     return seen
 

@@ -13,12 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from specc.backends.onnx import calibrate, methods
 from specc.backends.onnx.calibrate import Calibration, Observed
-from specc.ir.dataflow import Layer, layers
 from specc.backends.onnx.packed import LayerPlan, Writer
 from specc.backends.onnx.rounding import Rounding
 
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.coding import as_matrix
+from specc.ir.dataflow import Layer, layers
 from specc.ir.formats import FORMATS, WORDS
 from specc.ir.methods.settled import settled
 from specc.ir.methods.table import METHODS

@@ -108,7 +108,9 @@ def _trainable(rules: list[QuantizeRule], span: Span) -> None:
     for rule in rules:
         weights, activations = rule.weights, rule.activations
         if weights is not None and (idle := [k for k in ("method", "outliers") if weights.get(k) is not None]):
-            fail("E0605", span, f"`train = qat` rounds to the nearest: `{idle[0]}` has no meaning", help=f"leave out `{idle[0]}`")
+            fail(
+                "E0605", span, f"`train = qat` rounds to the nearest: `{idle[0]}` has no meaning", help=f"leave out `{idle[0]}`"
+            )
         if weights is not None and weights.get("block") == "adaptive":
             fail("E0605", span, "blocks of weights that are still to be trained cannot be adaptive", help="say a number")
         if activations is not None and not is_dynamic(activations):

@@ -7,11 +7,11 @@ import onnx
 import onnx_programs as made
 import pytest
 from specc.backends.onnx.calibrate import Calibration
-from specc.ir.dataflow import layers
 from specc.backends.onnx.export import export
 
 from specc.diagnostics import SpecError
 from specc.ir.coding import activation_range, as_matrix, encode, from_matrix
+from specc.ir.dataflow import layers
 from specc.ir.program import Quantization, QuantizeRule, Setting
 from specc.passes.batch import batch
 from specc.runtime.certificate import certify

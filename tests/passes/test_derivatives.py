@@ -19,8 +19,8 @@ from specc.ir.types import FLOAT, INT
 from specc.ir.verify import verify
 from specc.passes.batch import batch
 from specc.passes.expand_grad import expand_grad
-from specc.reference.rounding import round_to
 from specc.reference.interpret import run
+from specc.reference.rounding import round_to
 
 S, V, M, IMAGE = FLOAT, FLOAT.shaped((4,)), FLOAT.shaped((3, 4)), FLOAT.shaped((4, 4, 6))
 UNARY = [op for op in PARTIALS if len(PARTIALS[op]) == 1 and op not in (Op.CAST, Op.ROUND_TO)]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 TINY = 1e-12  # scale of what is zero throughout
 Dims = int | tuple[int, ...]
@@ -114,16 +115,14 @@ class _Through(torch.autograd.Function):
 
 def _rounded(x: Tensor, nearest: Callable[[Tensor], Tensor], dim: Dims, block: int, filling: float = 0.0) -> Tensor:
     """`nearest` of the groups (..., numbers that share a scale); the last block is filled up with `filling`."""
-    dims = [d % x.dim() for d in ((dim,) if isinstance(dim, int) else dim)]
-    order = [d for d in range(x.dim()) if d not in dims] + dims
-    moved = x.detach().permute(order)
-    shape = moved.shape
-    rows = moved.reshape(*shape[: len(shape) - len(dims)], -1)
+    dims = (dim,) if isinstance(dim, int) else dim
+    last = tuple(range(-len(dims), 0))
+    moved = x.detach().movedim(dims, last)
+    rows = moved.flatten(-len(dims))
     k = rows.shape[-1]
     if block:
-        rows = torch.nn.functional.pad(rows, (0, -k % block), value=filling).unflatten(-1, (-1, block))
+        rows = F.pad(rows, (0, -k % block), value=filling).unflatten(-1, (-1, block))
     values = nearest(rows)
     if block:
         values = values.flatten(-2)[..., :k].nan_to_num()
-    back = sorted(range(x.dim()), key=order.__getitem__)
-    return _Through.apply(x, values.reshape(shape).permute(back))  # type: ignore[no-untyped-call]
+    return _Through.apply(x, values.reshape(moved.shape).movedim(last, dims))
