@@ -74,6 +74,11 @@ def rounded(
     return out
 
 
+def looks(setting: Setting) -> bool:
+    """Whether the method of a format has to see what its layer multiplies."""
+    return needs(str(setting.get("method", "nearest")), int(setting.get("outliers", 0)))
+
+
 @dataclass(frozen=True, slots=True)
 class _How:
     name: str

@@ -77,7 +77,7 @@ def moments(
         write_entry(called, name, weights, file, Hooks(observe=products.observe))
         model = load(file)
         known = {i.name for i in model.session.get_inputs()}
-        for arguments in calls:
+        for arguments in calls if products.keys else ():
             feeds = {f"arg{i}": a for i, a in enumerate(arguments) if f"arg{i}" in known}
             out = model.run(feeds, list(products.keys.values()))
             for path, key in products.keys.items():

@@ -25,6 +25,7 @@ from specc.ir.methods.table import METHODS
 from specc.ir.ops import Op
 from specc.ir.program import Program, Quantization, QuantizeRule, Setting
 from specc.ir.quantizing import block_of, block_of_operand, first_match, granularity, is_dynamic, matches
+from specc.ir.rounded import rounded, unrounded
 from specc.source import Source, Span
 
 RULE, FORMAT = "E0602", "E0605"  # codes of diagnostics: a rule that matches nothing, a format that does not fit
@@ -57,7 +58,8 @@ def plan(
     target: str = "cpu",
 ) -> Plan:
     """Match the rules, calibrate, and choose ranges. Raises SpecError for rules and formats that do not fit."""
-    found = layers(program, entry)
+    written = _written(program, quantization)
+    found = tuple(x for x in layers(written, entry) if not (quantization.trained and program.untrained(x.root)))
     rules = {layer.path: rule for layer in found if (rule := first_match(quantization, layer)) is not None}
     chosen = {path: rule for path, rule in rules.items() if rule.weights is not None}
     _check(quantization, found, chosen)
@@ -67,16 +69,18 @@ def plan(
     seen = calibrate.run(program, entry, weights, set(static), wanted)
     formats = {layer.path: _settled(chosen[layer.path], layer, weights) for layer in found if layer.path in chosen}
     plans = {x.path: _layer(chosen[x.path], formats[x.path], x, seen) for x in found if x.path in chosen}
-    looked, on = _looked_at(quantization, entry, wanted)
+    if any(methods.looks(s) for s in formats.values()):
+        looked, on = _looked_at(quantization, entry, wanted)
+        plans = methods.rounded(written, looked, weights, found, formats, plans, on)
     return Plan(
-        program=program,
+        program=written,
         entry=entry,
         weights=weights,
         name=quantization.name,
         target=target,
         found=found,
         rules=rules,
-        plans=methods.rounded(program, looked, weights, found, formats, plans, on),
+        plans=plans,
         seen=seen,
     )
 
@@ -108,6 +112,14 @@ def _fits(quantization: Quantization, setting: Setting, kind: str) -> None:
     if kind == "weights" and granularity(setting) not in row.weights:
         allowed = ", ".join(row.weights)
         raise _error(FORMAT, quantization, f"{setting.name} has no scale by {granularity(setting)}", f"there are {allowed}")
+
+
+def _written(program: Program, quantization: Quantization) -> Program:
+    """What the file computes, but for its layers, which the writer rounds."""
+    if quantization.trained:
+        return unrounded(program)
+    caches = tuple(QuantizeRule(match=r.match, cache=r.cache) for r in quantization.rules if r.cache is not None)
+    return rounded(program, replace(quantization, rules=caches)) if caches else program
 
 
 def _looked_at(quantization: Quantization, entry: str, wanted: Calibration) -> tuple[str, Calibration]:

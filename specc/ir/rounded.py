@@ -15,7 +15,7 @@ from specc.ir.dataflow import OPERANDS, layers_of, weight_of
 from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Ids, Node, Program, Quantization, QuantizeRule, Setting, Value, walk
 from specc.ir.quantizing import block_of, block_of_operand, first_match, granularity, rounds_cache
-from specc.ir.rewrite import ids_after
+from specc.ir.rewrite import ids_after, map_functions
 from specc.ir.splice import join, turns
 
 Choice = frozenset[tuple[str, int]]  # the rules that decide below a bundle: (relative path, identity of the rule)
@@ -39,17 +39,19 @@ def rounded(program: Program, quantization: Quantization) -> Program:
 def unrounded(program: Program) -> Program:
     """The program whose layers multiply floats, at any level: what a quantiser with the same rules starts from."""
 
-    def plain(block: Block) -> Block:
-        made = {n.out.id: n.inputs[0] for n in block.nodes if n.op is Op.ROUND_TO}
-        nodes = []
-        for node in block.nodes:
-            regions = tuple(plain(r) for r in node.regions)
-            inputs = tuple(made.get(v.id, v) for v in node.inputs) if node.op in OPERANDS else node.inputs
-            nodes.append(replace(node, inputs=inputs, regions=regions))
-        return replace(block, nodes=tuple(nodes))
+    return map_functions(program, lambda f: replace(f, block=_unrounded(f.block, {})))
 
-    functions = {name: replace(f, block=plain(f.block)) for name, f in program.functions.items()}
-    return replace(program, functions=functions)
+
+def _unrounded(block: Block, known: dict[int, Value]) -> Block:
+    """known: what was rounded to give a value, in this block or around it."""
+    nodes = []
+    for node in block.nodes:
+        if node.op is Op.ROUND_TO:
+            known[node.out.id] = node.inputs[0]
+        regions = tuple(_unrounded(r, known) for r in node.regions)
+        inputs = tuple(known.get(v.id, v) for v in node.inputs) if node.op in OPERANDS else node.inputs
+        nodes.append(replace(node, inputs=inputs, regions=regions))
+    return replace(block, nodes=tuple(nodes))
 
 
 def _left(program: Program, written: Mapping[str, Function]) -> dict[str, Function]:

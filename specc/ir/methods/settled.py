@@ -11,8 +11,8 @@ KNOBS = {"least": 64, "narrowing": 0.1, "worst": "int8"}  # of `block = adaptive
 
 
 def settled(setting: Setting, matrix: np.ndarray) -> Setting:
-    """The format of a weight (n, k), with blocks as large as its ranges allow. One whose ranges narrow down to the `least` block
-    has the format `worst`, with a scale for each row."""
+    """The format of a weight (n, k), with blocks as large as its ranges allow. One whose ranges narrow down to the `least`
+    block has the format `worst`, with a scale for each row."""
     if setting.get("block") != "adaptive":
         return setting
     knobs = {name: setting.get(name, usual) for name, usual in KNOBS.items()}
