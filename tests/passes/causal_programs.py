@@ -276,13 +276,14 @@ def stepwise(p: Program, stacked: bool = False) -> Program:
     inner = b.child()
     place = Known(Along(axis=0), Value(0, X.shaped((1, WIDTH))))
     step = d.answers(p.networks["net"], (place, Known(FIXED, Value(0, C))))
-    zeros = [b.add(Op.SPREAD, b.add(Op.CONST, value=0, shape=t.shape, dtype=t.dtype.value), c) for t in step.caches]
+    kept = [v.type for v in step.caches]
+    zeros = [b.add(Op.SPREAD, b.add(Op.CONST, value=0, shape=t.shape, dtype=t.dtype.value), c) for t in kept]
     out = b.add(Op.MUL, x, const(b, 0.0))
     i, ys = inner.param(Type(DType.INT), "i"), inner.param(out.type, "ys")
-    caches = [inner.param(t) for t in step.caches]
+    caches = [inner.param(t) for t in kept]
     index = inner.add(Op.SPREAD, i, c)
     args = [taken(Calc(inner), x, 0, i), c, *([index] if step.counts else []), *caches]
-    types = (X.shaped((1, WIDTH)), *step.caches)
+    types = (X.shaped((1, WIDTH)), *kept)
     y, *after = inner.add_many(Op.CALL, *args, function=step.function, bundle="net", lanes=1, types=types)
     hit = inner.add(Op.RESHAPE, inner.add(Op.EQ, inner.add(Op.IOTA, n=PLACES), i), shape=(PLACES, 1))
     region = inner.block(inner.add(Op.WHERE, hit, y, ys), *after)

@@ -19,7 +19,7 @@ from specc.passes.incremental.steps import Cache, Step, Steps, resized
 def call(s: Steps, node: Node) -> None:
     """The step of what is called, over the same parameters."""
     step = s.derive(node["function"], tuple(map(s.known, node.inputs)))
-    held = [s.cache(t) for t in step.caches]
+    held = [s.cache(c.type, c.name) for c in step.caches]
     results = called(s, node, step, [s.form(v) for v in node.inputs], [c.before for c in held], node.get("bundle"))
     for cache, after in zip(held, results[len(step.along) :], strict=True):
         s.keep(cache, after)
@@ -29,7 +29,7 @@ def call(s: Steps, node: Node) -> None:
 def called(s: Steps, node: Node, step: Step, args: list[Value], caches: list[Value], bundle: str | None) -> tuple[Value, ...]:
     """Append the call of a step; the values of its results, caches last."""
     index = [s.index] if step.counts else []
-    types = tuple(k.value.type for k in step.along if k.value is not None) + step.caches
+    types = (*(k.value.type for k in step.along if k.value is not None), *(c.type for c in step.caches))
     return s.builder.add_many(
         Op.CALL, *args, *index, *caches, function=step.function, bundle=bundle, lanes=1, types=types, span=node.span
     )
@@ -52,7 +52,7 @@ def repeat(s: Steps, node: Node) -> None:
     each = Caches(s, steps) if s.stacked and _alike(steps) else None
     args = [s.form(v) for v in node.inputs]
     for k, (turn, step) in enumerate(zip(turns(node), steps, strict=True)):
-        own = [] if each else [s.cache(t) for t in step.caches]
+        own = [] if each else [s.cache(c.type, c.name) for c in step.caches]
         before = each.turn(k) if each else [c.before for c in own]
         results = called(s, node, step, args, before, f"{node['bundle']}.{turn}")
         args[:carried] = results[:carried]
@@ -69,12 +69,11 @@ class Caches:
     """Caches of several turns, those of the same place one behind another in one value, along an axis that does not grow."""
 
     def __init__(self, s: Steps, steps: list[Step]) -> None:
-        self.s, self.types = s, steps[0].caches
-        self.axes = [next(i for i, d in enumerate(t.shape) if d != GROWING) for t in self.types]
-        sizes = [size((t.shape[a],)) for t, a in zip(self.types, self.axes, strict=True)]
-        self.sizes = sizes
-        wide = (resized(t, a, n * len(steps)) for t, a, n in zip(self.types, self.axes, sizes, strict=True))
-        self.shared = [s.cache(t) for t in wide]
+        self.s, kept = s, steps[0].caches
+        self.axes = [next(i for i, d in enumerate(c.type.shape) if d != GROWING) for c in kept]
+        self.sizes = [size((c.type.shape[a],)) for c, a in zip(kept, self.axes, strict=True)]
+        cut = zip(kept, self.axes, self.sizes, strict=True)
+        self.shared = [s.cache(resized(c.type, a, n * len(steps)), c.name) for c, a, n in cut]
         self.after: list[tuple[Value, ...]] = []
 
     def turn(self, k: int) -> list[Value]:
@@ -89,8 +88,8 @@ class Caches:
 
 def _alike(steps: list[Step]) -> bool:
     """Whether all turns have the same caches, with an axis each to stack them along."""
-    first = steps[0].caches
-    return all(t.caches == first for t in steps) and all(set(t.shape) - {GROWING} for t in first)
+    each = [[c.type for c in t.caches] for t in steps]
+    return all(types == each[0] for types in each) and all(set(t.shape) - {GROWING} for t in each[0])
 
 
 # Loops -----------------------------------------------------------------------------------------------------------------
@@ -127,7 +126,7 @@ class Body:
         self.states: dict[int, Cache] = {}
         for k, (param, start) in enumerate(zip(self.params, node.inputs[1:], strict=True)):
             if k not in self.puts:
-                self.states[k] = s.cache(start.type)
+                self.states[k] = s.cache(start.type, param.name)
                 begun = s.calc.op(Op.LT, s.whole(0), self.place)
                 self.subst[param.id] = s.calc.op(Op.WHERE, begun, self.states[k].before, s.form(start))
 

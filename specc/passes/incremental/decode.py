@@ -103,7 +103,8 @@ class Round:
         self.answered = False
         self.s.made.update({v.id: Known(ROUND, v) for v in (self.index, *params)})
         for axis, sequence in filled:
-            before = self.s.calc.op(Op.MAX, self.s.place(1), self.s.whole(0))  # the first round looks at no place
+            c = self.s.calc
+            before = c.op(Op.MAX, c.op(Op.SUB, self.index, self.s.whole(1)), self.s.whole(0))  # the first round looks at no place
             self.s.made[sequence.id] = Known(Along(axis=axis), taken(self.s.calc, sequence, axis, before))
 
     def run(self) -> None:
@@ -167,7 +168,7 @@ def _with_caches(node: Node, body: Block, caches: list[Cache], ids: Ids) -> list
     for cache in caches:
         type = cache.before.type
         zero = builder.add(Op.CONST, value=0, shape=type.shape, dtype=type.dtype.value)
-        starts.append(builder.add(Op.SPREAD, zero, like))
-    outputs = tuple(Value(ids.fresh(), c.before.type) for c in caches)
+        starts.append(builder.add(Op.SPREAD, zero, like, name=cache.before.name))
+    outputs = tuple(Value(ids.fresh(), c.before.type, c.before.name) for c in caches)
     whole = replace(node, inputs=(*node.inputs, *starts), outputs=(*node.outputs, *outputs), regions=(body,))
     return [*builder.nodes, whole]

@@ -66,7 +66,7 @@ class Derivation:
         self.taken.add(name)
         block = live(replace(made, params=params))
         self.functions[name] = replace(function, name=name, block=block)
-        return Step(name, results, tuple(c.before.type for c in s.caches), counts)
+        return Step(name, results, tuple(c.before for c in s.caches), counts)
 
 
 def makers(function: Function) -> dict[int, Node]:

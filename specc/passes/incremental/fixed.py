@@ -51,7 +51,7 @@ def rows(c: Calc, value: Value, axis: int, place: Value) -> Value:
 
 
 def taken(c: Calc, value: Value, axis: int, place: Value) -> Value:
-    return c.op(Op.TAKE, value, c.op(Op.RESHAPE, place, shape=(1,)), axis=axis)
+    return c.op(Op.RESHAPE, c.op(Op.TAKE, value, place, axis=axis), shape=one(value.type.shape, axis))
 
 
 def one(shape: Shape, axis: int) -> Shape:

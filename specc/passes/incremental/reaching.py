@@ -138,7 +138,7 @@ def cumsum(s: Steps, node: Node) -> None:
         s.emit(node, [along.axis], along.axis or 0, column=along.column)
         return
     s.still(node, along)
-    kept = s.cache(form.type)
+    kept = s.cache(form.type, "total")
     offset = s.offset(along)
     zero = s.calc.op(Op.CONST, value=0, shape=(), dtype=form.type.dtype.value)
     started = s.calc.op(Op.WHERE, s.calc.op(Op.LT, s.whole(0), s.place(offset)), kept.before, zero)

@@ -19,6 +19,9 @@ from specc.passes.incremental.fixed import one, rows
 from specc.passes.incremental.places import FIXED, Along, Known, Stop, joined
 
 
+NAMES = {(Op.ATTENTION, 1): "keys", (Op.ATTENTION, 2): "values", (Op.MATMUL, 1): "past"}  # of what an op looks back at
+
+
 @dataclass(slots=True)
 class Cache:
     """A value that is carried from round to round: what a step takes, and what it gives back."""
@@ -34,7 +37,7 @@ class Step:
 
     function: str
     along: tuple[Known, ...]
-    caches: tuple[Type, ...]
+    caches: tuple[Value, ...]
     counts: bool
 
 
@@ -109,7 +112,7 @@ class Steps:
             raise Stop(node, "it brings together pairs of places of different rounds", "shift the sequence before it is paired")
         self.still(node, known.along)
         if (value.id, rounds) not in self.before:
-            kept = self.cache(form.type)
+            kept = self.cache(form.type, "before")
             self.keep(kept, self.at(node, value, offset - 1))
             self.before[value.id, rounds] = kept.before
         return self.before[value.id, rounds]
@@ -125,12 +128,12 @@ class Steps:
         if offset < 0:  # the first places are none that a round came to
             earlier = [inside(self.at(node, value, offset + k), offset + k) for k in range(length - 1, 0, -1)]
             return self.calc.op(Op.CONCAT, *earlier, form, axis=along.axis)
-        kept = self.cache(resized(form.type, along.axis, length - 1))
+        kept = self.cache(resized(form.type, along.axis, length - 1), "window")
         window = self.calc.op(Op.CONCAT, kept.before, form, axis=along.axis)
         self.keep(kept, self.calc.op(Op.SLICE, window, axis=along.axis, start=1, stop=length, step=1))
         return window
 
-    def history(self, node: Node, value: Value) -> Value:
+    def history(self, node: Node, value: Value, name: str) -> Value:
         """All places of a value up to the one at hand, in order along its axis."""
         along, form = self.along(value), self.form(value)
         assert along.axis is not None
@@ -141,12 +144,12 @@ class Steps:
                 "shift the sequence before this op, so that a place does not see itself here",
             )
         self.still(node, along)
-        kept = self.cache(resized(form.type, along.axis, GROWING))
+        kept = self.cache(resized(form.type, along.axis, GROWING), name)
         return self.keep(kept, self.calc.op(Op.CONCAT, kept.before, form, axis=along.axis))
 
     def places(self) -> Value:
         """The numbers of all places up to the one at hand."""
-        kept = self.cache(INT.shaped((GROWING,)))
+        kept = self.cache(INT.shaped((GROWING,)), "places")
         return self.keep(kept, self.calc.op(Op.CONCAT, kept.before, self.calc.op(Op.RESHAPE, self.index, shape=(1,)), axis=0))
 
     def still(self, node: Node, along: Along) -> None:
@@ -159,14 +162,15 @@ class Steps:
 
     # Caches
 
-    def cache(self, type: Type) -> Cache:
-        kept = Value(self.builder.ids.fresh(), type.over(EXAMPLE))
+    def cache(self, type: Type, name: str | None) -> Cache:
+        kept = Value(self.builder.ids.fresh(), type.over(EXAMPLE), name)
         self.caches.append(Cache(kept, kept))
         return self.caches[-1]
 
     def keep(self, kept: Cache, after: Value) -> Value:
-        kept.after = after if EXAMPLE in after.type.axes else self.calc.op(Op.SPREAD, after, self.index)
-        return after
+        after = after if EXAMPLE in after.type.axes else self.calc.op(Op.SPREAD, after, self.index)
+        kept.after = self.builder.name(after, kept.before.name) if kept.before.name and after.name is None else after
+        return kept.after
 
     # Nodes
 
@@ -208,7 +212,7 @@ class Steps:
     def operand(self, node: Node, value: Value, where: int | None, second: int | None, offset: int) -> Value:
         along = self.along(value)
         if along.timed and second == along.axis:
-            return self.history(node, value)
+            return self.history(node, value, NAMES.get((node.op, node.inputs.index(value)), "past"))
         made = self.at(node, value, offset)
         if where is not None and not along.timed:
             made = self.row(made, where, self.place(offset))
