@@ -51,7 +51,7 @@ class Decoder:
                 function = self.program.functions[entry.function]
                 block = self.block(function, function.block, ids, self.stops.setdefault(entry.name, []))
                 changed[entry.function] = replace(function, block=block)
-        return replace(self.program, functions={**self.program.functions, **self.made, **changed})
+        return replace(self.program, functions={**self.program.functions, **self.made, **changed}) if self.made else self.program
 
     def block(self, function: Function, block: Block, ids: Ids, stops: list[Stop]) -> Block:
         nodes: list[Node] = []
@@ -72,7 +72,7 @@ class Decoder:
         turn.run()
         stops += turn.stops
         body = turn.body()
-        if not turn.answered or turn.whole(body):
+        if not derivation.functions or turn.whole(body):
             return [node]
         self.made.update(derivation.functions)
         return _with_caches(node, body, turn.s.caches, ids)
@@ -100,7 +100,6 @@ class Round:
         self.s = Steps(builder, derivation.frame, place, derivation.step, makers(function))
         self.subst: Subst = {}
         self.stops: list[Stop] = []
-        self.answered = False
         self.s.made.update({v.id: Known(ROUND, v) for v in (self.index, *params)})
         for axis, sequence in filled:
             c = self.s.calc
@@ -128,7 +127,6 @@ class Round:
         value = self.s.builder.name(value, node.out.name) if node.out.name else value
         self.subst[node.out.id] = value
         self.s.made[node.out.id] = Known(ROUND, value)
-        self.answered = True
         return True
 
     def follow(self, node: Node) -> None:
