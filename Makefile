@@ -1,5 +1,5 @@
 # make demo    train the demo spec on real digits; picture, ONNX file and certificate in out/demo
-# make test    the tests (make test-slow: training claims and fuzzing)
+# make test    the tests (make test-slow: training claims and fuzzing; make test-changed: those that a change concerns)
 #
 # Each needs nothing but Python 3.11: the first call makes the environment. PY=python uses yours as it stands.
 
@@ -20,7 +20,7 @@ SPECC := $(PY) -m specc.cli.main
 PYTEST := $(PY) -m pytest
 TESTS ?= tests
 
-.PHONY: demo test test-slow lint format docs clean
+.PHONY: demo test test-slow test-changed lint format docs clean
 
 demo: $(TRAIN_ENV)
 	$(SPECC) train $(DEMO) -o $(OUT)
@@ -33,6 +33,10 @@ test: $(DEV_ENV)
 
 test-slow: $(DEV_ENV)
 	@$(PYTEST) -m slow $(TESTS)
+
+# Slow claims of the systems whose spec or test is not the one of docs/measured.json, the shortest first, two minutes of them.
+test-changed: $(DEV_ENV)
+	@$(PYTEST) -n 2 -m slow --changed 120 tests/systems || [ $$? = 5 ]
 
 lint: $(DEV_ENV)
 	$(PY) -m ruff check .

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from specc.ir.program import Node, Value
+from specc.record import record
 
 HIDDEN = -1e9  # a score from here down is what a mask leaves: softmax gives it 0
 
@@ -18,7 +19,7 @@ class Stop(Exception):
         self.node, self.reason, self.help = node, reason, help
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Along:
     """What is known of a value.
 
@@ -45,7 +46,7 @@ class Along:
         return replace(self, axis=axis, column=column, future=future)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Known:
     """A value of the original and its form for one place: of size 1 along its axis. `stop` says why there is none.
 

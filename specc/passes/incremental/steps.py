@@ -17,6 +17,7 @@ from specc.ir.program import Builder, Node, Value
 from specc.ir.types import EXAMPLE, GROWING, INT, Dim, Type
 from specc.passes.incremental.fixed import one, rows
 from specc.passes.incremental.places import FIXED, Along, Known, Stop, joined
+from specc.record import record
 
 
 NAMES = {(Op.ATTENTION, 1): "keys", (Op.ATTENTION, 2): "values", (Op.MATMUL, 1): "past"}  # of what an op looks back at
@@ -30,7 +31,7 @@ class Cache:
     after: Value
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Step:
     """A function that answers one place: its own arguments, the number of the round where it `counts`, and its caches; it
     gives its results, lying as `along` says, and the caches again."""
@@ -41,7 +42,7 @@ class Step:
     counts: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Frame:
     """ahead: how many rounds must have passed before an answer may know of a place. rounds: the places of the input.
     stacked: whether the caches of the turns of a `repeat` are one value, for a reader rather than for speed."""
