@@ -20,7 +20,7 @@ from specc.backends.onnx.wire import Graph, Nested, Tensor
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Program, Value, walk
-from specc.ir.types import BATCH, DType, Shape, Type, broadcast
+from specc.ir.types import BATCH, GROWING, DType, Shape, Type, broadcast
 from specc.record import record
 
 ELEMENT = {DType.FLOAT: TensorProto.FLOAT, DType.INT: TensorProto.INT64, DType.BOOL: TensorProto.BOOL}
@@ -228,7 +228,9 @@ class Emitter:
         return name if have is want else self.op("Cast", name, to=ELEMENT[want])
 
     def dims(self, shape: Shape, *, infer: bool = False) -> str:
-        """A shape as int64 vector; the batch is -1 when it can be inferred, else counted at run time."""
+        """A shape as int64 vector; the batch is -1 when it can be inferred, else counted at run time. What grows has no place
+        yet, since this is the shape of a constant."""
+        shape = tuple(0 if d == GROWING else d for d in shape)
         if BATCH not in shape or (infer and shape.count(BATCH) == 1):
             return self.ints(*(-1 if d == BATCH else int(d) for d in shape))
         return self.op("Concat", *(self.batch if d == BATCH else self.ints(int(d)) for d in shape), axis=0, hint="shape")
@@ -356,7 +358,7 @@ def tensor(name: str, array: np.ndarray) -> Tensor:
 
 
 def info(name: str, type: Type) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, ELEMENT[type.dtype], list(type.shape))
+    return helper.make_tensor_value_info(name, ELEMENT[type.dtype], [None if d == GROWING else d for d in type.shape])
 
 
 class Uses:

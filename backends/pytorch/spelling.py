@@ -15,7 +15,7 @@ from specc.backends.pytorch.expressions import Level, Piece, call, compare, infi
 
 from specc.ir.ops import Op
 from specc.ir.program import Node
-from specc.ir.types import BATCH, DType
+from specc.ir.types import BATCH, GROWING, DType
 from specc.record import record
 
 Text = str | tuple[str, Level]
@@ -176,7 +176,7 @@ def _along(name: str, after: str = "") -> Spelling:
 
 
 def _const(site: Site) -> Text:
-    value, shape = site["value"], tuple(site.node.get("shape", ()))
+    value, shape = site["value"], tuple(0 if d == GROWING else d for d in site.node.get("shape", ()))
     kind = DType(site.node.get("dtype", "float"))
     if not isinstance(value, tuple):
         number = literal(bool(value) if kind is DType.BOOL else value)
