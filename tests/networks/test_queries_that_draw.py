@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from everywhere import everywhere, parameters, query
 
+from specc import driver
 from specc.reference.interpret import run
 
 DATA = "data x: vector(2) from moons"
 FLOW = f"{DATA}\nprocess linear\nbackbone mlp(width = 8, depth = 1)\npredict velocity\nsampler euler(steps = 1)"
 PARTS = """\
     e ~ normal(like = x)
-    if batch.part(1 / 2) { u ~ uniform(like = x); a = x + u } else { v ~ normal(like = x); a = v }
+    if batch.part(1 / 2) { u ~ uniform(like = x); a = e + u } else { v ~ normal(like = x); a = v }
     return a + e"""
 BODIES = {
     "one draw and its gradient": "e ~ normal(like = x)\nreturn sum(x * e) + sum(grad(sum((x + e)^3), x))",
@@ -71,3 +72,13 @@ def test_a_query_about_nothing_has_only_a_seed(tmp_path: Path) -> None:
     assert [i.name for i in program.entries["main"].inputs] == ["seed"]
     found = everywhere(tmp_path, text, seed=SEEDS)
     assert len(np.unique(found)) == len(SEEDS)
+
+
+def test_a_sampler_draws_in_parts_of_a_batch(tmp_path: Path) -> None:
+    """Its seeds are what says how many examples a part has."""
+    text = f"model m {{\n{FLOW}\nsampler main {{\n{PARTS}\n}}\n}}"
+    program = query(tmp_path, text)
+    found = run(program, "main", {"seed": SEEDS}, {})[0]
+    np.testing.assert_allclose(run(driver.prepare(program), "main", {"seed": SEEDS}, {})[0], found, rtol=1e-6)
+    other = run(program, "main", {"seed": SEEDS[:2]}, {})[0]
+    np.testing.assert_array_equal(other[0], found[0])
