@@ -301,12 +301,12 @@ class Run:
         start_from(self.model, loss, batch)
         # >>
         # << routine
-        # << start modules
+        # << start_modules
         # >>
         # >>
         # >>
         # << computed
-        # << start tensors
+        # << start_tensors
         # >>
         if self.world > 1:
             for path in STARTS:  # the shares of the batch and the draws differ
