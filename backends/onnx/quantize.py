@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from specc.backends.onnx import calibrate
 from specc.backends.onnx.calibrate import Calibration, Observed
 from specc.backends.onnx.dataflow import Layer, layers
 from specc.backends.onnx.packed import LayerPlan, Writer
+from specc.backends.onnx.products import ProductPlan
 from specc.backends.onnx.rounding import Rounding
 
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.coding import BLOCK
-from specc.ir.formats import FORMATS, KINDS, METHODS, PLACES, WORDS
+from specc.ir.formats import FORMATS, KINDS, METHODS, PLACES, PRODUCTS, WORDS
 from specc.ir.ops import Op
 from specc.ir.program import Program, Quantization, QuantizeRule, Setting
 from specc.source import Source, Span
@@ -40,10 +41,11 @@ class Plan:
     found: tuple[Layer, ...]
     rules: dict[str, QuantizeRule]  # that decided, by the path of the layer
     plans: dict[str, LayerPlan]
+    products: dict[str, ProductPlan]
     seen: Observed
 
     def writer(self) -> Writer:
-        return Writer(self.plans, self.weights, self.target)
+        return Writer(self.plans, self.products, self.weights, self.target)
 
 
 def plan(
@@ -57,7 +59,7 @@ def plan(
     """Match the rules, calibrate, and choose ranges. Raises SpecError for rules and formats that do not fit."""
     found = layers(program, entry)
     rules = {layer.path: rule for layer in found if (rule := _rule(quantization, layer)) is not None}
-    chosen = {path: rule for path, rule in rules.items() if rule.weights is not None}
+    chosen = {path: rule for path, rule in rules.items() if rule.weights is not None or rule.activations is not None}
     _check(quantization, found, chosen)
     static = {p: r.activations for p, r in chosen.items() if r.activations is not None and is_static(r.activations)}
     asked = [int(a.get("calibrate", 64)) for a in static.values()]
@@ -71,16 +73,17 @@ def plan(
         target=target,
         found=found,
         rules=rules,
-        plans={layer.path: _layer(chosen[layer.path], layer, seen) for layer in found if layer.path in chosen},
+        plans={p.path: _layer(chosen[p.path], p, seen) for p in found if p.path in chosen and p.shape},
+        products={p.path: _product(chosen[p.path], p, seen) for p in found if p.path in chosen and not p.shape},
         seen=seen,
     )
 
 
 def matches(rule: QuantizeRule, layer: Layer) -> bool:
-    """Whether a rule is about a layer: by its place in the network, its kind or its path."""
+    """Whether a rule is about a layer: by its place in the network, its kind, or the path of its weight."""
     if rule.match in PLACES:
         return layer.is_a(rule.match)
-    return rule.match == KINDS[layer.op] or fnmatch.fnmatchcase(layer.path, rule.match)
+    return rule.match == KINDS[layer.op] or (bool(layer.shape) and fnmatch.fnmatchcase(layer.path, rule.match))
 
 
 def _rule(quantization: Quantization, layer: Layer) -> QuantizeRule | None:
@@ -89,7 +92,8 @@ def _rule(quantization: Quantization, layer: Layer) -> QuantizeRule | None:
 
 def _check(quantization: Quantization, found: tuple[Layer, ...], chosen: Mapping[str, QuantizeRule]) -> None:
     for rule in quantization.rules:
-        if rule.match not in WORDS and not any(matches(rule, layer) for layer in found):
+        formats = rule.weights is not None or rule.activations is not None
+        if (formats or rule.match not in WORDS) and not any(matches(rule, layer) for layer in found):
             paths = ", ".join(layer.path for layer in found[:4])
             help = f"the layers of this entry have paths such as {paths}" if paths else "this entry has no layers"
             raise _error(RULE, quantization, f"the rule {rule.match!r} of `{quantization.name}` matches no weight", help)
@@ -99,7 +103,7 @@ def _check(quantization: Quantization, found: tuple[Layer, ...], chosen: Mapping
         for setting, kind in ((rule.weights, "weights"), (rule.activations, "activations")):
             if setting is not None:
                 _fits(quantization, setting, kind)
-        if rule.activations is not None and rule.weights is None:
+        if rule.activations is not None and rule.weights is None and rule.match not in PRODUCTS:
             raise _error(FORMAT, quantization, f"`{rule.match}` rounds activations and not weights", "give it `weights`")
 
 
@@ -143,11 +147,20 @@ def _rounding(setting: Setting, layer: Layer, seen: Observed) -> Rounding | None
     """Of the operand of a layer; an index is not rounded."""
     if layer.op is Op.TAKE:
         return None
+    result = seen.interval(layer.path, "y", setting.get("percentile")) if layer.op is Op.CONV and is_static(setting) else None
+    return replace(_operand(setting, layer.path, "x", seen), result=result)
+
+
+def _product(rule: QuantizeRule, layer: Layer, seen: Observed) -> ProductPlan:
+    assert rule.activations is not None
+    operands = (_operand(rule.activations, layer.path, str(i), seen) for i in range(layer.operands))
+    return ProductPlan(path=layer.path, rule=rule.match, operands=tuple(operands))
+
+
+def _operand(setting: Setting, path: str, which: str, seen: Observed) -> Rounding:
     if not is_static(setting):
         return Rounding(format=setting.name, block=setting.get("block", FORMATS[setting.name].block))
-    percentile = setting.get("percentile")
-    result = seen.interval(layer.path, "y", percentile) if layer.op is Op.CONV else None
-    return Rounding(format=setting.name, interval=seen.interval(layer.path, "x", percentile), result=result)
+    return Rounding(format=setting.name, interval=seen.interval(path, which, setting.get("percentile")))
 
 
 def is_static(setting: Setting) -> bool:
