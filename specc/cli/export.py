@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from specc.ir.program import Program, Quantization
 
 CALIBRATED = 64  # held-out examples that ranges of activations are chosen on
+TARGETS = ("cpu", "web", "cuda")  # as `specc.ir.formats` lists them
+JUDGING = "How many samples the report of a quantised file is judged on; 0 for none."
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -31,10 +33,20 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--query", help="A query of the spec, in place of a sampler.")
 @click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.onnx")
 @click.option("--quantize", help="The `quantize` section to apply.")
+@click.option("--for", "target", type=click.Choice(TARGETS), default="cpu", show_default=True, help="Where it will run.")
+@click.option("--samples", type=click.IntRange(min=0), default=256, show_default=True, help=JUDGING)
 @click.option("--examples", type=click.IntRange(min=1), default=4, show_default=True, help="How many the certificate compares.")
 @click.option("--json", "machine", is_flag=True, help="The certificate as JSON on stdout.")
 def command(
-    run: Path, sampler: str | None, query: str | None, out: Path, quantize: str | None, examples: int, machine: bool
+    run: Path,
+    sampler: str | None,
+    query: str | None,
+    out: Path,
+    quantize: str | None,
+    target: str,
+    samples: int,
+    examples: int,
+    machine: bool,
 ) -> None:
     """Write a sampler or query of RUN as one ONNX file and compare it with the reference and with PyTorch.
 
@@ -60,15 +72,24 @@ def command(
         symbols = here.symbols()
         known = {"symbols": list(symbols)} if symbols is not None else None
         written = export(
-            array, entry, weights, out, quantization=formats, calibration=calibration(formats, given), metadata=known
+            array,
+            entry,
+            weights,
+            out,
+            quantization=formats,
+            calibration=calibration(formats, given),
+            target=target,
+            metadata=known,
         )
     except (UnsupportedError, ValueError, KeyError) as error:
         raise Failure(f"{entry} cannot be exported: {error}") from None
     except OSError as error:
         raise Failure(f"{out} could not be written: {error.strerror or error}") from None
     say(f"{entry}: {written.file_bytes / 2**20:.1f} MB, {written.nodes} nodes -> {out}")
-    if written.quantization is not None:
-        say(str(written.quantization))
+    if formats is not None:
+        from specc.cli import quantized
+
+        quantized.finish(here, program, entry, weights, formats, written, samples)
     eager = in_project(here, program, entry, examples)
     shown = {name: value[:examples] for name, value in given.items()}
     certificate = certify(program, array, entry, weights, out, torch=eager, examples=examples, conditions=shown)
