@@ -16,9 +16,9 @@ from typing import Any, Protocol
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
-from specc.backends.onnx.dataflow import sites
 from specc.backends.onnx.wire import Graph, Nested, Tensor
 
+from specc.ir.dataflow import sites
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Program, Value, walk
 from specc.ir.types import BATCH, DType, Shape, Type, broadcast

@@ -85,7 +85,7 @@ def export(
     plan = make_plan(program, entry, weights, quantization, calibration, target)
     hooks.layers = writer = plan.writer()
     hooks.metadata |= {"quantization": quantization.name, "target": target}
-    written = write_entry(program, entry, weights, Path(path), hooks, largest)
+    written = write_entry(plan.program, entry, weights, Path(path), hooks, largest)
     return replace(written, quantization=measure.report(plan, writer, written))
 
 

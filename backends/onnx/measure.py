@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 from specc.backends.onnx import calibrate
-from specc.backends.onnx.dataflow import Layer
 from specc.backends.onnx.export import ExportReport, Hooks, write_entry
 from specc.backends.onnx.packed import EMULATED, LayerPlan, Writer
 from specc.backends.onnx.products import ProductPlan
 from specc.backends.onnx.quantize import Plan
 from specc.backends.onnx.rounding import Rounding
 
+from specc.ir.dataflow import Layer
 from specc.ir.formats import FORMATS, KINDS
 from specc.runtime.ort import Model, load
 from specc.runtime.quantization import KEPT, CallError, LayerReport, QuantizationReport, Speed
@@ -72,6 +72,8 @@ def described(plan: LayerPlan | ProductPlan) -> str:
         return _activations(plan.operands[0])
     parts = [f"{plan.weights} by {plan.granularity}" + (f" of {plan.block}" if plan.block else "")]
     parts += ["affine"] if plan.affine else []
+    parts += [plan.method] if plan.method != "nearest" else []
+    parts += [f"{plan.kept.size} columns in float"] if plan.kept.size else []
     parts += [_activations(plan.rounding)] if plan.rounding is not None else []
     return ", ".join(parts)
 

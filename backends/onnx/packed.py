@@ -22,6 +22,7 @@ from specc.backends.onnx.unpack import Store
 
 from specc.ir.coding import LEAST, Codes, activation_range, as_matrix, encode
 from specc.ir.formats import FORMATS
+from specc.ir.methods.grid import NONE, Rounded
 from specc.ir.ops import Op
 from specc.ir.program import Node
 from specc.ir.types import Shape
@@ -50,7 +51,13 @@ class LayerPlan:
     affine: bool = False
     transposed: bool = False  # the weight of a transposed convolution
     rounding: Rounding | None = None
-    codes: Codes | None = None  # where a method found them; the nearest ones otherwise
+    method: str = "nearest"
+    found: Rounded | None = None  # by the method; the nearest codes otherwise
+
+    @property
+    def kept(self) -> np.ndarray:
+        """Columns that are not rounded, whose codes stand for 0."""
+        return NONE if self.found is None else self.found.kept
 
 
 @dataclass(slots=True)
@@ -92,7 +99,7 @@ class Writer:
         """Whether the target has an integer kernel: int8 with one scale a row at most, and no zero, on int8."""
         how = plan.rounding
         plain = plan.weights == "int8" and plan.block is None and not plan.affine
-        rounds = how is not None and how.format == "int8" and how.block is None
+        rounds = how is not None and how.format == "int8" and not how.block and not how.affine
         return plain and rounds and self.target in FORMATS["int8"].integer
 
     # Linear layers
@@ -103,9 +110,22 @@ class Writer:
         flat = len(shape) == 2
         if flat:
             x, shape = e.op("Unsqueeze", x, e.ints(0)), (1, *shape)
-        out = self._product(e, plan, x, shape)
+        out = self._product(e, plan, self._others(e, plan, x, shape), shape)
+        if plan.found is not None and plan.kept.size:
+            out = e.op("Add", out, self._kept(e, plan.path, plan.found, x))
         out = out if bias is None else e.op("Add", out, bias)
         return e.op("Squeeze", out, e.ints(0)) if flat else out
+
+    def _others(self, e: Emitter, plan: LayerPlan, x: str, shape: Shape) -> str:
+        """The operand as it is rounded: columns that are not count for no scale."""
+        if not plan.kept.size or plan.rounding is None:
+            return x
+        return e.op("Mul", x, e.const(np.isin(np.arange(int(shape[-1])), plan.kept, invert=True).astype(np.float32)))
+
+    def _kept(self, e: Emitter, path: str, found: Rounded, x: str) -> str:
+        """The product over the columns that are not rounded."""
+        part = e.op("Gather", x, e.const(found.kept.astype(np.int64)), axis=-1)
+        return e.op("MatMul", part, self.store.array(e, path, "kept", found.columns.T))
 
     def _product(self, e: Emitter, plan: LayerPlan, x: str, shape: Shape) -> str:
         if self._integer(plan):
@@ -217,8 +237,8 @@ class Writer:
         return e.op("Transpose", turned, perm=[1, 0, *range(2, len(shape))])
 
     def _codes(self, plan: LayerPlan) -> Codes:
-        if plan.codes is not None:
-            return plan.codes
+        if plan.found is not None:
+            return plan.found.codes
         matrix = as_matrix(self.weights[plan.path], plan.transposed)
         return encode(matrix, plan.weights, plan.granularity, plan.block, plan.affine)
 

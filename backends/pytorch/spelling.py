@@ -362,6 +362,7 @@ TORCH: dict[Op, Spelling] = {
     Op.FLIP: _flip,
     Op.TAKE: _take,
     Op.SCATTER_ADD: _scatter_add,
+    Op.ROUND_TO: layers.round_to,
     Op.MATMUL: _infix("@"),
     Op.CHOLESKY: _function("torch.linalg.cholesky"),
     Op.INV: _function("torch.linalg.inv"),

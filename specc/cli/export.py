@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--sampler", help="A sampler of the spec; the only one by default.")
 @click.option("--query", help="A query of the spec, in place of a sampler.")
 @click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.onnx")
-@click.option("--quantize", help="The `quantize` section to apply.")
+@click.option("--quantize", help="The `quantize` section to apply; by default the one that the model was trained with.")
 @click.option("--for", "target", type=click.Choice(TARGETS), default="cpu", show_default=True, help="Where it will run.")
 @click.option("--samples", type=click.IntRange(min=0), default=256, show_default=True, help=JUDGING)
 @click.option("--examples", type=click.IntRange(min=1), default=4, show_default=True, help="How many the certificate compares.")
@@ -68,6 +69,8 @@ def command(
         given = asked(here, program, entry, tried)
     else:
         given = conditions(here, program, entry, example_seeds(0, tried), weights)
+    looked = formats.calibrate if formats is not None else None
+    data = asked(here, program, looked, CALIBRATED, "train") if looked is not None else None
     try:
         symbols = here.symbols()
         known = {"symbols": list(symbols)} if symbols is not None else None
@@ -77,7 +80,7 @@ def command(
             weights,
             out,
             quantization=formats,
-            calibration=calibration(formats, given),
+            calibration=calibration(formats, given, data),
             target=target,
             metadata=known,
         )
@@ -102,13 +105,17 @@ def command(
         raise Failure(f"{out} is not close enough to the reference", "please report it with the spec and the certificate")
 
 
-def calibration(quantization: Quantization | None, conditions: dict[str, np.ndarray]) -> Calibration | None:
-    """What to calibrate on where the sampler is conditioned on examples; the usual where it is not."""
-    if quantization is None or not conditions:
+def calibration(
+    quantization: Quantization | None, conditions: dict[str, np.ndarray], data: dict[str, np.ndarray] | None = None
+) -> Calibration | None:
+    """What to calibrate on where the sampler is conditioned on examples, or methods look at a query of examples, `data`; the
+    usual otherwise."""
+    if quantization is None or not (conditions or data):
         return None
     from specc.backends.onnx.calibrate import Calibration
 
-    return Calibration(examples=len(next(iter(conditions.values()))), conditions=conditions)
+    made = Calibration(data=data)
+    return replace(made, examples=len(next(iter(conditions.values()))), conditions=conditions) if conditions else made
 
 
 def entry_of(program: Program, wanted: str | None, kind: str = "sampler") -> str:
@@ -126,7 +133,7 @@ def entry_of(program: Program, wanted: str | None, kind: str = "sampler") -> str
 
 def quantization_of(program: Program, wanted: str | None) -> Quantization | None:
     if wanted is None:
-        return None
+        return next((q for q in program.quantize if q.trained), None)
     found = next((q for q in program.quantize if q.name == wanted), None)
     if found is None:
         known = ", ".join(q.name for q in program.quantize) or "the spec has no `quantize` section"

@@ -143,7 +143,7 @@ def rounded(x: np.ndarray, name: str, axis: int = -1, block: int | None = None) 
     row = FORMATS[name]
     moved = np.moveaxis(np.asarray(x, np.float32), axis, -1)
     rows = np.ascontiguousarray(moved).reshape(-1, moved.shape[-1])
-    size = block or row.block
+    size = block or (row.block if row.scale == "e8m0" else None)
     codes = encode(rows, name, "channel" if size is None else "block", size)
     return np.moveaxis(codes.values().reshape(moved.shape), -1, axis)
 

@@ -260,6 +260,7 @@ class QuantizeRuleDoc(Part):
     match: str
     weights: SettingDoc | None = None
     activations: SettingDoc | None = None
+    cache: SettingDoc | None = None
 
 
 class BoundDoc(Part):
@@ -275,6 +276,8 @@ class QuantizationDoc(Part):
     name: str
     rules: tuple[QuantizeRuleDoc, ...]
     bounds: tuple[BoundDoc, ...] = ()
+    trained: bool = False
+    calibrate: str | None = None
     span: SpanText | None = None
 
 

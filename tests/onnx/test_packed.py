@@ -9,12 +9,12 @@ import onnx
 import onnxruntime
 import pytest
 from specc.backends.onnx.calibrate import Calibration
-from specc.backends.onnx.dataflow import layers
 from specc.backends.onnx.export import export
 from specc.backends.onnx.write import initial
 
 from specc import driver
 from specc.ir.coding import as_matrix, encode, from_matrix, rounded
+from specc.ir.dataflow import layers
 from specc.ir.formats import FORMATS
 from specc.ir.ops import Op
 from specc.ir.program import Program, Quantization, QuantizeRule, Setting
