@@ -18,6 +18,7 @@ import onnx
 from onnx import TensorProto, helper
 from specc.backends.onnx.wire import Graph, Nested, Tensor
 
+from specc.ir.dataflow import sites
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Program, Value, walk
 from specc.ir.types import BATCH, DType, Shape, Type, broadcast
@@ -67,7 +68,7 @@ Bound = str | Weight | Number
 Spell = Callable[["Emitter", Node], "Bound | tuple[str, ...]"]
 
 
-Observe = Callable[["Emitter", Node, str, str, str], None]  # node, path of its weight, names of operand and result
+Observe = Callable[["Emitter", Node, str, dict[str, str]], None]  # a layer, its path, names of its operands and result
 Trace = Callable[["Emitter", Node, list[str], tuple[str, ...]], None]  # node of a network's call, arguments, results
 
 
@@ -79,6 +80,9 @@ class Layers(Protocol):
 
     def embedding(self, e: Emitter, node: Node, weight: Weight) -> str | None:
         """The rows that an index takes of a table."""
+
+    def product(self, e: Emitter, node: Node) -> str | None:
+        """Attention, or the product of two activations."""
 
 
 @dataclass(slots=True)
@@ -274,6 +278,10 @@ class Emitter:
 
     # Blocks
 
+    def site(self, node: Node) -> str:
+        """The path of a product of two activations."""
+        return f"{self.bundle}.{self.uses.sites[node.out.id]}"
+
     def function(self, block: Block) -> None:
         """Write the body of a function whose parameters are bound."""
         outer, self.uses = self.uses, Uses(block)
@@ -363,6 +371,7 @@ class Uses:
         self.nodes = list(walk(block))
         self.made = {v.id: node for node in self.nodes for v in node.outputs}
         self.kept = {v.id for b in (block, *(r for n in self.nodes for r in n.regions)) for v in b.results}
+        self.sites = sites(block)
         self._users: dict[int, list[Node]] = {}
         for node in self.nodes:
             for v in node.inputs:

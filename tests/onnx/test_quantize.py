@@ -133,7 +133,10 @@ def test_the_first_rule_wins(tmp_path) -> None:
         (rules(QuantizeRule(match="*.nothing.*", weights=INT8)), r"the rule '\*.nothing.\*' of `q` matches no weight"),
         (rules(QuantizeRule(match="*.mid.*")), "`q` quantises nothing"),
         (rules(QuantizeRule(match="*", weights=Setting(name="int5"))), "int5 is no format of weights"),
-        (rules(QuantizeRule(match="*", weights=INT8, activations=Setting(name="ternary"))), "ternary is no format of activations"),
+        (
+            rules(QuantizeRule(match="*", weights=INT8, activations=Setting(name="ternary"))),
+            "ternary is no format of activations",
+        ),
         (rules(QuantizeRule(match="*", weights=Setting(name="int4", options=(("method", "obq"),)))), "no method 'obq'"),
         (rules(QuantizeRule(match="*", weights=Setting(name="int8", options=(("axis", "row"),)))), "no scale by row"),
     ],
