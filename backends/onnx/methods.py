@@ -21,6 +21,7 @@ from specc.ir.methods.grid import Grid, Rounded
 from specc.ir.methods.table import METHODS, Seen, needs, round_weight
 from specc.ir.ops import Op
 from specc.ir.program import Program, Setting
+from specc.record import record
 
 
 @dataclass(slots=True)
@@ -79,7 +80,7 @@ def looks(setting: Setting) -> bool:
     return needs(str(setting.get("method", "nearest")), int(setting.get("outliers", 0)))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _How:
     name: str
     outliers: int
