@@ -19,12 +19,13 @@ from specc.backends.onnx.export import Hooks, write_entry
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Entry, Function, Ids, Input, Node, Program
 from specc.ir.types import FLOAT
+from specc.record import record
 from specc.runtime.ort import Model, load
 
 KEPT = 1024  # values that a layer shows of one tensor; its ends are shown beside them
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Calibration:
     """What to calibrate on: seeds `seed`, `seed + 1`, ... and the inputs of the sampler.
 
@@ -39,7 +40,7 @@ class Calibration:
     data: Mapping[str, np.ndarray] | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Site:
     """A place that calls a network, with the arguments and results of its calls, one row a call."""
 
@@ -77,7 +78,7 @@ class Taps:
     layers: dict[str, tuple[str, str]] = field(default_factory=dict)
     calls: list[tuple[str, list[str], list[str]]] = field(default_factory=list)
 
-    def observe(self, e: Emitter, path: str, values: dict[str, str]) -> None:
+    def observe(self, e: Emitter, node: Node, path: str, values: dict[str, str]) -> None:
         if path in self.paths:
             for which, name in values.items():
                 self.show(e, path, which, name)

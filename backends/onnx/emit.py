@@ -8,7 +8,7 @@ where they stand, since a graph has one place for each weight and ONNX Runtime o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -21,7 +21,8 @@ from specc.backends.onnx.wire import Graph, Nested, Tensor
 from specc.ir.dataflow import sites
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Program, Value, walk
-from specc.ir.types import BATCH, DType, Shape, Type, broadcast
+from specc.ir.types import BATCH, GROWING, DType, Shape, Type, broadcast
+from specc.record import record
 
 ELEMENT = {DType.FLOAT: TensorProto.FLOAT, DType.INT: TensorProto.INT64, DType.BOOL: TensorProto.BOOL}
 NUMPY = {DType.FLOAT: np.float32, DType.INT: np.int64, DType.BOOL: np.bool_}
@@ -44,7 +45,7 @@ class UnsupportedError(Exception):
     """Something that cannot be written as ONNX, with the reason."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Weight:
     """A parameter by its absolute path. It becomes an initializer when an op asks for its name."""
 
@@ -52,7 +53,7 @@ class Weight:
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Number:
     """A shared number in double precision: the name of its tensor, or the constant that it is.
 
@@ -68,8 +69,9 @@ Bound = str | Weight | Number
 Spell = Callable[["Emitter", Node], "Bound | tuple[str, ...]"]
 
 
-Observe = Callable[["Emitter", str, dict[str, str]], None]  # path of a layer, names of its operands and result
+Observe = Callable[["Emitter", Node, str, dict[str, str]], None]  # a layer, its path, names of its operands and result
 Trace = Callable[["Emitter", Node, list[str], tuple[str, ...]], None]  # node of a network's call, arguments, results
+Watch = Callable[["Emitter", Sequence[Value]], None]  # what a loop of the entry carries, at the start of each round
 
 
 class Layers(Protocol):
@@ -97,7 +99,7 @@ class Scope:
     taps: list[Tap] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tap:
     """A value inside that the caller wants to see: one more output, with a leading dimension for each loop around it."""
 
@@ -142,6 +144,7 @@ class Emitter:
         self.layers: Layers | None = None
         self.observe: Observe | None = None
         self.trace: Trace | None = None
+        self.watch: Watch | None = None
         self.uses = Uses(Block(params=(), nodes=(), results=()))
         self.paths: set[str] = set()  # parameters that the entry reads
         self.skipped: set[int] = set()
@@ -229,7 +232,9 @@ class Emitter:
         return name if have is want else self.op("Cast", name, to=ELEMENT[want])
 
     def dims(self, shape: Shape, *, infer: bool = False) -> str:
-        """A shape as int64 vector; the batch is -1 when it can be inferred, else counted at run time."""
+        """A shape as int64 vector; the batch is -1 when it can be inferred, else counted at run time. What grows has no place
+        yet, since this is the shape of a constant."""
+        shape = tuple(0 if d == GROWING else d for d in shape)
         if BATCH not in shape or (infer and shape.count(BATCH) == 1):
             return self.ints(*(-1 if d == BATCH else int(d) for d in shape))
         return self.op("Concat", *(self.batch if d == BATCH else self.ints(int(d)) for d in shape), axis=0, hint="shape")
@@ -361,7 +366,7 @@ def tensor(name: str, array: np.ndarray) -> Tensor:
 
 
 def info(name: str, type: Type) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, ELEMENT[type.dtype], list(type.shape))
+    return helper.make_tensor_value_info(name, ELEMENT[type.dtype], [None if d == GROWING else d for d in type.shape])
 
 
 class Uses:

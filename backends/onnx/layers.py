@@ -27,7 +27,7 @@ def matmul(e: Emitter, node: Node) -> str:
 def _product(e: Emitter, node: Node) -> str | None:
     """Let calibration see a product's operands, and a quantiser write it."""
     if e.observe is not None:
-        e.observe(e, e.site(node), {str(i): e.name(v) for i, v in enumerate(node.inputs)})
+        e.observe(e, node, e.site(node), {str(i): e.name(v) for i, v in enumerate(node.inputs)})
     return e.layers.product(e, node) if e.layers is not None else None
 
 
@@ -55,7 +55,7 @@ def _layer(e: Emitter, node: Node, x: str, weight: Weight, bias: str | None) -> 
 def _seen(e: Emitter, node: Node, x: str, weight: Weight, out: str) -> str:
     """Let calibration see the layer's operand, and a convolution's result."""
     if e.observe is not None:
-        e.observe(e, weight.path, {"x": x} | ({"y": out} if node.op is Op.CONV else {}))
+        e.observe(e, node, weight.path, {"x": x} | ({"y": out} if node.op is Op.CONV else {}))
     return out
 
 

@@ -21,6 +21,7 @@ from specc.ir.methods.grid import Grid, Rounded
 from specc.ir.methods.table import METHODS, Seen, needs, round_weight
 from specc.ir.ops import Op
 from specc.ir.program import Program, Setting
+from specc.record import record
 
 
 @dataclass(slots=True)
@@ -54,15 +55,15 @@ def rounded(
     plans: Mapping[str, LayerPlan],
     wanted: Calibration,
 ) -> dict[str, LayerPlan]:
-    """The plans, with codes for the layers whose rule has a method. entry: the one that is calibrated on."""
+    """The plans of these layers with what their methods found. entry: the one that is calibrated on."""
     rounder = _Rounder(program, entry, wanted, dict(weights))
-    methods = {layer.path: _method(settings[layer.path], layer) for layer in found if layer.path in plans}
+    methods = {layer.path: _method(settings[layer.path], layer) for layer in found}
     for root in {layer.root: None for layer in found}:
-        paths = [x.path for x in found if x.root == root and x.path in methods and methods[x.path].early]
+        paths = [x.path for x in found if x.root == root and methods[x.path].early]
         if paths:
             rounder.early |= rounder.look(paths, root)
     out = dict(plans)
-    for layer in (x for x in found if x.path in plans):
+    for layer in found:
         how, plan = methods[layer.path], plans[layer.path]
         seen = rounder.seen(layer) if how.needs else None
         if how.needs and seen is None:
@@ -79,7 +80,7 @@ def looks(setting: Setting) -> bool:
     return needs(str(setting.get("method", "nearest")), int(setting.get("outliers", 0)))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _How:
     name: str
     outliers: int

@@ -26,6 +26,7 @@ from specc.ir.methods.grid import NONE, Rounded
 from specc.ir.ops import Op
 from specc.ir.program import Node
 from specc.ir.types import Shape
+from specc.record import record
 
 MANY = 8  # rows of one example from which a float product beats one over packed blocks
 SIZES = (16, 32, 64, 128, 256)  # of the blocks of MatMulNBits
@@ -39,7 +40,7 @@ GATHERED = "rows unpacked as they are read"
 EMULATED = "float, operand rounded by standard ops"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class LayerPlan:
     """How one layer is quantised. `rounding` is of its operand, where that is rounded."""
 

@@ -69,11 +69,12 @@ def plan(
     asked = [int(a.get("calibrate", 64)) for a in static.values()]
     wanted = wanted or Calibration(examples=max(asked, default=16))
     seen = calibrate.run(program, entry, weights, set(static), wanted)
-    formats = {x.path: _settled(chosen[x.path], x, weights) for x in found if x.path in chosen and x.shape}
-    plans = {x.path: _layer(chosen[x.path], formats[x.path], x, seen) for x in found if x.path in formats}
+    weighed = [x for x in found if x.path in chosen and x.shape]
+    formats = {x.path: _settled(chosen[x.path], x, weights) for x in weighed}
+    plans = {x.path: _layer(chosen[x.path], formats[x.path], x, seen) for x in weighed}
     if any(methods.looks(s) for s in formats.values()):
         looked, on = _looked_at(quantization, entry, wanted)
-        plans = methods.rounded(written, looked, weights, found, formats, plans, on)
+        plans = methods.rounded(written, looked, weights, weighed, formats, plans, on)
     return Plan(
         program=written,
         entry=entry,
@@ -83,7 +84,7 @@ def plan(
         found=found,
         rules=rules,
         plans=plans,
-        products={x.path: _product(chosen[x.path], x, seen) for x in found if x.path in chosen and not x.shape},
+        products={p.path: _product(chosen[p.path], p, seen) for p in found if p.path in chosen and not p.shape},
         seen=seen,
     )
 

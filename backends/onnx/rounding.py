@@ -8,7 +8,6 @@ block of an axis, or for the whole axis, so that a sample does not depend on its
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from onnx import TensorProto
@@ -18,11 +17,12 @@ from specc.ir.coding import LEAST, MOST_POWER, activation_range
 from specc.ir.formats import FORMATS, Element, Format
 from specc.ir.program import Node
 from specc.ir.types import DType, Shape
+from specc.record import record
 
 NORMAL = -126  # exponent of the least normal float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Rounding:
     """How an operand is rounded: in a range, or by its own values in blocks (of the whole axis: None). `result` is the
     range of what comes out, which integer convolutions round as well."""

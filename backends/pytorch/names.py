@@ -81,6 +81,11 @@ def docstring(text: str, indent: int = 0, more: str = "") -> list[str]:
     return [f'{space}"""{shown[0]}', *(f"{space}{s}" if s else "" for s in shown[1:]), f'{space}"""']
 
 
+def described(about: str, doc: str) -> str:
+    """What an author says of a definition, and the line that it comes from."""
+    return f"{about}\n\n{doc}" if about else doc
+
+
 def _wrap(line: str, width: int) -> list[str]:
     """Escaping makes lines longer, so a line with much to escape is cut earlier."""
     longer = len(printable(line)) - len(line)

@@ -32,32 +32,41 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.argument("run", type=FOLDER)
 @click.option("--sampler", help="A sampler of the spec; the only one by default.")
 @click.option("--query", help="A query of the spec, in place of a sampler.")
-@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.onnx")
+@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="FILE.onnx")
+@click.option("--web", type=click.Path(file_okay=False, path_type=Path), help="A folder for a page that draws in the browser.")
+@click.option("--ort-web", type=click.Path(exists=True, path_type=Path), help="onnxruntime-web, a folder or .tgz; else by npm.")
 @click.option("--quantize", help="The `quantize` section to apply; by default the one that the model was trained with.")
 @click.option("--for", "target", type=click.Choice(TARGETS), default="cpu", show_default=True, help="Where it will run.")
 @click.option("--samples", type=click.IntRange(min=0), default=256, show_default=True, help=JUDGING)
 @click.option("--examples", type=click.IntRange(min=1), default=4, show_default=True, help="How many the certificate compares.")
+@click.option("--trajectory", is_flag=True, help="Let the file show the states of its loop, for animations.")
 @click.option("--json", "machine", is_flag=True, help="The certificate as JSON on stdout.")
 def command(
     run: Path,
     sampler: str | None,
     query: str | None,
-    out: Path,
+    out: Path | None,
+    web: Path | None,
+    ort_web: Path | None,
     quantize: str | None,
     target: str,
     samples: int,
     examples: int,
+    trajectory: bool,
     machine: bool,
 ) -> None:
     """Write a sampler or query of RUN as one ONNX file and compare it with the reference and with PyTorch.
 
-    The certificate is printed and kept as FILE.certificate.json; exit code 3 when the file is not what was trained.
+    The certificate is printed and kept as FILE.certificate.json; exit code 3 when the file is not what was trained. With --web,
+    write a folder of static files that draws in the browser instead.
     """
     from specc.backends.onnx.emit import UnsupportedError
     from specc.backends.onnx.export import export
     from specc.runtime.certificate import certify
     from specc.runtime.ort import example_seeds
 
+    if (out is None) == (web is None):
+        raise click.UsageError("say where to write: -o FILE.onnx, or --web DIR")
     here = Run(run)
     program = here.program()
     entry = entry_of(program, sampler if query is None else query, "sampler" if query is None else "query")
@@ -69,10 +78,13 @@ def command(
         given = asked(here, program, entry, tried)
     else:
         given = conditions(here, program, entry, example_seeds(0, tried), weights)
+    symbols = here.symbols()
     looked = formats.calibrate if formats is not None else None
     data = asked(here, program, looked, CALIBRATED, "train") if looked is not None else None
+    if out is None:
+        assert web is not None
+        return page(array, weights, entry, formats, calibration(formats, given, data), symbols, web, ort_web)
     try:
-        symbols = here.symbols()
         known = {"symbols": list(symbols)} if symbols is not None else None
         written = export(
             array,
@@ -83,6 +95,7 @@ def command(
             calibration=calibration(formats, given, data),
             target=target,
             metadata=known,
+            trajectory=trajectory,
         )
     except (UnsupportedError, ValueError, KeyError) as error:
         raise Failure(f"{entry} cannot be exported: {error}") from None
@@ -103,6 +116,35 @@ def command(
         click.echo(certificate.text())
     if not certificate.passes:
         raise Failure(f"{out} is not close enough to the reference", "please report it with the spec and the certificate")
+
+
+def page(
+    array: Program,
+    weights: dict[str, np.ndarray],
+    entry: str,
+    formats: Quantization | None,
+    ranges: Calibration | None,
+    symbols: str | None,
+    folder: Path,
+    ort_web: Path | None,
+) -> None:
+    """Write a sampler as a page."""
+    from specc.backends import web
+    from specc.backends.onnx.emit import UnsupportedError
+
+    if array.entries[entry].role != "sampler":
+        raise click.UsageError("a page is of a sampler")
+    wanted = web.Asked(entry=entry, quantization=formats, calibration=ranges, symbols=symbols)
+    try:
+        files = web.write(array, weights, wanted, folder, ort_web)
+    except (UnsupportedError, ValueError, KeyError) as error:
+        raise Failure(f"{entry} cannot be a page: {error}") from None
+    except web.RuntimeMissingError as error:
+        raise Failure(str(error), error.help) from None
+    except OSError as error:
+        raise Failure(f"{folder} could not be written: {error.strerror or error}") from None
+    say(f"{entry}: {sum(f.stat().st_size for f in files) / 2**20:.1f} MB -> {folder}")
+    say(f"see it: python -m http.server -d {folder}")
 
 
 def calibration(

@@ -6,11 +6,10 @@ so. One scale belongs to the whole matrix, a row (`channel`) or a block of a row
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from specc.ir.formats import FORMATS, Format
+from specc.record import record
 
 BLOCK = 32  # numbers that share a scale, where neither the rule nor the format says
 LEAST = np.float32(1e-12)  # scale of what is zero throughout
@@ -18,7 +17,7 @@ MOST_POWER = 127  # of a shared power of two, and its negative
 PLANES = (4, 2, 1)  # bits of a code that lie together in a byte, where it has not 8
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Scales:
     """`values` (1 or n, 1 or blocks), with the zeros of affine codes in the same shape."""
 
@@ -37,7 +36,7 @@ class Scales:
         return array if self.block is None else np.repeat(array, self.block, axis=1)[:, :k]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Codes:
     """A quantised matrix: codes (n, k), uint8, as the element's table counts them; affine ones count from 0 to 2^bits - 1."""
 
@@ -143,7 +142,7 @@ def rounded(x: np.ndarray, name: str, axis: int = -1, block: int | None = None) 
     row = FORMATS[name]
     moved = np.moveaxis(np.asarray(x, np.float32), axis, -1)
     rows = np.ascontiguousarray(moved).reshape(-1, moved.shape[-1])
-    size = block or (row.block if row.scale == "e8m0" else None)
+    size = block or row.operands
     codes = encode(rows, name, "channel" if size is None else "block", size)
     return np.moveaxis(codes.values().reshape(moved.shape), -1, axis)
 

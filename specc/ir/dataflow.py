@@ -13,6 +13,7 @@ from specc.ir.formats import KINDS, PRODUCTS
 from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Node, Program, Value, walk
 from specc.ir.splice import turns
+from specc.record import record
 
 OPERANDS = {Op.LINEAR: (0, 1), Op.CONV: (0, 1), Op.CONV_TRANSPOSE: (0, 1), Op.TAKE: (1, 0)}  # places of operand and weight
 
@@ -35,7 +36,7 @@ def weight_of(node: Node) -> Value | None:
     return node.inputs[OPERANDS[node.op][1]]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Layer:
     """A linear map, convolution or embedding over a parameter, by the path of its weight; or a product of two activations, of
     shape ()."""
@@ -74,7 +75,7 @@ class _Found:
     meets: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Mark:
     """Of a value: does it depend on the example, does it do so through no layer, and which layers reach it directly."""
 

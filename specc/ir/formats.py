@@ -8,12 +8,13 @@ outside go to the ends. `specc.ir.coding` does the arithmetic.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
 
 import numpy as np
 
 from specc.ir.ops import Op
+from specc.record import record
 
 TARGETS = ("cpu", "web", "cuda")  # where ONNX Runtime runs a file
 PLACES = ("first", "last", "clock")  # of a layer in its network, which a rule may name
@@ -32,7 +33,7 @@ Floats = np.ndarray
 Kernel = Literal["blocks", "expanded"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Element:
     """The numbers that a code can stand for, before its scale.
 
@@ -94,7 +95,7 @@ class Element:
         return np.asarray(np.where(size <= self.largest, sign * size, np.nan), np.float32)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Format:
     """A row of the table.
 
@@ -122,6 +123,11 @@ class Format:
 
     def kernel(self, target: str) -> Kernel:
         return self.products.get(target, "expanded")
+
+    @property
+    def operands(self) -> int | None:
+        """How many numbers of a row of activations share a scale, unless the rule says otherwise; None for all of them."""
+        return self.block if self.scale == "e8m0" else None
 
     @property
     def scale_bytes(self) -> int:

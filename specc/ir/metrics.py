@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from specc.record import record
 
 Takes = Literal["two sets", "two sets of features", "labelled samples", "trajectory", "sampler", "networks", "query"]
 CLASSES = ("two sets of features", "labelled samples")  # these need a probe, and so classes of the data
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Metric:
     """One row. `features` first go through `FeatureSpace.features`; real examples come before samples."""
 

@@ -34,10 +34,10 @@ def block_of(setting: Setting) -> int:
     return int(setting.get("block") or FORMATS[setting.name].block or BLOCK)
 
 
-def block_of_operand(setting: Setting) -> int:
-    """How many numbers of a row of activations share a scale; 0 for the whole row."""
-    row = FORMATS[setting.name]
-    return int(setting.get("block") or (row.block if row.scale == "e8m0" else None) or 0)
+def block_of_operand(setting: Setting) -> int | None:
+    """How many numbers of a row of activations share a scale; None for all of them."""
+    block = setting.get("block") or FORMATS[setting.name].operands
+    return None if block is None else int(block)
 
 
 def is_dynamic(setting: Setting) -> bool:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from specc.record import record
+
 KEPT = "kept"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class LayerReport:
     """A layer, by the path of its weight, or a product of two activations, which has no bytes."""
 
@@ -25,7 +27,7 @@ class LayerReport:
     bytes_after: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class CallError:
     """Error of one network call on the float sampler's own arguments: |quantised - float| / |float|."""
 
@@ -35,7 +37,7 @@ class CallError:
     norm: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Judged:
     """A metric of samples against held-out data, with the float file and with the quantised one."""
 
@@ -48,7 +50,7 @@ class Judged:
         return self.after / self.before if self.before else float("inf")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Speed:
     """Milliseconds of one run with some examples, the best of a few."""
 
@@ -57,7 +59,7 @@ class Speed:
     after: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class QuantizationReport:
     """`coverage` is the share of the bytes of all weights that were quantised; `others` are bytes of weights that are no
     layer's (norms, biases, positions). `sample_error` compares whole samplers. `samples` are of the float file and of this

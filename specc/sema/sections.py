@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from specc.ir.program import Dataset, Setting, Space
+from specc.record import record
 from specc.sema import library, spaces
 from specc.sema.arithmetic import describe
 from specc.sema.evaluate import Evaluator
@@ -17,7 +18,7 @@ from specc.source import Span
 from specc.syntax import tree
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Knob:
     """One setting of `train`: its default, what it must be, and a word about it."""
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from specc.ir.coding import BLOCK, Codes, Scales, encode_by, scales_of
 from specc.ir.formats import FORMATS
+from specc.record import record
 
 NONE = np.zeros(0, np.int64)  # no columns
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Grid:
     """A row of FORMATS, and which numbers share a scale: all (`tensor`), a row (`channel`) or `block` columns of it."""
 
@@ -26,7 +25,7 @@ class Grid:
         return min(self.block or FORMATS[self.format].block or BLOCK, k) if self.granularity == "block" else None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Rounded:
     """A weight (n, k) as codes. Columns `kept` are not rounded: their codes stand for 0, their numbers are `columns`
     (n, kept)."""

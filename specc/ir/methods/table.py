@@ -7,7 +7,7 @@ Whatever the method, `outliers` columns may stay as they are: those whose inputs
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,10 @@ import numpy as np
 from specc.ir.methods.gptq import gptq
 from specc.ir.methods.grid import NONE, Grid, Rounded
 from specc.ir.methods.nearest import nearest
+from specc.record import record
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Seen:
     """Of the operand of a layer: its second moments (k, k), on any scale, and the largest absolute values (k,)."""
 
@@ -25,7 +26,7 @@ class Seen:
     largest: np.ndarray
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Method:
     """A row of the table. needs: whether the second moments of the layer's operand must be known."""
 
