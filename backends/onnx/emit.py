@@ -18,6 +18,7 @@ import onnx
 from onnx import TensorProto, helper
 from specc.backends.onnx.wire import Graph, Nested, Tensor
 
+from specc.ir.dataflow import sites
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Program, Value, walk
 from specc.ir.types import BATCH, GROWING, DType, Shape, Type, broadcast
@@ -68,7 +69,7 @@ Bound = str | Weight | Number
 Spell = Callable[["Emitter", Node], "Bound | tuple[str, ...]"]
 
 
-Observe = Callable[["Emitter", Node, str, str, str], None]  # node, path of its weight, names of operand and result
+Observe = Callable[["Emitter", Node, str, dict[str, str]], None]  # a layer, its path, names of its operands and result
 Trace = Callable[["Emitter", Node, list[str], tuple[str, ...]], None]  # node of a network's call, arguments, results
 Watch = Callable[["Emitter", Sequence[Value]], None]  # what a loop of the entry carries, at the start of each round
 
@@ -81,6 +82,9 @@ class Layers(Protocol):
 
     def embedding(self, e: Emitter, node: Node, weight: Weight) -> str | None:
         """The rows that an index takes of a table."""
+
+    def product(self, e: Emitter, node: Node) -> str | None:
+        """Attention, or the product of two activations."""
 
 
 @dataclass(slots=True)
@@ -278,6 +282,10 @@ class Emitter:
 
     # Blocks
 
+    def site(self, node: Node) -> str:
+        """The path of a product of two activations."""
+        return f"{self.bundle}.{self.uses.sites[node.out.id]}"
+
     def function(self, block: Block) -> None:
         """Write the body of a function whose parameters are bound."""
         outer, self.uses = self.uses, Uses(block)
@@ -379,6 +387,7 @@ class Uses:
         self.nodes = list(walk(block))
         self.made = {v.id: node for node in self.nodes for v in node.outputs}
         self.kept = {v.id for b in (block, *(r for n in self.nodes for r in n.regions)) for v in b.results}
+        self.sites = sites(block)
         self._users: dict[int, list[Node]] = {}
         for node in self.nodes:
             for v in node.inputs:
