@@ -367,7 +367,7 @@ class _Printer:
         self.depth -= scoped
 
     def watch(self, value: Value) -> None:
-        """Gradients in a value are asked for. What an objective or sampler is given belongs to the caller and stays as it is."""
+        """Asks for gradients in a value. What an objective or sampler is given belongs to its caller and stays as it is."""
         name = self.piece(value).text
         if self.out and self.out[-1].startswith(f"{INDENT * self.depth}{name} = ") and self.out[-1].endswith(".detach()"):
             self.out[-1] += ".requires_grad_()"
