@@ -51,7 +51,7 @@ def compiled(spec: Path, folder: str) -> tuple[float, float]:
 
 
 def slowest(folder: str, shown: int = 5) -> None:
-    """The specs that take longest, the better of two runs each; a whole file is checked, whichever of its models is compiled."""
+    """The specs that take longest, the better of two runs each. Every model of a file is checked, whichever is compiled."""
     found = {
         spec.stem: min(compiled(spec, folder) for _ in range(2))
         for spec in sorted(SPECS.rglob("*.spec"))

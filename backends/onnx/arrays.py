@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Spell
+from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Spell, Weight
 
 from specc.ir.calc import Calc
 from specc.ir.decompositions import DECOMPOSITIONS
@@ -94,6 +94,11 @@ def take(e: Emitter, node: Node) -> str:
     """Gather; with common dimensions in front of both, GatherND after the axis has been moved next to them."""
     x, index = node.inputs
     axis, rank, batch = node["axis"] % x.type.rank, x.type.rank, node.get("batch", 0)
+    bound = e.env[x.id]
+    if isinstance(bound, Weight) and e.layers is not None and axis == 0 and rank == 2 and not batch:
+        rows = e.layers.embedding(e, node, bound)
+        if rows is not None:
+            return rows
     if not batch:
         return e.op("Gather", e.name(x), e.name(index), axis=axis)
     moved = e.name(x)

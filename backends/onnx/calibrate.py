@@ -14,17 +14,18 @@ from typing import Any
 
 import numpy as np
 from specc.backends.onnx.emit import Emitter
-from specc.backends.onnx.export import Hooks, emit, write_entry
+from specc.backends.onnx.export import Hooks, write_entry
 
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Entry, Function, Ids, Input, Node, Program
 from specc.ir.types import FLOAT
+from specc.record import record
 from specc.runtime.ort import load
 
 KEPT = 1024  # values that a layer shows of one tensor; its ends are shown beside them
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Calibration:
     """What to calibrate on: seeds `seed`, `seed + 1`, ... and the inputs of the sampler."""
 
@@ -35,7 +36,7 @@ class Calibration:
     batch: int = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Site:
     """A place that calls a network, with the arguments and results of its calls, one row a call."""
 
@@ -53,7 +54,6 @@ class Observed:
     sites: list[Site] = field(default_factory=list)
     feeds: dict[str, np.ndarray] = field(default_factory=dict)
     samples: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-    shared: set[str] = field(default_factory=set)  # weights that several graphs of the file use
 
     def interval(self, path: str, which: str, percentile: float | None) -> tuple[float, float]:
         """The range of a tensor's values: its ends, or without the tails beyond a percentile."""
@@ -104,7 +104,7 @@ class _Taps:
 def run(program: Program, entry: str, weights: Mapping[str, np.ndarray], paths: set[str], wanted: Calibration) -> Observed:
     """Sample with the float network and look inside; network calls are kept of the first batch."""
     taps = _Taps(paths)
-    seen = Observed(shared=shared(program, entry, weights))
+    seen = Observed()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "calibrate.onnx"
         write_entry(program, entry, weights, file, Hooks(observe=taps.observe, trace=taps.trace))
@@ -142,12 +142,6 @@ def _site(program: Program, call: tuple[str, list[str], list[str]], out: Mapping
         return tuple(a.reshape(-1, *a.shape[a.ndim - v.type.rank :]) for a, v in zip(arrays, values, strict=True))
 
     return Site(bundle=bundle, arguments=rows(args, block.params), results=rows(results, block.results))
-
-
-def shared(program: Program, entry: str, weights: Mapping[str, np.ndarray]) -> set[str]:
-    """Weights that more than one graph of the entry's file uses."""
-    placed = emit(program, entry, weights, Hooks()).placed
-    return {path for path, p in placed.items() if len({id(s) for s in p.scopes}) > 1}
 
 
 def network_entry(program: Program, bundle: str) -> tuple[Program, str]:

@@ -21,6 +21,7 @@ from specc.backends.onnx.wire import Graph, Nested, Tensor
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Program, Value, walk
 from specc.ir.types import BATCH, DType, Shape, Type, broadcast
+from specc.record import record
 
 ELEMENT = {DType.FLOAT: TensorProto.FLOAT, DType.INT: TensorProto.INT64, DType.BOOL: TensorProto.BOOL}
 NUMPY = {DType.FLOAT: np.float32, DType.INT: np.int64, DType.BOOL: np.bool_}
@@ -43,7 +44,7 @@ class UnsupportedError(Exception):
     """Something that cannot be written as ONNX, with the reason."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Weight:
     """A parameter by its absolute path. It becomes an initializer when an op asks for its name."""
 
@@ -51,7 +52,7 @@ class Weight:
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Number:
     """A shared number in double precision: the name of its tensor, or the constant that it is.
 
@@ -72,10 +73,13 @@ Trace = Callable[["Emitter", Node, list[str], tuple[str, ...]], None]  # node of
 
 
 class Layers(Protocol):
-    """Writes linear maps and convolutions in another format: see `quantize`."""
+    """Writes what has weights in another format: see `quantize`. None where it stays as it is."""
 
     def layer(self, e: Emitter, node: Node, x: str, weight: Weight, bias: str | None) -> str | None:
-        """The name of the result, or None where the layer stays as it is."""
+        """The result of a linear map or convolution."""
+
+    def embedding(self, e: Emitter, node: Node, weight: Weight) -> str | None:
+        """The rows that an index takes of a table."""
 
 
 @dataclass(slots=True)
@@ -90,7 +94,7 @@ class Scope:
     taps: list[Tap] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tap:
     """A value inside that the caller wants to see: one more output, with a leading dimension for each loop around it."""
 

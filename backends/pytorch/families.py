@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from specc.backends.pytorch.names import legal
 
 from specc.ir.types import Shape
+from specc.record import record
 
 NUMBER = re.compile(r"(\"[^\"]*\"|'[^']*')|(?<![\w.])(\d+)(?![\w.]|e-)|[\w.]+")
 SHAPE_COMMENT = re.compile(r"  # \(.*\)$")
@@ -44,7 +45,7 @@ class Family:
     constructors: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Slot:
     """A whole number in the text of a class: where it stands, and its value in each member."""
 

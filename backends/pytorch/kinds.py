@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Value
 from specc.ir.types import DType
+from specc.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kind:
     """host: a Python number. number: which, if known. indexed: depends on a loop index. whole: may be an int in Python."""
 

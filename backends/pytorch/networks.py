@@ -155,6 +155,10 @@ class Networks:
         found = next((b for b in self.program.bare if b.path == node["path"]), None)
         return node["path"] if found is None else reached(found)
 
+    def is_state(self, node: Node) -> bool:
+        """Whether what a node reads is a state, which no objective trains."""
+        return any(b.path == node["path"] and not b.trainable for b in self.program.bare)
+
     def reach(self, bundle: str, function: str) -> str:
         """A network as an objective or sampler calls it."""
         method = self.method[function] if function else ""

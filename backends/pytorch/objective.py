@@ -31,7 +31,8 @@ class Objective:
 
 
 def objectives(program: Program, library: Library, networks: Networks) -> list[Objective]:
-    found, others = program.by_role("objective"), program.by_role("update")
+    found = program.by_role("objective")
+    others = [*program.by_role("update"), *program.by_role("start")]
     taken = {p.name for p in library.plain.values()}
     out = []
     for entry in (*found, *others):
@@ -52,6 +53,7 @@ def _loss(program: Program, name: str, entry: Entry, block: Block, library: Libr
     trained = entry.role == "objective"
     block, mean = _whole_mean(block) if trained else (block, False)
     manner = library.manner(block, gradients="on" if trained else "off", network=networks.reach, param=networks.param)
+    manner.copied = networks.is_state if trained else lambda node: True
 
     def finish(pieces: list[Piece]) -> str:
         return ", ".join([f"{pieces[0].atom}.mean()" if mean else pieces[0].text, *(p.text for p in pieces[1:])])

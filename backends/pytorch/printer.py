@@ -55,6 +55,7 @@ class Manner:
     generator: str | None = None
     network: Callable[[str, str], str] = lambda bundle, function: bundle  # a bundle and a function over it, as called
     param: Callable[[Node], str] = lambda node: node["path"]
+    copied: Callable[[Node], bool] = lambda node: False  # whether gradients in a parameter are taken in a copy of it
     layer: Callable[[Node], str | None] = lambda node: None  # the module that does a node's work
     extern: Callable[[str], str] = lambda name: name
 
@@ -82,9 +83,8 @@ def print_block(
     kinds = Kinds(manner.functions.call_kind, manner.functions.is_plain).run(block, starts)
     forced: set[int] = set()
     while True:
-        plan = Plan(
-            block, kinds, suggest, manner.taken, forced, base=batched(block.params) or next(iter(block.params), None)
-        ).make()
+        base = batched(block.params) or next(iter(block.params), None)
+        plan = Plan(block, kinds, suggest, manner.taken, forced, base=base, copied=manner.copied).make()
         printer = _Printer(plan, manner, indent, finish)
         lines = printer.run()
         if not printer.too_long - forced:
@@ -188,7 +188,7 @@ class _Printer:
             return str(node["idiom"]).format(*(p.atom if node["idiom"][0] == "{" else p.text for p in pieces))
         match node.op:
             case Op.PARAM:
-                return self.manner.param(node)
+                return self.manner.param(node) + ".detach()" * self.plan.copies(node)
             case Op.SPREAD if (whole := self.filled(node)) is not None:
                 return whole
             case Op.CALL:
@@ -352,7 +352,8 @@ class _Printer:
 
     def _grad(self, s: Statement) -> None:
         for value in s.node.inputs[1:]:
-            self.watch(value)
+            if value.id in self.plan.names:  # others are parameters, which have theirs
+                self.watch(value)
         scoped = self.manner.gradients != "on" and not self.depth_of_gradients
         self.depth_of_gradients += 1
         if scoped:

@@ -35,6 +35,7 @@ def _way(program: Program, entry: Entry, name: str, library: Library, networks: 
     function = program.functions[entry.function]
     manner = library.manner(function.block, gradients="off", network=networks.reach, param=networks.param)
     manner.taken |= {name}
+    manner.copied = lambda node: True
     numbers = [i.role == "argument" and not i.type.shape for i in entry.inputs]
     kinds = [Kind(n) for n in numbers]
     printed = print_block(function.block, manner, kinds)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from specc.backends.pytorch import layers, shapes
@@ -17,11 +16,12 @@ from specc.backends.pytorch.expressions import Level, Piece, call, compare, infi
 from specc.ir.ops import Op
 from specc.ir.program import Node
 from specc.ir.types import BATCH, DType
+from specc.record import record
 
 Text = str | tuple[str, Level]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Site:
     """A node, and how the size of the batch and the device are written where it stands."""
 

@@ -40,6 +40,8 @@ def suggest(node: Node, value: Value, name_of: Callable[[Value], str | None]) ->
             return ["null", *LETTERS]
         case Op.SPREAD if source and not source.endswith("_"):
             return [f"{source}_", *LETTERS]
+        case Op.PARAM:
+            return [node["path"].rpartition(".")[2], *LETTERS]
         case Op.CALL if node.get("bundle") is None:
             stem = node["function"].split(".")[0]
             known = [name_of(v) for v in node.inputs]

@@ -22,6 +22,7 @@ from specc.ir.program import (
     Average,
     Bare,
     Block,
+    Bound,
     Dataset,
     Entry,
     Function,
@@ -261,10 +262,19 @@ class QuantizeRuleDoc(Part):
     activations: SettingDoc | None = None
 
 
+class BoundDoc(Part):
+    makes = Bound
+    name: str
+    compare: str
+    value: Number
+    span: SpanText | None = None
+
+
 class QuantizationDoc(Part):
     makes = Quantization
     name: str
     rules: tuple[QuantizeRuleDoc, ...]
+    bounds: tuple[BoundDoc, ...] = ()
     span: SpanText | None = None
 
 

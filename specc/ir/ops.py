@@ -9,12 +9,12 @@ The other columns stand beside their backends: `specc.reference.ops`, `specc.ir.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from specc.ir import rules
 from specc.ir.types import Type
+from specc.record import record
 
 Rule = Callable[[tuple[Type, ...], dict[str, Any]], tuple[Type, ...]]
 
@@ -141,7 +141,7 @@ class Lift(Enum):
     SPECIAL = "special"  # a rule of its own in the pass
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Row:
     signature: str
     rule: Rule

@@ -70,6 +70,8 @@ def _program(p: Program) -> Iterator[str]:
         for rule in q.rules:
             parts = [f"{k} {plain(v)}" for k, v in (("weights", rule.weights), ("activations", rule.activations)) if v]
             yield f"quantize {q.name}: {rule.match} {', '.join(parts) or 'keep'}"
+        for b in q.bounds:
+            yield f"quantize {q.name}: require {b.name} {b.compare} {b.value:g}"
     for metric in p.evaluate:
         yield f"evaluate {plain(metric)}"
     for root, name in p.networks.items():

@@ -6,8 +6,9 @@ static) or `example`. At *array level* the axes are gone and the shape leads wit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from specc.record import record
 
 Dim = int | str
 Shape = tuple[Dim, ...]
@@ -24,7 +25,7 @@ class DType(Enum):
     BOOL = "bool"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Type:
     """Kind of number, shape, and (at example level) the implicit axes over which the value varies."""
 

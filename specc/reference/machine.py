@@ -17,6 +17,7 @@ from specc.ir.ops import OPS, Lift, Op
 from specc.ir.program import Block, Function, Node, Value
 from specc.ir.splice import turns
 from specc.ir.types import BATCH, EXAMPLE, DType, Type
+from specc.record import record
 from specc.reference.externs import EXTERNS
 from specc.reference.ops import REFERENCE, as_kind, bind
 from specc.runtime import noise as keyed_noise
@@ -35,7 +36,7 @@ class Cell(NamedTuple):
 Env = dict[int, Cell]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Step:
     """One round of a `for` loop: what it was given, what it handed on, and the indices of all loops around, outermost first.
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from specc.record import record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -149,7 +150,7 @@ def _point_frames(states: Points, real: Points | None, title: str) -> list[Image
     return frames
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Limits:
     """A square window on the plane."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.digest import digest
 from specc.ir.program import Program
+from specc.record import record
 from specc.sema import builtins, library
 from specc.sema.checks import check_mathematics, check_model
 from specc.sema.elaborator import Elaborator
@@ -32,7 +33,7 @@ DEFINABLE = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Elaborated:
     """What a file means: its models' programs by name, what there is to say, and every resolved default."""
 
@@ -182,4 +183,4 @@ def _add(item: tree.Section, made: list[Unit], models: list[Unit], named: Units)
 def _comment(source: Source, section: tree.Section) -> str:
     """The comment lines over a model, or else at the top of the file."""
     top = source.text.split("\n\n")[0] + "\n"
-    return library.comment_over(source.text, section.span.start) or library.comment_over(top, len(top))
+    return library.comment(source.text, section.span.start) or library.comment(top, len(top))

@@ -6,11 +6,12 @@ not show it. Both are functions over the same parameters, so that a printed modu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from specc.ir.inverse import Inverse, NoInverse, inverse
 from specc.ir.program import Builder, Function, Value
+from specc.record import record
 from specc.sema.arithmetic import describe, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
@@ -22,7 +23,7 @@ from specc.syntax import tree
 DIRECTIONS = ("forward", "inverse")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Origin:
     """What a forward function was written from."""
 
