@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from specc.backends.pytorch.kinds import Kinds
 from specc.backends.pytorch.names import candidates, legal
+from specc.backends.pytorch.tables import FEW
 
 from specc.ir.ops import OPS, Op
 from specc.ir.program import Block, Node, Value, walk
@@ -19,7 +20,6 @@ from specc.ir.types import BATCH
 
 CONTROL = {Op.FOR, Op.WHILE, Op.IF, Op.PARTS, Op.REPEAT}
 ALIASES = {Op.BATCH_GATHER, Op.BATCH_SCATTER, Op.BATCH_SIZE, Op.PARAM}
-FEW = 4  # numbers that an expression may list
 
 
 @dataclass(slots=True, eq=False)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from specc.backends.pytorch.expressions import Level, Piece, call, number
+from specc.backends.pytorch.expressions import Level, Piece, call, infix, number
 from specc.backends.pytorch.idioms import with_idioms
 from specc.backends.pytorch.kinds import FILLS, Kind, Kinds
 from specc.backends.pytorch.likes import with_likes
@@ -185,6 +185,8 @@ class _Printer:
     def spelled(self, node: Node) -> str | tuple[str, Level]:
         if node.get("idiom") is not None:
             pieces = [self.tensor(v) for v in node.inputs]
+            if node["idiom"] == "@":
+                return infix("@", *pieces)
             return str(node["idiom"]).format(*(p.atom if node["idiom"][0] == "{" else p.text for p in pieces))
         match node.op:
             case Op.PARAM:

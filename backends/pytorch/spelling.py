@@ -181,10 +181,16 @@ def _const(site: Site) -> Text:
     if not isinstance(value, tuple):
         number = literal(bool(value) if kind is DType.BOOL else value)
         return _filled(Piece(number, type=site.node.out.type, host=True, literal=value), shape, site) if shape else number
-    texts = [literal(bool(v) if kind is DType.BOOL else int(v) if kind is DType.INT else float(v)) for v in value]
+    return table(site.node, site.device)
+
+
+def table(node: Node, device: str | None = None) -> str:
+    """A constant of several numbers."""
+    kind = DType(node.get("dtype", "float"))
+    texts = [literal(bool(v) if kind is DType.BOOL else int(v) if kind is DType.INT else float(v)) for v in node["value"]]
     if kind is DType.FLOAT and texts and all(t.lstrip("-").isdigit() for t in texts):
         texts[0] += ".0"
-    return call("torch.tensor", _nested(texts, shape), device=site.device)
+    return call("torch.tensor", _nested(texts, tuple(node.get("shape", ()))), device=device)
 
 
 def _nested(texts: list[str], shape: tuple[int, ...]) -> str:
