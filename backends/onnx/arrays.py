@@ -8,7 +8,7 @@ from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Spell, Weight
 from specc.ir.calc import Calc
 from specc.ir.decompositions import DECOMPOSITIONS
 from specc.ir.program import Builder, Ids, Node, Value
-from specc.ir.types import BATCH, DType, Shape, size
+from specc.ir.types import BATCH, GROWING, DType, Shape, size
 
 LAST = np.iinfo(np.int64).max  # "to the end" of a Slice
 
@@ -53,7 +53,12 @@ def sort(e: Emitter, node: Node) -> str:
 
 
 def reshape(e: Emitter, node: Node) -> Bound:
-    return e.op("Reshape", *e.names(node), e.dims(node.out.type.shape, infer=True))
+    (x,), have, want = e.names(node), node.inputs[0].type.shape, node.out.type.shape
+    if GROWING not in want:
+        return e.op("Reshape", x, e.dims(want, infer=True))
+    place = have.index(GROWING)
+    places = e.op("Shape", x, start=place, end=place + 1)
+    return e.op("Reshape", x, e.op("Concat", *(places if d == GROWING else e.dims((d,), infer=True) for d in want), axis=0))
 
 
 def transpose(e: Emitter, node: Node) -> str:

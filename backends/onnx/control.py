@@ -51,6 +51,8 @@ def _loop(
             name = e.fresh(param.name or value.name or "carried")
             scope.graph.inputs.append(info(name, param.type))
             e.env[param.id] = name
+        if e.watch is not None and not e.loops:
+            e.watch(e, params)
         outer_calls = e.calls
         if counting:
             e.calls = e.fresh("nfe")
@@ -176,7 +178,8 @@ def call(e: Emitter, node: Node) -> tuple[str, ...]:
         batch, e.batch = e.batch, e.op("Mul", e.batch, e.ints(lanes), hint="batch")
         both = _apply(e, node, block, bundle, list(stacked))
         e.batch = batch
-        parts = [e.op("Split", r, outputs=lanes, axis=0, num_outputs=lanes, hint="lane") for r in both]
+        sizes = e.op("Concat", *[e.batch] * lanes, axis=0, hint="sizes")  # WebGPU splits by sizes, not by a number of parts
+        parts = [e.op("Split", r, sizes, outputs=lanes, axis=0, hint="lane") for r in both]
         results = tuple(part[lane] for lane in range(lanes) for part in parts)
     return results
 

@@ -8,7 +8,7 @@ where they stand, since a graph has one place for each weight and ONNX Runtime o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -20,7 +20,7 @@ from specc.backends.onnx.wire import Graph, Nested, Tensor
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Program, Value, walk
-from specc.ir.types import BATCH, DType, Shape, Type, broadcast
+from specc.ir.types import BATCH, GROWING, DType, Shape, Type, broadcast
 from specc.record import record
 
 ELEMENT = {DType.FLOAT: TensorProto.FLOAT, DType.INT: TensorProto.INT64, DType.BOOL: TensorProto.BOOL}
@@ -70,6 +70,7 @@ Spell = Callable[["Emitter", Node], "Bound | tuple[str, ...]"]
 
 Observe = Callable[["Emitter", Node, str, str, str], None]  # node, path of its weight, names of operand and result
 Trace = Callable[["Emitter", Node, list[str], tuple[str, ...]], None]  # node of a network's call, arguments, results
+Watch = Callable[["Emitter", Sequence[Value]], None]  # what a loop of the entry carries, at the start of each round
 
 
 class Layers(Protocol):
@@ -139,6 +140,7 @@ class Emitter:
         self.layers: Layers | None = None
         self.observe: Observe | None = None
         self.trace: Trace | None = None
+        self.watch: Watch | None = None
         self.uses = Uses(Block(params=(), nodes=(), results=()))
         self.paths: set[str] = set()  # parameters that the entry reads
         self.skipped: set[int] = set()
@@ -226,7 +228,9 @@ class Emitter:
         return name if have is want else self.op("Cast", name, to=ELEMENT[want])
 
     def dims(self, shape: Shape, *, infer: bool = False) -> str:
-        """A shape as int64 vector; the batch is -1 when it can be inferred, else counted at run time."""
+        """A shape as int64 vector; the batch is -1 when it can be inferred, else counted at run time. What grows has no place
+        yet, since this is the shape of a constant."""
+        shape = tuple(0 if d == GROWING else d for d in shape)
         if BATCH not in shape or (infer and shape.count(BATCH) == 1):
             return self.ints(*(-1 if d == BATCH else int(d) for d in shape))
         return self.op("Concat", *(self.batch if d == BATCH else self.ints(int(d)) for d in shape), axis=0, hint="shape")
@@ -354,7 +358,7 @@ def tensor(name: str, array: np.ndarray) -> Tensor:
 
 
 def info(name: str, type: Type) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, ELEMENT[type.dtype], list(type.shape))
+    return helper.make_tensor_value_info(name, ELEMENT[type.dtype], [None if d == GROWING else d for d in type.shape])
 
 
 class Uses:

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 from specc.backends.onnx import calibrate
-from specc.backends.onnx.dataflow import Layer
 from specc.backends.onnx.export import ExportReport, Hooks, write_entry
 from specc.backends.onnx.packed import EMULATED, LayerPlan, Writer
 from specc.backends.onnx.quantize import Plan
 
+from specc.ir.dataflow import Layer
 from specc.ir.formats import FORMATS, KINDS
 from specc.runtime.ort import Model, load
 from specc.runtime.quantization import KEPT, CallError, LayerReport, QuantizationReport, Speed
@@ -26,7 +26,7 @@ ROUNDS = 3
 def report(plan: Plan, writer: Writer, written: ExportReport) -> QuantizationReport:
     """Coverage and errors of the file that was written."""
     model = load(written.files[0])
-    samples = model.run(plan.seen.feeds, ["x"])["x"]
+    samples = model.run(plan.seen.feeds)[model.outputs[0]]
     rows = tuple(_row(plan, writer, layer) for layer in plan.found)
     covered = sum(r.bytes_before for r in rows if r.format != KEPT)
     others = written.float_bytes - sum(r.bytes_before for r in rows)
@@ -74,6 +74,10 @@ def described(plan: LayerPlan) -> str:
         parts.append(f"{plan.weights} by {plan.granularity}" + (f" of {plan.block}" if plan.block else ""))
     if plan.affine:
         parts.append("affine")
+    if plan.method != "nearest":
+        parts.append(plan.method)
+    if plan.kept.size:
+        parts.append(f"{plan.kept.size} columns in float")
     if plan.rounding is not None:
         dynamic = "" if plan.rounding.interval or FORMATS[plan.rounding.format].activations == ("dynamic",) else "dynamic "
         parts.append(f"{dynamic}{plan.rounding.format} activations")
@@ -124,7 +128,7 @@ def _speed(plan: Plan, model: Model) -> Speed:
 
 def _milliseconds(model: Model, feeds: Mapping[str, np.ndarray]) -> float:
     start = time.perf_counter()
-    model.run(feeds, ["x"])
+    model.run(feeds)
     return 1000 * (time.perf_counter() - start)
 
 

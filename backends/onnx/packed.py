@@ -21,6 +21,7 @@ from specc.backends.onnx.unpack import Store
 
 from specc.ir.coding import LEAST, Codes, activation_range, as_matrix, encode, pack
 from specc.ir.formats import FORMATS
+from specc.ir.methods.grid import NONE, Rounded
 from specc.ir.ops import Op
 from specc.ir.program import Node
 from specc.ir.types import Shape
@@ -50,7 +51,13 @@ class LayerPlan:
     affine: bool = False
     transposed: bool = False  # the weight of a transposed convolution
     rounding: Rounding | None = None
-    codes: Codes | None = None  # where a method found them; the nearest ones otherwise
+    method: str = "nearest"
+    found: Rounded | None = None  # by the method; the nearest codes otherwise
+
+    @property
+    def kept(self) -> np.ndarray:
+        """Columns that are not rounded, whose codes stand for 0."""
+        return NONE if self.found is None else self.found.kept
 
 
 @dataclass(slots=True)
@@ -94,9 +101,22 @@ class Writer:
         flat = len(shape) == 2
         if flat:
             x, shape = e.op("Unsqueeze", x, e.ints(0)), (1, *shape)
-        out = self._product(e, plan, x, shape)
+        out = self._product(e, plan, self._others(e, plan, x, shape), shape)
+        if plan.found is not None and plan.kept.size:
+            out = e.op("Add", out, self._kept(e, plan.path, plan.found, x))
         out = out if bias is None else e.op("Add", out, bias)
         return e.op("Squeeze", out, e.ints(0)) if flat else out
+
+    def _others(self, e: Emitter, plan: LayerPlan, x: str, shape: Shape) -> str:
+        """The operand as it is rounded: columns that are not count for no scale."""
+        if not plan.kept.size or plan.rounding is None:
+            return x
+        return e.op("Mul", x, e.const(np.isin(np.arange(int(shape[-1])), plan.kept, invert=True).astype(np.float32)))
+
+    def _kept(self, e: Emitter, path: str, found: Rounded, x: str) -> str:
+        """The product over the columns that are not rounded."""
+        part = e.op("Gather", x, e.const(found.kept.astype(np.int64)), axis=-1)
+        return e.op("MatMul", part, self.store.array(e, path, "kept", found.columns.T))
 
     def _product(self, e: Emitter, plan: LayerPlan, x: str, shape: Shape) -> str:
         if self._integer(plan):
@@ -208,7 +228,7 @@ class Writer:
         return e.op("Transpose", turned, perm=[1, 0, *range(2, len(shape))])
 
     def _codes(self, plan: LayerPlan) -> Codes:
-        if plan.codes is not None:
-            return plan.codes
+        if plan.found is not None:
+            return plan.found.codes
         matrix = as_matrix(self.weights[plan.path], plan.transposed)
         return encode(matrix, plan.weights, plan.granularity, plan.block, plan.affine)

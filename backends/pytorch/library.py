@@ -76,6 +76,8 @@ class Library:
             printed = self.body(name, (False,) * len(function.block.params))
             stem = legal(snake(".".join(p for p in name.split(".") if not p.isdigit()).replace(".", "_")))
             text = "\n".join([", ".join(printed.params), *(re.sub(r"  # \(.*\)$", "", line) for line in printed.lines)])
+            whole = legal(snake(name.split(".")[0]))
+            stem = whole if (whole, text) in self.texts else stem
             if (stem, text) not in self.texts:
                 shown = stem
                 count = 2

@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 WIDTH = 128
-IMPORTED = {"torch", "math", "nn", "F", "noise", "Tensor", "np", "numpy", "Model", "process", "model", "self"}
+IMPORTED = {"torch", "math", "nn", "F", "noise", "rounding", "Tensor", "np", "numpy", "Model", "process", "model", "self"}
 RESERVED = frozenset(IMPORTED | set(dir(builtins)) | set(keyword.kwlist))  # soft keywords such as `match` are fine names
 
 

@@ -21,6 +21,9 @@ from specc.ir.ops import Op
 from specc.ir.program import Function, Node, Program, walk
 from specc.ir.types import Shape
 
+SHAPES = re.compile(r"  # \(.*\)$")
+DOC = re.compile(r'^ *"""')
+
 
 @dataclass(slots=True)
 class Networks:
@@ -79,7 +82,14 @@ class Networks:
     def _draft(self, functions: list[Function]) -> Draft:
         functions = with_tables(functions)
         place = layout(functions, self.made, self.library.is_plain)
-        methods = [line for f in functions for line in ["", *self._method(f, place)]]
+        methods: list[str] = []
+        known: dict[tuple[str, ...], str] = {}
+        for f in functions:
+            lines = self._method(f, place)
+            text = tuple(SHAPES.sub("", line) for line in lines[1:] if not DOC.match(line))
+            same = known.setdefault(text, f.name)
+            self.method[f.name] = self.method[same]
+            methods += ["", *lines] if same == f.name else []
         first = functions[0]
         stem = first.name.split(".")[0]
         return Draft(

@@ -15,7 +15,7 @@ from specc.backends.pytorch.expressions import Level, Piece, call, compare, infi
 
 from specc.ir.ops import Op
 from specc.ir.program import Node
-from specc.ir.types import BATCH, DType
+from specc.ir.types import BATCH, GROWING, DType
 from specc.record import record
 
 Text = str | tuple[str, Level]
@@ -176,7 +176,7 @@ def _along(name: str, after: str = "") -> Spelling:
 
 
 def _const(site: Site) -> Text:
-    value, shape = site["value"], tuple(site.node.get("shape", ()))
+    value, shape = site["value"], tuple(0 if d == GROWING else d for d in site.node.get("shape", ()))
     kind = DType(site.node.get("dtype", "float"))
     if not isinstance(value, tuple):
         number = literal(bool(value) if kind is DType.BOOL else value)
@@ -376,6 +376,7 @@ TORCH: dict[Op, Spelling] = {
     Op.FLIP: _flip,
     Op.TAKE: _take,
     Op.SCATTER_ADD: _scatter_add,
+    Op.ROUND_TO: layers.round_to,
     Op.MATMUL: _infix("@"),
     Op.CHOLESKY: _function("torch.linalg.cholesky"),
     Op.INV: _function("torch.linalg.inv"),

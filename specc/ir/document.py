@@ -39,7 +39,7 @@ from specc.ir.program import (
     Step,
     Value,
 )
-from specc.ir.types import BATCH, Dim, DType, Type
+from specc.ir.types import BATCH, GROWING, Dim, DType, Type
 from specc.ir.verify import IRError, verify
 from specc.source import Source, Span
 
@@ -105,9 +105,9 @@ def _type(x: Any) -> Type:
 
 
 def _dim(text: str) -> Dim:
-    if text != BATCH and not re.fullmatch(r"[0-9]{1,12}", text):
+    if text not in (BATCH, GROWING) and not re.fullmatch(r"[0-9]{1,12}", text):
         raise ValueError(f"{text!r} is not a dimension")
-    return BATCH if text == BATCH else int(text)
+    return text if text in (BATCH, GROWING) else int(text)
 
 
 def _span(x: Any) -> Span:
@@ -260,6 +260,7 @@ class QuantizeRuleDoc(Part):
     match: str
     weights: SettingDoc | None = None
     activations: SettingDoc | None = None
+    cache: SettingDoc | None = None
 
 
 class BoundDoc(Part):
@@ -275,6 +276,8 @@ class QuantizationDoc(Part):
     name: str
     rules: tuple[QuantizeRuleDoc, ...]
     bounds: tuple[BoundDoc, ...] = ()
+    trained: bool = False
+    calibrate: str | None = None
     span: SpanText | None = None
 
 

@@ -17,7 +17,6 @@ from specc.ir.ops import Op
 from specc.record import record
 
 TARGETS = ("cpu", "web", "cuda")  # where ONNX Runtime runs a file
-METHODS = ("nearest",)  # of rounding weights
 PLACES = ("first", "last", "clock")  # of a layer in its network, which a rule may name
 KINDS = {  # of what has operands to round, which a rule may name
     Op.LINEAR: "linear",
@@ -162,12 +161,20 @@ FORMATS: dict[str, Format] = {
     "int4": Format(
         element=integer(4),
         weights=BLOCKS,
+        activations=("dynamic",),
         block=32,
         affine=True,
         products={"cpu": "blocks", "cuda": "blocks"},
         doc="integers of 4 bits, two a byte",
     ),
-    "int3": Format(element=integer(3), weights=BLOCKS, block=32, affine=True, doc="integers of 3 bits, in planes of 2 and 1"),
+    "int3": Format(
+        element=integer(3),
+        weights=BLOCKS,
+        activations=("dynamic",),
+        block=32,
+        affine=True,
+        doc="integers of 3 bits, in planes of 2 and 1",
+    ),
     "int2": Format(
         element=integer(2),
         weights=BLOCKS,

@@ -163,11 +163,15 @@ class Dataset:
 
 @record(kw_only=True)
 class QuantizeRule:
-    """One rule of a `quantize` section: for these paths, this format. First match wins; `keep` is a rule with no format."""
+    """One rule of a `quantize` section: for these paths, this format. First match wins; `keep` is a rule with no format.
+
+    cache: of the keys and values of attention, one scale for each of their rows.
+    """
 
     match: str  # a path pattern ("*.mlp.*"), a place (first) or a kind (conv)
     weights: Setting | None = None
     activations: Setting | None = None
+    cache: Setting | None = None
 
 
 @record(kw_only=True)
@@ -182,9 +186,14 @@ class Bound:
 
 @record(kw_only=True)
 class Quantization:
+    """trained: the model itself computes with rounded numbers, in training as well. calibrate: the query on whose network
+    calls, made on examples, methods look; an export's own entry where none is named."""
+
     name: str
     rules: tuple[QuantizeRule, ...]
     bounds: tuple[Bound, ...] = ()
+    trained: bool = False
+    calibrate: str | None = None
     span: Span | None = None
 
 

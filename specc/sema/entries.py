@@ -483,8 +483,13 @@ def _evaluation(m: Model, section: tree.Section) -> list[Setting]:
 
 
 def _quantization(m: Model, section: tree.Section) -> Quantization:
-    labelled = any(s.classes for s, _ in m.conditions)
-    return quantization(m.ev, section, m.ev.builtins, m.top, labelled=labelled)
+    labelled, queries = any(s.classes for s, _ in m.conditions), [name_of(s) for s in m.found.get("query", [])]
+    made = quantization(m.ev, section, m.ev.builtins, m.top, labelled=labelled, queries=queries)
+    if made.trained and any(q.trained for q in m.quantize):
+        fail(
+            "E0208", section.span, "the model is trained with one set of formats", help="leave `train = qat` out of the others"
+        )
+    return made
 
 
 def _memories(m: Model) -> None:

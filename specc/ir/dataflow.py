@@ -31,6 +31,7 @@ class Layer:
     """A linear map, convolution or embedding over a parameter, by the path of its weight."""
 
     path: str
+    root: str  # the network that it is in
     op: Op
     shape: tuple[int, ...]
     first: bool
@@ -133,20 +134,24 @@ def _union(marks: list[_Mark]) -> _Mark:
 
 def layers(program: Program, entry: str) -> tuple[Layer, ...]:
     """The layers of every network that an entry calls, in the order in which they run."""
+    return tuple(layer for root in roots(program, entry) for layer in layers_of(program, root))
+
+
+def layers_of(program: Program, root: str) -> list[Layer]:
+    """The layers of a network, in the order in which they run."""
     out: list[Layer] = []
-    for root in roots(program, entry):
-        function = program.functions[program.networks[root]]
-        reader = _Reader(program)
-        marks = [_Mark(sees=i == 0, bare=i == 0) for i in range(len(function.block.params))]
-        for path in _union(reader.apply(function, root, marks)).layers:
-            reader.found[path].last = True
-        for f in reader.found.values():
-            clock = not f.sees and not f.meets and not f.last
-            weight = weight_of(f.node)
-            assert weight is not None
-            shape = tuple(int(d) for d in weight.type.shape)
-            out.append(Layer(path=f.path, op=f.node.op, shape=shape, first=f.first, last=f.last, clock=clock))
-    return tuple(out)
+    function = program.functions[program.networks[root]]
+    reader = _Reader(program)
+    marks = [_Mark(sees=i == 0, bare=i == 0) for i in range(len(function.block.params))]
+    for path in _union(reader.apply(function, root, marks)).layers:
+        reader.found[path].last = True
+    for f in reader.found.values():
+        clock = not f.sees and not f.meets and not f.last
+        weight = weight_of(f.node)
+        assert weight is not None
+        shape = tuple(int(d) for d in weight.type.shape)
+        out.append(Layer(path=f.path, root=root, op=f.node.op, shape=shape, first=f.first, last=f.last, clock=clock))
+    return out
 
 
 def roots(program: Program, entry: str) -> list[str]:
