@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from specc.backends.pytorch.expressions import call, literal
-from specc.backends.pytorch.spelling import TORCH, table
+from specc.backends.pytorch.fills import table
+from specc.backends.pytorch.spelling import TORCH
 
 from specc.ir.ops import Op
 from specc.ir.program import Bare, Function, Node, walk
