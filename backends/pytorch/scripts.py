@@ -85,7 +85,7 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "objective": f"from objective import {', '.join(names if turn is None else turn.imported('objective'))}",
         "process": "\n".join(f"from process import {', '.join(used)}" for used in [turn and turn.imported("process")] if used),
         "iterators": f"from collections.abc import {'Callable, Iterator' if turn is not None else 'Iterator'}",
-        "value": f"                value = loss(self.model, *batch{_clock(losses[0])})",
+        "value": f"                value = loss(self.model, *batch{_clock(losses[0]) if learns else ''})",
         "turn": "\n".join(f"        {line}" for line in turn.lines) if turn is not None else "",
         "start_modules": f"        start_from(self.model, {losses[0].name}, batch)" if learns else "",
         "start_tensors": starting,
@@ -94,6 +94,11 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     }
     text = grouped(choose(part("train"), features, replaced))
     return tidy("\n".join([docstring(f"Train {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""', "", text]))
+
+
+def _clock(loss: Objective) -> str:
+    """How far training is, as arguments of a loss that asks for it."""
+    return "".join(f", {i.name}={CLOCK[i.role]}" for i in loss.entry.inputs if i.role in CLOCK)
 
 
 def _watched(program: Program) -> list[str]:
@@ -107,12 +112,6 @@ def _starting(entry: Entry, turn: Turn) -> str:
     turn.imports.add(name)
     clock = "".join(f", {i.name}={0 if i.role == 'step' else 0.0}" for i in entry.inputs if i.role in CLOCK)
     return f"        self.update({name}, batch, STARTS{clock})"
-
-
-def _clock(loss: Objective) -> str:
-    """How far training is, as arguments of a loss that asks for it."""
-    said = {"step": "self.step", "progress": "self.step / args.steps"}
-    return "".join(f", {i.name}={said[i.role]}" for i in loss.entry.inputs if i.role in said)
 
 
 def _knobs(program: Program, losses: list[Objective], features: set[str], warmup: int) -> list[str]:
