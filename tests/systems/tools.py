@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from functools import cache
@@ -14,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from specc import driver
+from specc.ir.paths import parameters
 from specc.ir.program import Program
 from specc.passes.count import network_calls
 from specc.reference.interpret import evaluate, run
@@ -31,6 +33,13 @@ def model(spec: str, name: str | None = None) -> Program:
     return checked.programs[name] if name else next(iter(checked.programs.values()))
 
 
+def home(spec: str, name: str) -> str:
+    """The file that has a model: the spec, or one that it imports."""
+    imported = re.findall(r'^import "([^"]+)"', (SPECS / spec).read_text(), re.MULTILINE)
+    found = [spec, *(str((SPECS / spec).parent / path) for path in imported)]
+    return next(file for file in found if name in driver.check(SPECS / file).programs)
+
+
 def variant(folder: Path, base: str, text: str) -> str:
     """A spec of a test's own beside a catalogue's one, for ablations: `text` says `model NAME from base.MODEL { ... }`."""
     path = folder / f"variant_{hashlib.sha256(text.encode()).hexdigest()[:8]}.spec"
@@ -42,6 +51,12 @@ def variant(folder: Path, base: str, text: str) -> str:
 def graph(spec: str, name: str | None = None) -> Program:
     """The same at array level, as the graph backends take it."""
     return driver.prepare(model(spec, name))
+
+
+def shapes(spec: str, name: str | None = None) -> dict[str, tuple[int, ...]]:
+    """The shapes of a model's parameters by path."""
+    program = model(spec, name)
+    return {k: tuple(map(int, s)) for k, s in parameters(program.functions, program.networks).items()}
 
 
 def exact(spec: str, name: str | None, entry: str, n: int, seed: int = 0, **inputs: Any) -> np.ndarray:
@@ -72,7 +87,7 @@ def train(spec: str, name: str | None = None, *, steps: int | None = None, seed:
     """The folder of a trained model: trained once for a project, a number of steps and a seed, then kept. A stage's parents
     are trained first, as long as their spec says."""
     program = model(spec, name)
-    parents = [train(spec, parent.name, seed=seed) for parent in program.parents if parent.shares]
+    parents = [train(home(spec, parent.name), parent.name, seed=seed) for parent in program.parents if parent.shares]
     project = RUNS / "projects" / f"{program.name}-{os.getpid()}"
     files = driver.emit(program, "pytorch", project)
     text = "".join(p.read_text() for p in sorted(files))
