@@ -20,7 +20,6 @@ from specc.ir.ops import Op
 from specc.ir.program import Function, Node, Program, walk
 from specc.ir.types import Shape
 
-
 SHAPES = re.compile(r"  # \(.*\)$")
 DOC = re.compile(r'^ *"""')
 

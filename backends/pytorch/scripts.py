@@ -117,7 +117,7 @@ def _knobs(program: Program, losses: list[Objective], features: set[str], warmup
     if "rounds" in features:
         lines.append(f"BATCHES = {batches_of(steps_of(program))}  # a step")
     teams = players(program) if "routine" in features else []
-    usual = bool(losses) and not teams or any(g.setting is None for player in teams for g in player.groups)
+    usual = (bool(losses) and not teams) or any(g.setting is None for player in teams for g in player.groups)
     lines += _numbers(program.setting("optimizer", "adam"), "", "") if usual else []
     for player in teams:
         for group in player.groups:

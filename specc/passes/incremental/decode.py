@@ -51,7 +51,9 @@ class Decoder:
                 function = self.program.functions[entry.function]
                 block = self.block(function, function.block, ids, self.stops.setdefault(entry.name, []))
                 changed[entry.function] = replace(function, block=block)
-        return replace(self.program, functions={**self.program.functions, **self.made, **changed}) if self.made else self.program
+        if not self.made:
+            return self.program
+        return replace(self.program, functions={**self.program.functions, **self.made, **changed})
 
     def block(self, function: Function, block: Block, ids: Ids, stops: list[Stop]) -> Block:
         nodes: list[Node] = []
@@ -102,8 +104,8 @@ class Round:
         self.stops: list[Stop] = []
         self.s.made.update({v.id: Known(ROUND, v) for v in (self.index, *params)})
         for axis, sequence in filled:
-            c = self.s.calc
-            before = c.op(Op.MAX, c.op(Op.SUB, self.index, self.s.whole(1)), self.s.whole(0))  # the first round looks at no place
+            last = self.s.calc.op(Op.SUB, self.index, self.s.whole(1))
+            before = self.s.calc.op(Op.MAX, last, self.s.whole(0))  # the first round looks at no place
             self.s.made[sequence.id] = Known(Along(axis=axis), taken(self.s.calc, sequence, axis, before))
 
     def run(self) -> None:

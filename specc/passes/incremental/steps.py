@@ -19,7 +19,6 @@ from specc.passes.incremental.fixed import one, rows
 from specc.passes.incremental.places import FIXED, Along, Known, Stop, joined
 from specc.record import record
 
-
 NAMES = {(Op.ATTENTION, 1): "keys", (Op.ATTENTION, 2): "values", (Op.MATMUL, 1): "past"}  # of what an op looks back at
 
 
