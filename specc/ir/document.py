@@ -412,6 +412,7 @@ class ProgramDoc(Part):
     evaluate: tuple[Plain, ...] = ()
     parents: tuple[ParentDoc, ...] = ()
     averages: tuple[AverageDoc, ...] = ()
+    cache: bool = True
     groups: int = 1
     doc: str = ""
 

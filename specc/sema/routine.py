@@ -14,7 +14,7 @@ from typing import Any
 
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Step, Value, walk
-from specc.ir.types import BOOL, EXAMPLE, FLOAT, INT, Type
+from specc.ir.types import BOOL, FLOAT, INT
 from specc.record import record
 from specc.sema import held, views
 from specc.sema.arithmetic import add, binary, describe, lift, shown, where
