@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,12 @@ def variant(folder: Path, base: str, text: str) -> str:
 def graph(spec: str, name: str | None = None) -> Program:
     """The same at array level, as the graph backends take it."""
     return driver.prepare(model(spec, name))
+
+
+@cache
+def whole(spec: str, name: str | None = None) -> Program:
+    """As `graph`, with samplers that ask for the whole sequence in each round."""
+    return driver.prepare(replace(model(spec, name), cache=False))
 
 
 def exact(spec: str, name: str | None, entry: str, n: int, seed: int = 0, **inputs: Any) -> np.ndarray:
