@@ -290,6 +290,7 @@ class Program:
     evaluate: tuple[Any, ...] = ()
     parents: tuple[Parent, ...] = ()
     averages: tuple[Average, ...] = ()
+    cache: bool = True  # samplers that fill a sequence place by place keep what they can of earlier places
     groups: int = 1  # a batch of training has a whole multiple of so many examples
     doc: str = ""  # the comment over the model
 

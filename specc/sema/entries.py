@@ -31,6 +31,7 @@ from specc.ir.program import (
 from specc.ir.types import EXAMPLE, DType, Type
 from specc.sema import held, library, represent, routine, sections, views
 from specc.sema.arithmetic import add, binary, describe, lift, where
+from specc.sema.decoding import caching
 from specc.sema.evaluation import Judged, evaluation
 from specc.sema.frame import Around, Condition, EntryState, Event, Frame, ObjectiveDone, Walk
 from specc.sema.laws import primitive
@@ -474,6 +475,8 @@ def settings(m: Model) -> None:
     for section in m.found.get("quantize", []):
         if (made := m.attempt(section.span, _quantization, m, section)) is not None:
             m.quantize.append(made)
+    for section in m.found.get("decode", []):
+        m.cache = m.attempt(section.span, caching, m, section) is not False
     for section in m.found.get("evaluate", []):
         m.evaluate.extend(m.attempt(section.span, _evaluation, m, section) or [])
 
@@ -555,6 +558,7 @@ def program(m: Model, doc: str) -> Program:
         quantize=tuple(m.quantize),
         evaluate=tuple(m.evaluate),
         averages=_averages(m, networks),
+        cache=m.cache,
         groups=math.lcm(*(many for (role, _), many in m.ev.groups.items() if role == "objective")),
         doc=doc,
     )

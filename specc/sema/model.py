@@ -61,10 +61,10 @@ SECTIONS = (
     "query",
     "train",
     "quantize",
+    "decode",
     "evaluate",
 )
 LATER = (
-    "decode",
     "plan",
     "fit",
     "environment",
@@ -76,7 +76,7 @@ LATER = (
     "search",
     "choice",
 )
-ONCE = (*PARTS, "data", "represent", "backbone", "train")
+ONCE = (*PARTS, "data", "represent", "backbone", "train", "decode")
 # any number, each with a name of its own
 NAMED = ("condition", "field", "latent", "param", "state", "memory", "network", "patch", "bijection", "quantize")
 
@@ -109,6 +109,7 @@ class Model:
     entries: dict[str, Entry] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
     quantize: list[Any] = field(default_factory=list)
+    cache: bool = True
     evaluate: list[Any] = field(default_factory=list)
     derived: list[tree.Section] = field(default_factory=list)  # conditions computed from each example
     computed: list[Space] = field(default_factory=list)  # their spaces

@@ -56,6 +56,7 @@ SHAPES: dict[str, Shape] = {
     "decay": Shape((), ("value",)),
     "train": Shape(),
     "quantize": Shape(),
+    "decode": Shape(),
     "evaluate": Shape(),
 }
 SAID = {"type": ": TYPE", "value": "= VALUE", "result": "-> TYPE", "law": "~ LAW", "with": "with { ... }", "body": "{ ... }"}

@@ -5,6 +5,7 @@ That columns which stay float are best rounded last is in tests/ir/test_methods.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -86,7 +87,7 @@ def test_columns_in_float(monkeypatch):
     before = q.nats(program, weights)
     assert abs(before - q.nats(program, plain)) < 1e-4
     gaps = [q.nats(program, weights, with_outliers(program, n)) - before for n in (0, 1, 2, 4, 8)]
-    assert all(a >= b - 0.005 for a, b in zip(gaps, gaps[1:], strict=False))
+    assert all(a >= b - 0.005 for a, b in itertools.pairwise(gaps))
     assert gaps[3] <= 0.3 * gaps[0]
     down = q.nats(program, weights, with_outliers(program, 4, down="int4")) - before
     assert down > gaps[3]

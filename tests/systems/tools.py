@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,12 @@ def shapes(spec: str, name: str | None = None) -> dict[str, tuple[int, ...]]:
     """The shapes of a model's parameters by path."""
     program = model(spec, name)
     return {k: tuple(map(int, s)) for k, s in parameters(program.functions, program.networks).items()}
+
+
+@cache
+def whole(spec: str, name: str | None = None) -> Program:
+    """As `graph`, with samplers that ask for the whole sequence in each round."""
+    return driver.prepare(replace(model(spec, name), cache=False))
 
 
 def exact(spec: str, name: str | None, entry: str, n: int, seed: int = 0, **inputs: Any) -> np.ndarray:
