@@ -56,6 +56,7 @@ class Hooks:
     observe: Any = None
     trace: Any = None
     watch: Any = None
+    told: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -124,6 +125,7 @@ def emit(program: Program, entry: str, weights: Mapping[str, np.ndarray], hooks:
     where = program.entries[entry]
     e = Emitter(program, weights, ONNX, UNSUPPORTED, entry)
     e.layers, e.observe, e.trace, e.watch = hooks.layers, hooks.observe, hooks.trace, hooks.watch
+    e.told = hooks.told
     block = program.functions[where.function].block
     e.reserve(
         "nfe",
