@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 HEAVY = ("torch", "onnx", "onnxruntime")
 
-BASE = {"specc.source", "specc.diagnostics"}
+BASE = {"specc.source", "specc.diagnostics", "specc.record", "specc.installed"}
 MAY = {  # a room: the rooms that it may import; itself and BASE go without saying
     "specc.syntax": {"specc.grammars"},
     "specc.ir": set(),

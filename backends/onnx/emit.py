@@ -20,7 +20,8 @@ from specc.backends.onnx.wire import Graph, Nested, Tensor
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Program, Value, walk
-from specc.ir.types import BATCH, DType, Shape, Type, broadcast
+from specc.ir.types import BATCH, GROWING, DType, Shape, Type, broadcast
+from specc.record import record
 
 ELEMENT = {DType.FLOAT: TensorProto.FLOAT, DType.INT: TensorProto.INT64, DType.BOOL: TensorProto.BOOL}
 NUMPY = {DType.FLOAT: np.float32, DType.INT: np.int64, DType.BOOL: np.bool_}
@@ -43,7 +44,7 @@ class UnsupportedError(Exception):
     """Something that cannot be written as ONNX, with the reason."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Weight:
     """A parameter by its absolute path. It becomes an initializer when an op asks for its name."""
 
@@ -51,7 +52,7 @@ class Weight:
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Number:
     """A shared number in double precision: the name of its tensor, or the constant that it is.
 
@@ -73,10 +74,13 @@ Watch = Callable[["Emitter", Sequence[Value]], None]  # what a loop of the entry
 
 
 class Layers(Protocol):
-    """Writes linear maps and convolutions in another format: see `quantize`."""
+    """Writes what has weights in another format: see `quantize`. None where it stays as it is."""
 
     def layer(self, e: Emitter, node: Node, x: str, weight: Weight, bias: str | None) -> str | None:
-        """The name of the result, or None where the layer stays as it is."""
+        """The result of a linear map or convolution."""
+
+    def embedding(self, e: Emitter, node: Node, weight: Weight) -> str | None:
+        """The rows that an index takes of a table."""
 
 
 @dataclass(slots=True)
@@ -91,7 +95,7 @@ class Scope:
     taps: list[Tap] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tap:
     """A value inside that the caller wants to see: one more output, with a leading dimension for each loop around it."""
 
@@ -225,7 +229,9 @@ class Emitter:
         return name if have is want else self.op("Cast", name, to=ELEMENT[want])
 
     def dims(self, shape: Shape, *, infer: bool = False) -> str:
-        """A shape as int64 vector; the batch is -1 when it can be inferred, else counted at run time."""
+        """A shape as int64 vector; the batch is -1 when it can be inferred, else counted at run time. What grows has no place
+        yet, since this is the shape of a constant."""
+        shape = tuple(0 if d == GROWING else d for d in shape)
         if BATCH not in shape or (infer and shape.count(BATCH) == 1):
             return self.ints(*(-1 if d == BATCH else int(d) for d in shape))
         return self.op("Concat", *(self.batch if d == BATCH else self.ints(int(d)) for d in shape), axis=0, hint="shape")
@@ -353,7 +359,7 @@ def tensor(name: str, array: np.ndarray) -> Tensor:
 
 
 def info(name: str, type: Type) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, ELEMENT[type.dtype], list(type.shape))
+    return helper.make_tensor_value_info(name, ELEMENT[type.dtype], [None if d == GROWING else d for d in type.shape])
 
 
 class Uses:

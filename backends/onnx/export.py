@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,14 @@ from specc.ir.ops import Op
 from specc.ir.program import Entry, Input, Node, Program, Space, Value, walk
 from specc.ir.types import BATCH, INT
 from specc.passes.count import network_calls
+from specc.record import record
 
 OPSET, IR_VERSION = 23, 10
 TRAJECTORY = "trajectory"
 PREFIX = "specc."  # of keys in the file's metadata
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ExportReport:
     """What was written. `nodes` counts every graph of the file; `unused` lists weights that the entry does not read."""
 
@@ -43,6 +44,7 @@ class ExportReport:
     nodes: int
     weights: int
     weight_bytes: int
+    float_bytes: int  # of the weights that the entry reads, before any quantisation
     file_bytes: int
     unused: tuple[str, ...] = ()
     quantization: Any = None
@@ -68,27 +70,30 @@ def export(
     *,
     quantization: Any = None,
     calibration: Any = None,
+    target: str = "cpu",
     metadata: Mapping[str, Any] | None = None,
     trajectory: bool = False,
     largest: int = LARGEST,
 ) -> ExportReport:
     """Write `entry` of an array-level program to `path`.
 
-    weights: arrays by path (`backbone.block.0.qkv.weight`), written as float32. quantization: a `Quantization` of the program;
-    calibration: its `Calibration` (examples, seed, conditions), by default 64 examples with seeds 0, 1, ... metadata: more
-    keys for the file. Files above `largest` bytes put their weights into `<name>.data`. Raises `UnsupportedError` for what
-    has no ONNX form, ValueError or KeyError for weights that do not fit.
+    weights: arrays by path (`backbone.block.0.qkv.weight`), written as float32. quantization: a `Quantization` of the
+    program; calibration: its `Calibration` (examples, seed, conditions), by default 64 examples with seeds 0, 1, ...
+    target: where a quantised file will run (cpu, web, cuda). metadata: more keys for the file. Files above `largest` bytes
+    put their weights into `<name>.data`. Raises `UnsupportedError` for what has no ONNX form, ValueError or KeyError for
+    weights that do not fit.
     """
     hooks = Hooks(metadata=dict(metadata or {}), watch=watcher(program, entry) if trajectory else None)
-    plan = None
-    if quantization is not None:
-        from specc.backends.onnx.quantize import plan as make_plan  # it exports a sampler of its own to calibrate on
+    if quantization is None:
+        return write_entry(program, entry, weights, Path(path), hooks, largest)
+    from specc.backends.onnx import measure  # these export samplers of their own, to calibrate on and to compare with
+    from specc.backends.onnx.quantize import plan as make_plan
 
-        plan = make_plan(program, entry, weights, quantization, calibration)
-        hooks.layers = plan.writer()
-        hooks.metadata["quantization"] = quantization.name
-    report = write_entry(program, entry, weights, Path(path), hooks, largest)
-    return report if plan is None else plan.finish(report)
+    plan = make_plan(program, entry, weights, quantization, calibration, target)
+    hooks.layers = writer = plan.writer()
+    hooks.metadata |= {"quantization": quantization.name, "target": target}
+    written = write_entry(plan.program, entry, weights, Path(path), hooks, largest)
+    return replace(written, quantization=measure.report(plan, writer, written))
 
 
 def write_entry(
@@ -113,6 +118,7 @@ def write_entry(
         nodes=_count(graph),
         weights=len(used),
         weight_bytes=sum(t.size for t in used),
+        float_bytes=sum(4 * weights[p].size for p in e.paths if p in weights),
         file_bytes=sum(f.stat().st_size for f in files),
         unused=tuple(sorted(set(weights) - e.paths)),
     )

@@ -6,16 +6,17 @@ it, so that errors of earlier steps do not blur those of later ones; hosts witho
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Entry, Function, Input, Node, Program
+from specc.record import record
 
 STATE = "state_"  # inputs for carried values: state_0, state_1, ...
 INDEX = "step_index"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class StepEntry:
     """`loop` is the number of the loop's first result, as in the reference's trace."""
 
@@ -53,7 +54,7 @@ def _entry(source: Entry, node: Node, name: str) -> Entry:
     return replace(source, name=name, function=name, inputs=source.inputs + tuple(more), calls=0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Parts:
     """Entries that a host runs in place of a sampler with one loop: `start` gives the count and the carried values, `step` the
     next ones, `finish` the sampler's results from the last. `shown`: the carried value that is like a sample, if one is."""

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from enum import IntEnum
 
 from specc.ir.types import FLOAT, Type
+from specc.record import record
 
 
 class Level(IntEnum):
@@ -27,7 +27,7 @@ class Level(IntEnum):
     ATOM = 12
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Piece:
     """An expression: its text, how tightly it binds, its type in the IR, and whether it is a plain Python number (`host`)
     rather than a tensor. `literal` is the number itself where it is known."""

@@ -48,6 +48,7 @@ class Plan:
     taken: frozenset[str]
     forced: set[int] = field(default_factory=set)
     base: Value | None = None  # what the size of the batch and the device are read from
+    copied: Callable[[Node], bool] = lambda node: False  # whether gradients in a parameter are taken in a copy of it
     body: list[Statement] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
     node_of: dict[int, Node] = field(default_factory=dict)
@@ -96,7 +97,12 @@ class Plan:
         if node is None or value.id in self.kinds.lifted:
             return False
         number = node.op in (Op.CONST, Op.CAST) and self.kinds[node.outputs[0]].host
-        return number or node.op in ALIASES
+        return (number or node.op in ALIASES) and not self.copies(node)
+
+    def copies(self, node: Node) -> bool:
+        """Whether this reads a parameter or state in which a gradient is taken that no objective's passes: it is of a copy."""
+        users = self._users[node.outputs[0].id]
+        return node.op is Op.PARAM and self.copied(node) and any(n is not None and n.op is Op.GRAD for n, _ in users)
 
     def _inline(self, value: Value, node: Node, block: Block) -> bool:
         if self.trivial(value):

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from specc.backends.pytorch.expressions import Level, Piece, call, number
+from specc.backends.pytorch.idioms import with_idioms
 from specc.backends.pytorch.kinds import FILLS, Kind, Kinds
 from specc.backends.pytorch.likes import with_likes
 from specc.backends.pytorch.lines import INDENT, fit
 from specc.backends.pytorch.plan import Plan, Statement, batched
-from specc.backends.pytorch.spelling import TORCH, Site
+from specc.backends.pytorch.spelling import TORCH, Site, filled
 from specc.backends.pytorch.suggest import suggest
 
 from specc.ir.liveness import felt
@@ -32,6 +33,8 @@ class Functions(Protocol):
     """What the printer asks about the functions around it."""
 
     def name_of(self, function: str) -> str: ...
+
+    def wrapped(self, function: str) -> str | None: ...
 
     def call_kind(self, node: Node, kinds: list[Kind]) -> list[Kind] | None: ...
 
@@ -52,6 +55,7 @@ class Manner:
     generator: str | None = None
     network: Callable[[str, str], str] = lambda bundle, function: bundle  # a bundle and a function over it, as called
     param: Callable[[Node], str] = lambda node: node["path"]
+    copied: Callable[[Node], bool] = lambda node: False  # whether gradients in a parameter are taken in a copy of it
     layer: Callable[[Node], str | None] = lambda node: None  # the module that does a node's work
     extern: Callable[[str], str] = lambda name: name
 
@@ -74,14 +78,13 @@ def print_block(
     finish: Callable[[list[Piece]], str] | None = None,
 ) -> Printed:
     """The statements of a block, the last of them its return. finish: what to write after `return`, from the results."""
-    block = with_likes(block)
+    block = with_likes(with_idioms(block))
     starts = params or [Kind(False)] * len(block.params)
     kinds = Kinds(manner.functions.call_kind, manner.functions.is_plain).run(block, starts)
     forced: set[int] = set()
     while True:
-        plan = Plan(
-            block, kinds, suggest, manner.taken, forced, base=batched(block.params) or next(iter(block.params), None)
-        ).make()
+        base = batched(block.params) or next(iter(block.params), None)
+        plan = Plan(block, kinds, suggest, manner.taken, forced, base=base, copied=manner.copied).make()
         printer = _Printer(plan, manner, indent, finish)
         lines = printer.run()
         if not printer.too_long - forced:
@@ -93,6 +96,7 @@ def print_block(
 class _Printer:
     def __init__(self, plan: Plan, manner: Manner, indent: int, finish: Callable[[list[Piece]], str] | None) -> None:
         self.plan, self.manner, self.kinds, self.indent = plan, manner, plan.kinds, indent
+        self.finished = finish is not None
         self.finish = finish or (lambda pieces: ", ".join(p.text for p in pieces))
         self.out: list[str] = []
         self.depth = 0
@@ -108,11 +112,22 @@ class _Printer:
         self.followed = {v.id for n in felt(plan.block, wanted) for v in n.outputs}  # and those of values that have one inside
 
     def run(self) -> list[str]:
-        self.statements(self.plan.body)
+        *before, last = self.plan.body or [None]
+        whole = last is not None and self.returned(last)
+        self.statements(before if whole else self.plan.body)
         self.begin()
+        if last is not None and whole:
+            self.line(f"return {self.called(last.node)}")
+            return self.out
         results = [self.tensor(v) if v.type.rank or not self.kinds[v].host else self.piece(v) for v in self.plan.block.results]
         self.line(f"return {self.finish(results)}")
         return self.out
+
+    def returned(self, last: Statement) -> bool:
+        """Whether the last statement is a call whose results are the block's, in order."""
+        plain = last.kind == "let" and last.node.op is Op.CALL and last.node.get("lanes", 1) == 1
+        same = [v.id for v in last.outputs] == [v.id for v in self.plan.block.results]
+        return plain and same and len(last.outputs) > 1 and not self.finished
 
     # Lines
 
@@ -168,9 +183,14 @@ class _Printer:
         return Piece(text, level, value.type, host, whole=self.kinds[value].whole)
 
     def spelled(self, node: Node) -> str | tuple[str, Level]:
+        if node.get("idiom") is not None:
+            pieces = [self.tensor(v) for v in node.inputs]
+            return str(node["idiom"]).format(*(p.atom if node["idiom"][0] == "{" else p.text for p in pieces))
         match node.op:
             case Op.PARAM:
-                return self.manner.param(node)
+                return self.manner.param(node) + ".detach()" * self.plan.copies(node)
+            case Op.SPREAD if (whole := self.filled(node)) is not None:
+                return whole
             case Op.CALL:
                 return self.called(node)
             case Op.GRAD:
@@ -202,7 +222,23 @@ class _Printer:
             pieces[chosen] = _lifted(pieces[chosen], node.inputs[chosen].type)
         elif node.op not in TORCH or not _takes_numbers(node.op):
             pieces = [_lifted(p, p.type) if p.host else p for p in pieces] if not result_host else pieces
+        pieces = [self.bare(v, p, node) for v, p in zip(node.inputs, pieces, strict=True)]
         return [self.exact(p, pieces, node) for p in pieces]
+
+    def bare(self, value: Value, piece: Piece, node: Node) -> Piece:
+        """Integers as they are where arithmetic makes them floats anyway."""
+        inner = self.plan.node_of.get(value.id)
+        if value.id in self.plan.names or inner is None or inner.op is not Op.CAST or piece.host or node.op not in _PROMOTES:
+            return piece
+        source = inner.inputs[0]
+        floats = [v for v in node.inputs if v is not value and v.type.dtype is DType.FLOAT]
+        free = all(self.kinds[v].host or v.type.rank for v in floats)  # a number of double precision would decide
+        cast = any((made := self.plan.node_of.get(v.id)) is not None and made.op is Op.CAST for v in floats)
+        if source.type.dtype is not DType.INT or not source.type.rank or not floats or not free:
+            return piece
+        if cast and node.op is not Op.DIV:
+            return piece
+        return self.piece(source)
 
     def exact(self, piece: Piece, pieces: list[Piece], node: Node) -> Piece:
         """2 beside a tensor of integers is 2.0 where the result is a float."""
@@ -220,7 +256,23 @@ class _Printer:
         device = None
         if source is not None and self.manner.generator is None and not self.kinds[source].host:
             device = f"{self.piece(source).atom}.device" if node.op in _ON_DEVICE else None
-        return Site(node, batch, device, self.manner.generator)
+        single = node.op is Op.SPREAD and self.exactly(node.inputs[0])
+        return Site(node, batch, device, self.manner.generator, single)
+
+    def filled(self, node: Node) -> str | None:
+        """An array of one number, spread over the examples, is an array of that number."""
+        source = node.inputs[0]
+        inner = self.plan.node_of.get(source.id)
+        if source.id in self.plan.names or inner is None or inner.op is not Op.CONST or not inner.get("shape", ()):
+            return None
+        return None if isinstance(inner["value"], tuple) else filled(number(inner["value"], source.type), self.site(node))
+
+    def exactly(self, value: Value) -> bool:
+        """Whether a number of no dimensions is surely of single precision: what parameters and arrays lead to."""
+        node = self.plan.node_of.get(value.id)
+        if node is None or value.id in self.kinds.lifted or self.kinds[value].host:
+            return False
+        return node.op is Op.PARAM or any(v.type.rank or self.exactly(v) for v in node.inputs)
 
     def sizes(self) -> str:
         base = self.plan.base
@@ -231,6 +283,9 @@ class _Printer:
         if self.manner.functions.is_plain(node):
             taken = self.manner.functions.call_kind(node, [self.kinds[v] for v in node.inputs])
             args = [self.piece(v) if taken is not None else self.tensor(v) for v in node.inputs]
+            wrapped = self.manner.functions.wrapped(node["function"])
+            if wrapped is not None:
+                return wrapped.format(args[0].text)
             return call(self.manner.functions.name_of(node["function"]), *(a.text for a in args))
         name = self.manner.network(bundle, node["function"])
         lanes = node.get("lanes", 1)
@@ -297,8 +352,8 @@ class _Printer:
 
     def _grad(self, s: Statement) -> None:
         for value in s.node.inputs[1:]:
-            name = self.piece(value).text
-            self.line(f"{name}.requires_grad_()")
+            if value.id in self.plan.names:  # others are parameters, which have theirs
+                self.watch(value)
         scoped = self.manner.gradients != "on" and not self.depth_of_gradients
         self.depth_of_gradients += 1
         if scoped:
@@ -311,6 +366,15 @@ class _Printer:
         self.line(f"{names[0]} = {text}[0]" if len(names) == 1 else f"{', '.join(names)} = {text}")
         self.depth_of_gradients -= 1
         self.depth -= scoped
+
+    def watch(self, value: Value) -> None:
+        """Gradients in a value are asked for. What an entry is given is its caller's and stays as it is."""
+        name = self.piece(value).text
+        if self.out and self.out[-1].startswith(f"{INDENT * self.depth}{name} = ") and self.out[-1].endswith(".detach()"):
+            self.out[-1] += ".requires_grad_()"
+            return
+        given = self.manner.gradients != "either" and any(v is value for v in self.plan.block.params)
+        self.line(f"{name} = {name}.detach().requires_grad_()" if given else f"{name}.requires_grad_()")
 
     def _start(self, s: Statement, values: tuple[Value, ...]) -> None:
         """Loop variables that are not in place already."""
@@ -431,6 +495,7 @@ class _Printer:
         self.inside(lambda: self.line(f"{', '.join(names)} = {call(item, *names, *args[carried:])}"))
 
 
+_PROMOTES = {Op.ADD, Op.SUB, Op.MUL, Op.DIV}  # where integers beside floats become floats
 _ON_DEVICE = {Op.IOTA, Op.CONST, Op.NORMAL, Op.UNIFORM, Op.RESHAPE, Op.SPREAD}
 _NUMBERS = {
     Op.NEG, Op.ABS, Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.FLOORDIV, Op.MOD, Op.POW, Op.MIN, Op.MAX, Op.EQ, Op.NE, Op.LT, Op.LE,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from specc.backends.pytorch import layers, shapes
@@ -16,12 +15,13 @@ from specc.backends.pytorch.expressions import Level, Piece, call, compare, infi
 
 from specc.ir.ops import Op
 from specc.ir.program import Node
-from specc.ir.types import BATCH, DType
+from specc.ir.types import BATCH, GROWING, DType
+from specc.record import record
 
 Text = str | tuple[str, Level]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Site:
     """A node, and how the size of the batch and the device are written where it stands."""
 
@@ -29,6 +29,7 @@ class Site:
     batch: str = "len(x)"
     device: str | None = None
     generator: str | None = None
+    single: bool = False  # whether a number of no dimensions is surely of single precision
 
     def __getitem__(self, key: str) -> Any:
         return self.node[key]
@@ -175,7 +176,7 @@ def _along(name: str, after: str = "") -> Spelling:
 
 
 def _const(site: Site) -> Text:
-    value, shape = site["value"], tuple(site.node.get("shape", ()))
+    value, shape = site["value"], tuple(0 if d == GROWING else d for d in site.node.get("shape", ()))
     kind = DType(site.node.get("dtype", "float"))
     if not isinstance(value, tuple):
         number = literal(bool(value) if kind is DType.BOOL else value)
@@ -252,9 +253,9 @@ def _spread(site: Site, x: Piece, like: Piece) -> Text:
             if x.literal in (0, 1):
                 return call("torch.zeros_like" if x.literal == 0 else "torch.ones_like", like.text)
             return call("torch.full_like", like.text, x.text)
-        return call("torch.full", f"({site.batch},)", filling(x), device=site.device)
+        return filled(x, site)
     moved = x.atom
-    if x.type.dtype is DType.FLOAT and not x.type.rank:  # of double precision, perhaps
+    if x.type.dtype is DType.FLOAT and not x.type.rank and not site.single:
         moved += f".to({like.text})" if _float(like) else f".to({like.atom}.device, torch.float32)"
     return call(f"{moved}.expand", site.batch, *["-1"] * x.type.rank)
 
@@ -270,6 +271,11 @@ def filling(x: Piece) -> str:
     return f"float({x.text})" if x.type.dtype is DType.FLOAT and x.literal is None and x.whole else x.text
 
 
+def filled(x: Piece, site: Site) -> str:
+    """A number for each example, of the shape of the node."""
+    return _filled(x, (site.batch, *site.node.out.type.shape[1:]), site)
+
+
 def _filled(x: Piece, shape: tuple[int | str, ...], site: Site) -> str:
     """An array of one number."""
     if x.literal in (0, 1) and x.type.dtype is DType.FLOAT and shape:
@@ -277,8 +283,10 @@ def _filled(x: Piece, shape: tuple[int | str, ...], site: Site) -> str:
     return call("torch.full", tuple_of([str(d) for d in shape]) if shape else "()", filling(x), device=site.device)
 
 
-def _reshape(site: Site, x: Piece) -> Text:
+def _reshape(site: Site, x: Piece, like: Piece | None = None) -> Text:
     shape = tuple(site["shape"])
+    if like is not None:
+        return f"{x.atom}.reshape_as({like.text})"
     if x.host:
         return _filled(x, shape, site)
     return shapes.reshape(x, shape), (x.level if shape == x.type.shape else Level.ATOM)
@@ -362,6 +370,7 @@ TORCH: dict[Op, Spelling] = {
     Op.FLIP: _flip,
     Op.TAKE: _take,
     Op.SCATTER_ADD: _scatter_add,
+    Op.ROUND_TO: layers.round_to,
     Op.MATMUL: _infix("@"),
     Op.CHOLESKY: _function("torch.linalg.cholesky"),
     Op.INV: _function("torch.linalg.inv"),

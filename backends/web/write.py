@@ -13,7 +13,6 @@ import json
 import math
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ from specc.backends.onnx.steps import with_parts, without_defaults
 from specc.backends.web import ort_web
 
 from specc.ir.program import Entry, Program, Quantization
+from specc.record import record
 from specc.runtime.ort import example_seeds, load
 
 PAGE = ("index.html", "style.css", "app.js", "controls.js", "draw.js", "worker.js")
@@ -35,7 +35,7 @@ LARGEST = 16  # numbers of a condition that a page asks for
 CHECKED = 4  # samples that a page compares with those of Python
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Asked:
     """What goes into a page beside the program and its weights."""
 

@@ -16,6 +16,7 @@ from specc.cli.common import Failure, as_json, say
 from specc.cli.examples import examples
 from specc.cli.export import entry_of
 from specc.cli.runs import Run, python
+from specc.record import record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,7 +39,7 @@ COMPARE: dict[str, Callable[[float, float], bool]] = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Row:
     """One line of the report. `real` is the metric between two halves of the held-out data, or a probe's accuracy on them."""
 

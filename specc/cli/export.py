@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="FILE.onnx")
 @click.option("--web", type=click.Path(file_okay=False, path_type=Path), help="A folder for a page that draws in the browser.")
 @click.option("--ort-web", type=click.Path(exists=True, path_type=Path), help="onnxruntime-web, a folder or .tgz; else by npm.")
-@click.option("--quantize", help="The `quantize` section to apply.")
+@click.option("--quantize", help="The `quantize` section to apply; by default the one that the model was trained with.")
 @click.option("--examples", type=click.IntRange(min=1), default=4, show_default=True, help="How many the certificate compares.")
 @click.option("--trajectory", is_flag=True, help="Let the file show the states of its loop, for animations.")
 @click.option("--json", "machine", is_flag=True, help="The certificate as JSON on stdout.")
@@ -72,9 +73,11 @@ def command(
     else:
         given = conditions(here, program, entry, example_seeds(0, tried), weights)
     symbols = here.symbols()
+    looked = formats.calibrate if formats is not None else None
+    data = asked(here, program, looked, CALIBRATED, "train") if looked is not None else None
     if out is None:
         assert web is not None
-        return page(array, weights, entry, formats, calibration(formats, given), symbols, web, ort_web)
+        return page(array, weights, entry, formats, calibration(formats, given, data), symbols, web, ort_web)
     try:
         known = {"symbols": list(symbols)} if symbols is not None else None
         written = export(
@@ -83,7 +86,7 @@ def command(
             weights,
             out,
             quantization=formats,
-            calibration=calibration(formats, given),
+            calibration=calibration(formats, given, data),
             metadata=known,
             trajectory=trajectory,
         )
@@ -135,13 +138,17 @@ def page(
     say(f"see it: python -m http.server -d {folder}")
 
 
-def calibration(quantization: Quantization | None, conditions: dict[str, np.ndarray]) -> Calibration | None:
-    """What to calibrate on where the sampler is conditioned on examples; the usual where it is not."""
-    if quantization is None or not conditions:
+def calibration(
+    quantization: Quantization | None, conditions: dict[str, np.ndarray], data: dict[str, np.ndarray] | None = None
+) -> Calibration | None:
+    """What to calibrate on where the sampler is conditioned on examples, or methods look at a query of examples, `data`; the
+    usual otherwise."""
+    if quantization is None or not (conditions or data):
         return None
     from specc.backends.onnx.calibrate import Calibration
 
-    return Calibration(examples=len(next(iter(conditions.values()))), conditions=conditions)
+    made = Calibration(data=data)
+    return replace(made, examples=len(next(iter(conditions.values()))), conditions=conditions) if conditions else made
 
 
 def entry_of(program: Program, wanted: str | None, kind: str = "sampler") -> str:
@@ -159,7 +166,7 @@ def entry_of(program: Program, wanted: str | None, kind: str = "sampler") -> str
 
 def quantization_of(program: Program, wanted: str | None) -> Quantization | None:
     if wanted is None:
-        return None
+        return next((q for q in program.quantize if q.trained), None)
     found = next((q for q in program.quantize if q.name == wanted), None)
     if found is None:
         known = ", ".join(q.name for q in program.quantize) or "the spec has no `quantize` section"

@@ -47,9 +47,9 @@ def verify(program: Program) -> Program:
 
 def _check_writes(program: Program, entry: Entry) -> None:
     """The last results of an entry have the types of the states that it writes."""
-    states = {b.path: b for b in program.bare if not b.trainable}
+    states = {b.path: b for b in program.bare if not b.trainable or entry.role == "start"}
     results = program.functions[entry.function].block.results
-    count = len(entry.writes) + (entry.role != "update")
+    count = len(entry.writes) + (entry.role not in ("update", "start"))
     _check(not entry.writes or len(results) == count, f"entry {entry.name}: {len(results)} results and {count} are needed")
     for path, value in zip(reversed(entry.writes), reversed(results), strict=False):
         _check(path in states, f"entry {entry.name}: it writes {path}, which is no state")

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from specc.record import record
 from specc.runtime.refused import FileError, InputError, described, explained
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ STRIDE = 1_000_003  # between the seeds of two persons' seeds, in generated proj
 KINDS = {"float": np.float32, "int": np.int64, "bool": np.bool_}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Model:
     """An exported sampler or query. `metadata` has the spec's name and digest, inputs with their defaults, and spaces."""
 

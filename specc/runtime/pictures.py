@@ -7,12 +7,12 @@ colour-blind readers can tell apart. Files are written whole or not at all.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from specc.record import record
 from specc.runtime.raster import Pixels, dots, gif, number, png, rgb
 
 BLUE, ORANGE, GREEN, VERMILION = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -122,7 +122,7 @@ def _point_frames(states: Points, real: Points | None) -> list[Pixels]:
     return frames
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Window:
     """A square of the plane."""
 

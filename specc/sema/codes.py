@@ -318,6 +318,20 @@ CODES: dict[str, Page] = {
         "static for i in 1..10000000 { h = h + 1 }\n",
         "for i in 1..1000 { h = h + 1 }\n",
     ),
+    "E0605": Page(
+        "a format of numbers that does not fit its use",
+        "Formats have blocks, scales and zeros of some kinds and not of others, and products of two activations have no "
+        "weights to round. The message says which formats can do what is asked.",
+        "quantize q { weights = mxfp4(affine = true) }\n",
+        "quantize q { weights = int4(affine = true) }\n",
+    ),
+    "E0606": Page(
+        "a bound on a quantised file that does not hold",
+        "`require` in a `quantize` section bounds what rounding may cost. It is measured when the file is exported; a file "
+        "that misses its bound is not kept.",
+        "quantize q { weights = int2; require frechet_ratio <= 1.1 }\n",
+        "quantize q { weights = int8; require frechet_ratio <= 1.1 }\n",
+    ),
     "W0403": Page(
         "noise that still shows the data",
         "Samplers start from pure noise at t_max. Where the process keeps some signal there, training never sees what sampling "

@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from specc.diagnostics import SpecError
 from specc.ir.program import Builder, Entry, Space, Step, Value
 from specc.ir.types import DType, Type
+from specc.record import record
 from specc.sema import held, interfaces, library, memory, sections, spaces, statements
 from specc.sema.arithmetic import describe, settled, shown
 from specc.sema.evaluate import MOST_WORK, Evaluator
@@ -80,7 +81,7 @@ ONCE = (*PARTS, "data", "represent", "backbone", "train")
 NAMED = ("condition", "field", "latent", "param", "state", "memory", "network", "patch", "bijection", "quantize")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Default:
     """A resolved setting and where it came from, for `specc check --explain`."""
 
@@ -116,6 +117,7 @@ class Model:
     routine: list[Step] = field(default_factory=list)
     used: set[str] = field(default_factory=set)  # conditions that some entry reads
     promised: list[tree.Statement] = field(default_factory=list)  # what the interfaces of the process require
+    anew: Callable[[str], bool] = lambda root: True  # whether a root starts here, and not where a parent left it
     top: Frame = field(init=False)
 
     def __post_init__(self) -> None:
@@ -592,16 +594,16 @@ def _holding(m: Model, section: tree.Section) -> None:
     if section.kind == "memory":
         m.ev.world.names[name_of(section)] = memory.declare(m.ev, section, scope, m.top)
         return
-    made = held.declare(m.ev, section, scope, m.top)
+    made = held.declare(m.ev, section, scope, m.top, m.env)
     m.ev.world.names[made.path] = made
 
 
 def _free(m: Model, name: str, section: tree.Section) -> None:
     """A name that the library's losses and samplers do not use for something else."""
+    if "process" not in m.found:
+        return
     taken = {"t_min", "t_max", "pair", *DEFAULTS, *(("x",) if section.kind != "data" else ())}
-    declared = [d for n in library.names("interface") if (d := library.find("interface", n)) is not None]
-    taken |= interfaces.given([d for d in declared if d.interface in ("process", "predict")])
-    if "process" in m.found and name in taken:
+    if name in taken | interfaces.given(library.interfaces("process", "predict", naming=name)):
         at = section.head.span if section.head is not None else section.span
         message = f"`{name}` means something else to losses and samplers"
         fail("E0208", at, message, help="give it another name")

@@ -375,6 +375,7 @@ def function_for(
         kind="network",
         block=live(block) if frame.starts else block,
         doc=f"{definition.kind} {definition.name}({shown})",
+        about=definition.summary,
         span=span,
     )
     ev.functions[name] = made
@@ -475,6 +476,8 @@ def parameter(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> None
         fail("E0309", item.span, "a bare parameter belongs in a network")
     if not isinstance(item.head, tree.Name) or item.type is None:
         fail("E0304", item.span, "a parameter is written `param NAME: TYPE = START`")
+    if item.law is not None:
+        fail("E0204", item.law.span, "a network's parameter starts with `=`", help="as in `param w: vector(8) = normal(0.02)`")
     kind = ev.expr(item.type, env, frame)
     if not isinstance(kind, TypeRef):
         fail("E0304", item.type.span, f"{describe(kind)} is not a type")

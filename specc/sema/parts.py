@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Builder, Value
 from specc.ir.rewrite import captured_by, substitute
 from specc.ir.types import EXAMPLE, DType
+from specc.record import record
 from specc.sema.arithmetic import add, binary, describe, lift
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame, ObjectiveDone
@@ -18,7 +19,7 @@ from specc.source import Span
 from specc.syntax import tree
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Part:
     """`batch.part(3 / 4)`: whether an example is among that share of the batch, the first ones of it."""
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from specc.record import record
 from specc.sema import library
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.values import Partial
 from specc.syntax import tree
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Shape:
     """clauses: words that may follow. parts: of `type`, `value`, `result`, `law`, `with`, `body`, those that mean something."""
 
@@ -30,9 +31,9 @@ SHAPES: dict[str, Shape] = {
     "field": Shape(("in", "levels"), ("type",)),
     "represent": Shape((), ("type", "body")),
     "latent": Shape((), ("type", "law")),
-    "param": Shape(("on",), ("type", "value")),
+    "param": Shape(("on",), ("type", "value", "law")),
     "memory": Shape((), ("type", "with")),
-    "state": Shape((), ("type", "value")),
+    "state": Shape((), ("type", "value", "law")),
     "process": Shape(("for", "over", "in"), ("value", "with", "body")),
     "predict": PART,
     "source": PART,

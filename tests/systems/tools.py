@@ -114,7 +114,7 @@ def sample(folder: Path, spec: str, name: str | None, entry: str, n: int, seed: 
     return loaded.sample(n, seed, arguments=inputs)
 
 
-def ask(folder: Path, spec: str, name: str | None, entry: str, **inputs: Any) -> np.ndarray:
+def answers(folder: Path, spec: str, name: str | None, entry: str, **inputs: Any) -> list[np.ndarray]:
     """What a query says of its inputs (n, *shape) with the weights of a run, by ONNX Runtime. The query may be of another
     model with the same network."""
     from specc.backends.onnx.export import export
@@ -126,4 +126,9 @@ def ask(folder: Path, spec: str, name: str | None, entry: str, **inputs: Any) ->
         export(graph(spec, name), entry, weights(folder), path)
     loaded = ort.load(path, threads=1)
     count = len(next(iter(inputs.values())))
-    return next(iter(loaded.run(loaded.feeds(np.arange(count), arguments=inputs)).values()))
+    return list(loaded.run(loaded.feeds(np.arange(count), arguments=inputs)).values())
+
+
+def ask(folder: Path, spec: str, name: str | None, entry: str, **inputs: Any) -> np.ndarray:
+    """The first of these."""
+    return answers(folder, spec, name, entry, **inputs)[0]

@@ -149,14 +149,14 @@ def test_without_an_adapter_webassembly_runs_the_steps(pages: dict[str, Path], b
 
 @pytest.mark.slow  # the adapter is a processor's: 6e-7 from Python, 2 seconds a step
 def test_webgpu_gives_the_samples_of_python(pages: dict[str, Path]) -> None:
-    with chrome.served(pages["digits"]) as address:
-        with chrome.browser("--enable-unsafe-webgpu", "--enable-unsafe-swiftshader") as page:
-            page.open(address + "index.html", "window.specc")
-            if not page.run("navigator.gpu?.requestAdapter().then(Boolean)"):
-                pytest.skip("this Chromium has no adapter in software")
-            page.run("document.querySelector('input[value=webgpu]').click()")
-            assert page.run("window.specc.check()") <= 1e-4
-            assert "no WebGPU adapter" not in text(page, "status") and page.said == []
+    software = chrome.browser("--enable-unsafe-webgpu", "--enable-unsafe-swiftshader")
+    with chrome.served(pages["digits"]) as address, software as page:
+        page.open(address + "index.html", "window.specc")
+        if not page.run("navigator.gpu?.requestAdapter().then(Boolean)"):
+            pytest.skip("this Chromium has no adapter in software")
+        page.run("document.querySelector('input[value=webgpu]').click()")
+        assert page.run("window.specc.check()") <= 1e-4
+        assert "no WebGPU adapter" not in text(page, "status") and page.said == []
 
 
 def test_a_broken_file_is_named(pages: dict[str, Path], browser: chrome.Page, tmp_path: Path) -> None:

@@ -42,11 +42,15 @@ import checkpoint
 from ahead import Prepared, ahead
 
 # >>
+# << averages
+from averages import begin, follow
+
+# >>
 # << data
 from data import examples
 
 # >>
-# << starts
+# << modules
 from first import start_from
 
 # >>
@@ -55,10 +59,6 @@ from model import Model
 
 # << objective
 from objective import loss, prepare
-
-# >>
-# << averages
-from averages import begin, follow
 
 # >>
 # << parents
@@ -92,11 +92,13 @@ Objective = Callable[..., Tensor]
 # >>
 
 
+# << learns
 # << optimizer
 def make_optimizer(parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
     return torch.optim.Adam(parameters, lr=LEARNING_RATE)
 
 
+# >>
 # >>
 
 
@@ -112,11 +114,18 @@ class Run:
             if self.device.type == "cuda":
                 self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
                 torch.cuda.set_device(self.device)
+            # << not learns
+            raise checkpoint.CheckpointError("updates alone see one process's share of a batch: train in one process")
+            # >>
+            # << learns
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+            # >>
         self.step = 0
         self.asked = False  # by a signal, to stop
         self.stop = False  # as all processes agreed
+        # << learns
         self.losses: dict[str, list[Tensor]] = {name: [] for name in LOSSES}  # since the last row of the log
+        # >>
         self.state: dict[str, object] = {}
         tensors: dict[str, checkpoint.Tensors] = {}
         if args.resume:
@@ -161,7 +170,7 @@ class Run:
         # >>
         self.optimizer = make_optimizer(self.parameters)
         # >>
-        # << routine
+        # << players
         self.optimizers = make_optimizers(self.model)
         # << schedule
         for optimizer in self.optimizers.values():
@@ -197,11 +206,13 @@ class Run:
         # << ema
         checkpoint.fill(self.ema, tensors["ema"], "ema.safetensors")
         # >>
+        # << learns
         names = self.names()
+        # >>
         # << one
         checkpoint.fill_optimizer(self.optimizer, [names[p] for p in self.parameters], tensors["optimizer"])
         # >>
-        # << routine
+        # << players
         for name, optimizer in self.optimizers.items():
             own = {k[len(name) + 1 :]: v for k, v in tensors["optimizer"].items() if k.startswith(f"{name}:")}
             checkpoint.fill_optimizer(optimizer, [names[p] for p in trained(optimizer)], own)
@@ -211,21 +222,28 @@ class Run:
         if self.device.type == "cuda" and f"random.cuda.{self.rank}" in tensors["optimizer"]:
             torch.cuda.set_rng_state(tensors["optimizer"][f"random.cuda.{self.rank}"])
 
+    # << learns
     def names(self) -> dict[Tensor, str]:
         return {p: n for n, p in self.model.named_parameters()}
 
+    # >>
     def save(self) -> None:
         """A checkpoint of everything that the rest of the run depends on."""
+        # << learns
         names = self.names()
+        # >>
         # << one
         state = checkpoint.optimizer_tensors(self.optimizer, [names[p] for p in self.parameters])
         # >>
-        # << routine
+        # << players
         state = {
             f"{name}:{key}": value
             for name, optimizer in self.optimizers.items()
             for key, value in checkpoint.optimizer_tensors(optimizer, [names[p] for p in trained(optimizer)]).items()
         }
+        # >>
+        # << not learns
+        state: checkpoint.Tensors = {}
         # >>
         state |= {f"random.{r}": v for r, v in enumerate(self.gathered(torch.get_rng_state()))}
         if self.device.type == "cuda":
@@ -277,12 +295,25 @@ class Run:
 
     # << starts
     def start(self, batch: tuple[Tensor, ...]) -> None:
-        """Parameters that the first batch decides."""
+        """What the first batch decides."""
+        # << modules
         # << one
         start_from(self.model, loss, batch)
         # >>
-        # << several
-        start_from(self.model, OBJECTIVES[0][1], batch)
+        # << routine
+        # << start modules
+        # >>
+        # >>
+        # >>
+        # << computed
+        # << start tensors
+        # >>
+        if self.world > 1:
+            for path in STARTS:  # the shares of the batch and the draws differ
+                dist.broadcast(self.model.state_dict()[path], 0)
+        # >>
+        # << averages
+        begin(self.model)
         # >>
         # << ema
         torch._foreach_copy_(self.averages, self.weights)
@@ -301,6 +332,12 @@ class Run:
         # << one
         bf16 = torch.autocast(self.device.type, torch.bfloat16) if args.precision == "bf16" else contextlib.nullcontext()
         # >>
+        # << routine
+        # << starts
+        if not self.step:
+            self.start(next(self.batches(last)))
+        # >>
+        # >>
         first, mean, clock = self.step, math.nan, Clock(self.device)
         bar = tqdm(desc=self.lock["name"], initial=self.step, total=args.steps, unit="step", disable=self.rank > 0)
         while self.step < last and not self.stop:
@@ -315,7 +352,9 @@ class Run:
                 group["lr"] = LEARNING_RATE * schedule(self.step, args.steps)
             # >>
             with bf16:
+                # << value
                 value = loss(self.model, *batch)
+                # >>
             self.optimizer.zero_grad(set_to_none=True)
             value.backward()
             if self.world > 1:
@@ -328,9 +367,11 @@ class Run:
             # >>
             # << routine
             # << schedule
+            # << players
             for optimizer in self.optimizers.values():
                 for group in optimizer.param_groups:
                     group["lr"] = group["initial_lr"] * schedule(self.step, args.steps)
+            # >>
             # >>
             self.turn(batches)
             # >>
@@ -351,12 +392,37 @@ class Run:
             if self.step == first + 1:
                 clock.start(self.step)
             if self.step % LOG_EVERY == 0 or self.step == last or self.stop:
+                speed = clock.speed(self.step) * self.size
+                # << learns
                 means = self.means()
-                mean, speed = sum(means.values()), clock.speed(self.step) * self.size
+                mean = sum(means.values())
                 bar.set_postfix(loss=f"{mean:.4g}", refresh=False)
+                # << not watched
                 log.row(self.step, means, speed, self.learning_rate())
+                # >>
+                # << watched
+                log.row(self.step, means | self.watched(), speed, self.learning_rate())
+                # >>
+                # >>
+                # << not learns
+                # << watched
+                means = self.watched()
+                mean = sum(means.values())
+                bar.set_postfix({name: f"{value:.4g}" for name, value in means.items()}, refresh=False)
+                log.row(self.step, means, speed, 0.0)
+                # >>
+                # << not watched
+                mean = 0.0
+                log.row(self.step, {}, speed, 0.0)
+                # >>
+                # >>
                 if not math.isfinite(mean):
+                    # << not learns
+                    raise FloatingPointError(f"a state is not finite at step {self.step}; the last checkpoint is in {self.out}")
+                    # >>
+                    # << learns
                     raise FloatingPointError(f"the loss is {mean} at step {self.step}; the last checkpoint is in {self.out}")
+                    # >>
             with clock.paused():
                 if self.step % SAVE_EVERY == 0 and self.step < last:
                     self.save()
@@ -371,7 +437,12 @@ class Run:
         return {
             "steps": self.step,
             "examples_per_second": round(clock.speed(self.step) * self.size, 1),
+            # << learns
             "loss": mean if math.isfinite(mean) else None,
+            # >>
+            # << not learns
+            "loss": None,
+            # >>
             "seconds": round(clock.seconds(), 3),
             "out": str(self.out),
         }
@@ -382,6 +453,7 @@ class Run:
         # << turn
         # >>
 
+    # << players
     def minimize(self, player: str, objective: Objective, batch: tuple[Tensor, ...], **given: Any) -> None:
         """A step of a player's optimizer along the gradient of an objective."""
         self.gradient(player, objective, batch, **given)
@@ -420,6 +492,7 @@ class Run:
         # >>
         optimizer.step()
 
+    # >>
     # << updates
     def update(self, entry: Objective, batch: tuple[Tensor, ...], writes: tuple[str, ...], **clock: float) -> None:
         """New values of states, with the parameters of this moment."""
@@ -431,8 +504,9 @@ class Run:
     # << states
     def write(self, paths: tuple[str, ...], states: tuple[Tensor, ...]) -> None:
         with torch.no_grad():
+            tensors = self.model.state_dict()
             for path, state in zip(paths, states, strict=True):
-                self.model.get_buffer(path).copy_(state)
+                tensors[path].copy_(state)
 
     # >>
     def precision(self) -> contextlib.AbstractContextManager[object]:
@@ -440,11 +514,12 @@ class Run:
         return torch.autocast(self.device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
 
     # >>
+    # << learns
     def learning_rate(self) -> float:
         # << one
         return self.optimizer.param_groups[0]["lr"]
         # >>
-        # << routine
+        # << players
         return next(iter(self.optimizers.values())).param_groups[0]["lr"]
         # >>
 
@@ -473,6 +548,13 @@ class Run:
             mean /= self.world
         return dict(zip(found, mean.tolist(), strict=True))
 
+    # >>
+    # << watched
+    def watched(self) -> dict[str, float]:
+        """States that are one number."""
+        return {path: float(self.model.get_buffer(path)) for path in WATCHED}
+
+    # >>
     # << pictures
     def picture(self) -> None:
         """Samples as they are now, from the same seeds every time."""
@@ -502,7 +584,7 @@ class Run:
     # >>
 
 
-# << routine
+# << players
 def trained(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
     return [p for group in optimizer.param_groups for p in group["params"]]
 

@@ -6,25 +6,42 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from specc.ir.ops import Op
-from specc.ir.program import Block, Function, Node, Program, walk
+from specc.ir.program import Block, Function, Node, Program, Value, walk
 from specc.ir.splice import turns
+from specc.record import record
 
-LAYERS = (Op.LINEAR, Op.CONV, Op.CONV_TRANSPOSE)
+OPERANDS = {Op.LINEAR: (0, 1), Op.CONV: (0, 1), Op.CONV_TRANSPOSE: (0, 1), Op.TAKE: (1, 0)}  # places of operand and weight
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+def weight_of(node: Node) -> Value | None:
+    """The value of a layer's weight; None for what is no layer."""
+    if node.op not in OPERANDS:
+        return None
+    if node.op is Op.TAKE and (node["axis"] or node.get("batch", 0) or node.inputs[0].type.rank != 2):
+        return None
+    return node.inputs[OPERANDS[node.op][1]]
+
+
+@record(kw_only=True)
 class Layer:
-    """A linear map or convolution over a parameter, by the path of its weight."""
+    """A linear map, convolution or embedding over a parameter, by the path of its weight."""
 
     path: str
+    root: str  # the network that it is in
     op: Op
     shape: tuple[int, ...]
     first: bool
     last: bool
     clock: bool
+
+    @property
+    def columns(self) -> int:
+        """How many numbers a row of the weight has, as `specc.ir.coding.as_matrix` lays it out."""
+        return math.prod(self.shape) // self.shape[1 if self.op is Op.CONV_TRANSPOSE else 0]
 
     def is_a(self, word: str) -> bool:
         return {"first": self.first, "last": self.last, "clock": self.clock}[word]
@@ -42,7 +59,7 @@ class _Found:
     meets: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Mark:
     """Of a value: does it depend on the example, does it do so through no layer, and which layers reach it directly."""
 
@@ -69,8 +86,8 @@ class _Reader:
             marks = [env.get(v.id, _Mark()) for v in node.inputs]
             if node.op is Op.PARAM:
                 paths[node.out.id] = f"{bundle}.{node['path']}"
-            elif node.op in LAYERS and node.inputs[1].id in paths:
-                env[node.out.id] = self.layer(node, paths[node.inputs[1].id], marks[0])
+            elif (weight := weight_of(node)) is not None and weight.id in paths:
+                env[node.out.id] = self.layer(node, paths[weight.id], marks[OPERANDS[node.op][0]])
             elif node.op in (Op.CALL, Op.REPEAT):
                 self.call(node, bundle, marks, env)
             else:
@@ -117,18 +134,24 @@ def _union(marks: list[_Mark]) -> _Mark:
 
 def layers(program: Program, entry: str) -> tuple[Layer, ...]:
     """The layers of every network that an entry calls, in the order in which they run."""
+    return tuple(layer for root in roots(program, entry) for layer in layers_of(program, root))
+
+
+def layers_of(program: Program, root: str) -> list[Layer]:
+    """The layers of a network, in the order in which they run."""
     out: list[Layer] = []
-    for root in roots(program, entry):
-        function = program.functions[program.networks[root]]
-        reader = _Reader(program)
-        marks = [_Mark(sees=i == 0, bare=i == 0) for i in range(len(function.block.params))]
-        for path in _union(reader.apply(function, root, marks)).layers:
-            reader.found[path].last = True
-        for f in reader.found.values():
-            clock = not f.sees and not f.meets and not f.last
-            shape = tuple(int(d) for d in f.node.inputs[1].type.shape)
-            out.append(Layer(path=f.path, op=f.node.op, shape=shape, first=f.first, last=f.last, clock=clock))
-    return tuple(out)
+    function = program.functions[program.networks[root]]
+    reader = _Reader(program)
+    marks = [_Mark(sees=i == 0, bare=i == 0) for i in range(len(function.block.params))]
+    for path in _union(reader.apply(function, root, marks)).layers:
+        reader.found[path].last = True
+    for f in reader.found.values():
+        clock = not f.sees and not f.meets and not f.last
+        weight = weight_of(f.node)
+        assert weight is not None
+        shape = tuple(int(d) for d in weight.type.shape)
+        out.append(Layer(path=f.path, root=root, op=f.node.op, shape=shape, first=f.first, last=f.last, clock=clock))
+    return out
 
 
 def roots(program: Program, entry: str) -> list[str]:
