@@ -1,5 +1,5 @@
-"""Kim et al. 2023: blocks as large as each weight allows, found from the weight alone. How it chooses on matrices with and without
-outliers is in tests/ir/test_methods.py.
+"""Kim et al. 2023: blocks as large as each weight allows, found from the weight alone. How it chooses on matrices with and
+without outliers is in tests/ir/test_methods.py.
 """
 
 from __future__ import annotations
