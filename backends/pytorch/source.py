@@ -17,6 +17,7 @@ PROJECT = {
     "checkpoint",
     "data",
     "first",
+    "generate",
     "loader",
     "model",
     "noise",
@@ -27,7 +28,7 @@ PROJECT = {
     "rounding",
     "sample",
 }
-STANDARD = {"argparse", "functools", "inspect", "json", "math", "sys"}
+STANDARD = {"argparse", "functools", "hashlib", "inspect", "json", "math", "os", "sys"}
 
 
 def module(

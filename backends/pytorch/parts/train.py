@@ -38,6 +38,10 @@ from tqdm import tqdm
 
 import checkpoint
 
+# << generated
+import generate
+
+# >>
 # << prepared
 from ahead import Prepared, ahead
 
@@ -185,6 +189,12 @@ class Run:
         torch.manual_seed(self.seed + 1 + self.rank)  # the draws of the loss differ between processes
         if args.resume:
             self.restore(tensors)
+        # << generated
+        if not self.rank:
+            generate.make(self.model, self.out / generate.FILE, self.device)
+        if self.world > 1:
+            dist.barrier()
+        # >>
         if args.compile:
             for network in self.model.children():
                 network.compile()
@@ -272,7 +282,12 @@ class Run:
         """What each step is given, from this one on."""
         share = {"rank": self.rank, "world": self.world}
         # << finite
+        # << generated
+        source = examples(path=self.out / generate.FILE)
+        # >>
+        # << not generated
         source = examples()
+        # >>
         # >>
         # << endless
         source = examples
