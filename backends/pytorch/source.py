@@ -18,6 +18,7 @@ PROJECT = {
     "data",
     "first",
     "loader",
+    "log",
     "model",
     "noise",
     "objective",
