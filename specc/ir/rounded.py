@@ -193,7 +193,7 @@ def of_weight(setting: Setting, op: Op, rank: int) -> dict[str, Any]:
 
 def along(setting: Setting, axis: int) -> dict[str, Any]:
     """Attributes of `round_to` for an operand: scales of its numbers along an axis, or of blocks of them."""
-    return _attributes(setting, (axis,), block_of_operand(setting))
+    return _attributes(setting, (axis,), block_of_operand(setting) or 0)
 
 
 def _attributes(setting: Setting, axes: tuple[int, ...], block: int) -> dict[str, Any]:

@@ -74,7 +74,7 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     elif role != "sampler":
         like = builder.param(Type(DType.INT, (), example), "index")
         inputs.append(Input(name="index", role="index", type=like.type))
-    if role in ("sampler", "condition"):
+    if role in ("sampler", "query", "condition"):
         seed = builder.param(Type(DType.INT, (), example), "seed")
         inputs.append(Input(name="seed", role="seed", type=seed.type))
     like = like or seed
@@ -442,12 +442,14 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
 
 
 def _needed(m: Model, function: Function, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
-    """The inputs of an entry without derived conditions that it does not read, nor, where it reads other examples, the
-    number that only counts them."""
+    """The inputs of an entry without derived conditions and seeds of a query that it does not read, nor, where it reads other
+    examples, the number that only counts them."""
     needed = live(function.block)
     read = {v.id for n in walk(needed) for v in n.inputs} | {v.id for v in needed.results}
     given = list(zip(function.block.params, inputs, strict=True))
     spared = {("condition", name_of(section)) for section in m.derived}
+    if any(i.role in ("data", "index") for i in inputs):
+        spared.add(("seed", "seed"))
     if any(v.id in read and i.role != "index" and EXAMPLE in v.type.axes for v, i in given):
         spared.add(("index", "index"))
     kept = [(v, i) for v, i in given if v.id in read or (i.role, i.name) not in spared]

@@ -301,12 +301,12 @@ class Run:
         start_from(self.model, loss, batch)
         # >>
         # << routine
-        # << start modules
+        # << start_modules
         # >>
         # >>
         # >>
         # << computed
-        # << start tensors
+        # << start_tensors
         # >>
         if self.world > 1:
             for path in STARTS:  # the shares of the batch and the draws differ
@@ -358,12 +358,7 @@ class Run:
         return {
             "steps": self.step,
             "examples_per_second": round(self.clock.speed(self.step) * self.size, 1),
-            # << learns
             "loss": mean if math.isfinite(mean) else None,
-            # >>
-            # << not learns
-            "loss": None,
-            # >>
             "seconds": round(self.clock.seconds(), 3),
             "out": str(self.out),
         }
@@ -425,27 +420,23 @@ class Run:
         # << watched
         self.log.row(self.step, means | self.watched(), speed, self.learning_rate())
         # >>
+        if not math.isfinite(mean):
+            raise FloatingPointError(f"the loss is {mean} at step {self.step}; the last checkpoint is in {self.out}")
+        return mean
         # >>
         # << not learns
         # << watched
         means = self.watched()
-        mean = sum(means.values())
         self.bar.set_postfix({name: f"{value:.4g}" for name, value in means.items()}, refresh=False)
         self.log.row(self.step, means, speed, 0.0)
+        if not all(map(math.isfinite, means.values())):
+            raise FloatingPointError(f"{means} at step {self.step}; the last checkpoint is in {self.out}")
         # >>
         # << not watched
-        mean = 0.0
         self.log.row(self.step, {}, speed, 0.0)
         # >>
+        return math.nan
         # >>
-        if not math.isfinite(mean):
-            # << not learns
-            raise FloatingPointError(f"a state is not finite at step {self.step}; the last checkpoint is in {self.out}")
-            # >>
-            # << learns
-            raise FloatingPointError(f"the loss is {mean} at step {self.step}; the last checkpoint is in {self.out}")
-            # >>
-        return mean
 
     # << routine
     def turn(self, batches: Iterator[tuple[Tensor, ...]]) -> None:
