@@ -48,6 +48,7 @@ def project(program: Program) -> dict[str, str]:
     if losses and data is not None:
         files["train.py"] = train_script(program, losses, samplers, data, turn)
         files["loader.py"] = choose(part("loader_finite" if data.finite else "loader_endless"), ())
+        files["log.py"] = choose(part("log"), ())
         if program.starts:
             files["first.py"] = choose(part("first"), ())
         if lenders(program):

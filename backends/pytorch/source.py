@@ -19,6 +19,7 @@ PROJECT = {
     "first",
     "generate",
     "loader",
+    "log",
     "model",
     "noise",
     "objective",
