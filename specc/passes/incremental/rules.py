@@ -191,6 +191,13 @@ def matrices(s: Steps, node: Node) -> None:
     alone(s, node, axis)
 
 
+def rounding(s: Steps, node: Node) -> None:
+    along, axis = first(s, node)
+    if {axis, along.column} & {a % node.out.type.rank for a in node["axes"]}:
+        raise Stop(node, "its places share a scale", "round each place by itself")
+    alone(s, node, axis)
+
+
 def linear(s: Steps, node: Node) -> None:
     along, axis = first(s, node)
     if node.out.type.rank - 1 in (axis, along.column):
@@ -283,6 +290,7 @@ RULES: dict[Op, Rule] = {
     Op.MATMUL: reaching.matmul,
     Op.CHOLESKY: matrices,
     Op.INV: matrices,
+    Op.ROUND_TO: rounding,
     Op.LINEAR: linear,
     Op.CONV: reaching.conv,
     Op.CONV_TRANSPOSE: refuse("it spreads a place over several", "use `conv` with all its padding before the sequence"),
