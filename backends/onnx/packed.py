@@ -100,7 +100,7 @@ class Writer:
         """Whether the target has an integer kernel: int8 with one scale a row at most, and no zero, on int8."""
         how = plan.rounding
         plain = plan.weights == "int8" and plan.block is None and not plan.affine
-        rounds = how is not None and how.format == "int8" and how.block is None and not how.affine
+        rounds = how is not None and how.format == "int8" and not how.block and not how.affine
         return plain and rounds and self.target in FORMATS["int8"].integer
 
     # Linear layers

@@ -161,9 +161,9 @@ def _rounding(setting: Setting, layer: Layer, seen: Observed) -> Rounding | None
     """Of the operand of a layer; an index is not rounded."""
     if layer.op is Op.TAKE:
         return None
-    result = (
-        seen.interval(layer.path, "y", setting.get("percentile")) if layer.op is Op.CONV and not is_dynamic(setting) else None
-    )
+    result = None
+    if layer.op is Op.CONV and not is_dynamic(setting):
+        result = seen.interval(layer.path, "y", setting.get("percentile"))
     return replace(_operand(setting, layer.path, "x", seen), result=result)
 
 

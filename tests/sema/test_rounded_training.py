@@ -102,7 +102,7 @@ def test_blocks_that_are_rounded_differently():
         "weights = int4(axis = channel)",
         "weights = ternary; keep = [last, embedding]",
         "weights = int4(block = 4, affine = true); activations = int8(dynamic = true)",
-        "weights = int3(axis = channel); activations = int4(dynamic = true, affine = true); cache = int4; keep = [last]",
+        "weights = int3; activations = int4(dynamic = true, affine = true); cache = int4; keep = [last, embedding]",
         "weights = mxfp4; activations = mxfp6_e3m2",
         "weights = fp8_e4m3(axis = tensor); cache = int8(affine = true)",
     ],
