@@ -7,7 +7,7 @@ and results, as further outputs; inside a loop ONNX stacks them, one row a round
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,20 +20,24 @@ from specc.ir.ops import Op
 from specc.ir.program import Builder, Entry, Function, Ids, Input, Node, Program
 from specc.ir.types import FLOAT
 from specc.record import record
-from specc.runtime.ort import load
+from specc.runtime.ort import Model, load
 
 KEPT = 1024  # values that a layer shows of one tensor; its ends are shown beside them
 
 
 @record(kw_only=True)
 class Calibration:
-    """What to calibrate on: seeds `seed`, `seed + 1`, ... and the inputs of the sampler."""
+    """What to calibrate on: seeds `seed`, `seed + 1`, ... and the inputs of the sampler.
+
+    data: inputs of the query that `quantize` names, a row for each example; methods look at its calls.
+    """
 
     examples: int = 64
     seed: int = 0
     conditions: Mapping[str, Any] | None = None
     arguments: Mapping[str, Any] | None = None
     batch: int = 16
+    data: Mapping[str, np.ndarray] | None = None
 
 
 @record(kw_only=True)
@@ -47,7 +51,8 @@ class Site:
 
 @dataclass(slots=True, kw_only=True)
 class Observed:
-    """`values[path]["x" or "y"]` are values of a layer's operand and result; `ends` their least and largest."""
+    """`values[path, which]` are values of a layer's operand ("x") and result ("y"), or of a product's operands ("0", "1",
+    ...); `ends` their least and largest."""
 
     values: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)
     ends: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
@@ -66,18 +71,17 @@ class Observed:
 
 
 @dataclass(slots=True)
-class _Taps:
+class Taps:
     """Hooks of the export: what to show, and under which output names it comes back."""
 
     paths: set[str]
     layers: dict[str, tuple[str, str]] = field(default_factory=dict)
     calls: list[tuple[str, list[str], list[str]]] = field(default_factory=list)
 
-    def observe(self, e: Emitter, node: Node, path: str, x: str, y: str) -> None:
+    def observe(self, e: Emitter, node: Node, path: str, values: dict[str, str]) -> None:
         if path in self.paths:
-            self.show(e, path, "x", x)
-            if node.op is Op.CONV:
-                self.show(e, path, "y", y)
+            for which, name in values.items():
+                self.show(e, path, which, name)
 
     def show(self, e: Emitter, path: str, which: str, name: str) -> None:
         """The least and largest value, and KEPT values at even distances."""
@@ -106,27 +110,32 @@ class _Taps:
 
 def run(program: Program, entry: str, weights: Mapping[str, np.ndarray], paths: set[str], wanted: Calibration) -> Observed:
     """Sample with the float network and look inside; network calls are kept of the first batch."""
-    taps = _Taps(paths)
+    taps = Taps(paths)
     seen = Observed()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "calibrate.onnx"
         write_entry(program, entry, weights, file, Hooks(observe=taps.observe, trace=taps.trace))
         model = load(file)
-        for start in range(0, wanted.examples, wanted.batch):
-            stop = min(start + wanted.batch, wanted.examples)
-            seeds = np.arange(wanted.seed + start, wanted.seed + stop, dtype=np.int64)
-            rows = slice(start, stop)
-            here = {k: v[rows] if np.shape(v)[:1] == (wanted.examples,) else v for k, v in (wanted.conditions or {}).items()}
-            feeds = model.feeds(seeds, here, wanted.arguments)
+        for feeds in batches(model, wanted):
             out = model.run(feeds)
             _collect(seen, taps, out)
-            if not start:
-                seen.feeds, seen.samples = feeds, out["x"]
-                seen.sites = [_site(program, call, out) for call in taps.calls]
+            if not seen.feeds:
+                seen.feeds, seen.samples = feeds, out[model.outputs[0]]
+                seen.sites = [site(program, call, out) for call in taps.calls]
     return seen
 
 
-def _collect(seen: Observed, taps: _Taps, out: Mapping[str, np.ndarray]) -> None:
+def batches(model: Model, wanted: Calibration) -> Iterator[dict[str, np.ndarray]]:
+    """Inputs of a file, a batch of what is calibrated on at a time."""
+    for start in range(0, wanted.examples, wanted.batch):
+        stop = min(start + wanted.batch, wanted.examples)
+        seeds = np.arange(wanted.seed + start, wanted.seed + stop, dtype=np.int64)
+        given = (wanted.conditions or {}).items()
+        here = {k: v[start:stop] if np.shape(v)[:1] == (wanted.examples,) else v for k, v in given}
+        yield model.feeds(seeds, here, wanted.arguments)
+
+
+def _collect(seen: Observed, taps: Taps, out: Mapping[str, np.ndarray]) -> None:
     for key, place in taps.layers.items():
         rows = out[key].reshape(-1, KEPT + 2)
         rows = rows[~np.isnan(rows[:, 0])]  # branches that were not taken
@@ -136,7 +145,7 @@ def _collect(seen: Observed, taps: _Taps, out: Mapping[str, np.ndarray]) -> None
             seen.values.setdefault(place, []).append(rows[:, 2:].ravel())
 
 
-def _site(program: Program, call: tuple[str, list[str], list[str]], out: Mapping[str, np.ndarray]) -> Site:
+def site(program: Program, call: tuple[str, list[str], list[str]], out: Mapping[str, np.ndarray]) -> Site:
     bundle, args, results = call
     block = program.functions[program.networks[bundle]].block
 

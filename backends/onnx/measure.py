@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -10,11 +11,13 @@ from pathlib import Path
 
 import numpy as np
 from specc.backends.onnx import calibrate
-from specc.backends.onnx.dataflow import Layer
 from specc.backends.onnx.export import ExportReport, Hooks, write_entry
 from specc.backends.onnx.packed import EMULATED, LayerPlan, Writer
+from specc.backends.onnx.products import ProductPlan
 from specc.backends.onnx.quantize import Plan
+from specc.backends.onnx.rounding import Rounding
 
+from specc.ir.dataflow import Layer
 from specc.ir.formats import FORMATS, KINDS
 from specc.runtime.ort import Model, load
 from specc.runtime.quantization import KEPT, CallError, LayerReport, QuantizationReport, Speed
@@ -26,7 +29,8 @@ ROUNDS = 3
 def report(plan: Plan, writer: Writer, written: ExportReport) -> QuantizationReport:
     """Coverage and errors of the file that was written."""
     model = load(written.files[0])
-    samples = model.run(plan.seen.feeds, ["x"])["x"]
+    first = model.outputs[0]
+    samples = model.run(plan.seen.feeds, [first])[first]
     rows = tuple(_row(plan, writer, layer) for layer in plan.found)
     covered = sum(r.bytes_before for r in rows if r.format != KEPT)
     others = written.float_bytes - sum(r.bytes_before for r in rows)
@@ -48,36 +52,35 @@ def report(plan: Plan, writer: Writer, written: ExportReport) -> QuantizationRep
 
 
 def _row(plan: Plan, writer: Writer, layer: Layer) -> LayerReport:
-    size, kind = 4 * int(np.prod(layer.shape)) if layer.shape else 0, KINDS[layer.op]
-    made = plan.plans.get(layer.path)
-    if made is None:
-        rule = plan.rules.get(layer.path)
-        text = "" if rule is None else rule.match
-        return LayerReport(
-            path=layer.path, kind=kind, rule=text, format=KEPT, runs="float", bytes_before=size, bytes_after=size
-        )
+    size = 4 * math.prod(layer.shape) if layer.shape else 0
+    made = plan.plans.get(layer.path) or plan.products.get(layer.path)
+    rule = plan.rules.get(layer.path)
     return LayerReport(
         path=layer.path,
-        kind=kind,
-        rule=made.rule,
-        format=described(made),
-        runs=writer.ways[layer.path],
+        kind=KINDS[layer.op],
+        rule="" if rule is None else rule.match,
+        format=KEPT if made is None else described(made),
+        runs="float" if made is None else writer.ways[layer.path],
         bytes_before=size,
-        bytes_after=writer.store.sizes.get(layer.path, 0),
+        bytes_after=size if made is None else writer.store.sizes.get(layer.path, 0),
     )
 
 
-def described(plan: LayerPlan) -> str:
+def described(plan: LayerPlan | ProductPlan) -> str:
     """ "int4 by block of 32, affine, int8 activations"."""
-    parts = []
-    if plan.weights:
-        parts.append(f"{plan.weights} by {plan.granularity}" + (f" of {plan.block}" if plan.block else ""))
-    if plan.affine:
-        parts.append("affine")
-    if plan.rounding is not None:
-        dynamic = "" if plan.rounding.interval or FORMATS[plan.rounding.format].activations == ("dynamic",) else "dynamic "
-        parts.append(f"{dynamic}{plan.rounding.format} activations")
+    if isinstance(plan, ProductPlan):
+        return _activations(plan.operands[0])
+    parts = [f"{plan.weights} by {plan.granularity}" + (f" of {plan.block}" if plan.block else "")]
+    parts += ["affine"] if plan.affine else []
+    parts += [plan.method] if plan.method != "nearest" else []
+    parts += [f"{plan.kept.size} columns in float"] if plan.kept.size else []
+    parts += [_activations(plan.rounding)] if plan.rounding is not None else []
     return ", ".join(parts)
+
+
+def _activations(how: Rounding) -> str:
+    dynamic = how.interval is None and "static" in FORMATS[how.format].activations
+    return f"{'dynamic ' if dynamic else ''}{how.format} activations"
 
 
 def _notes(plan: Plan, rows: tuple[LayerReport, ...]) -> Iterator[str]:
@@ -124,7 +127,7 @@ def _speed(plan: Plan, model: Model) -> Speed:
 
 def _milliseconds(model: Model, feeds: Mapping[str, np.ndarray]) -> float:
     start = time.perf_counter()
-    model.run(feeds, ["x"])
+    model.run(feeds, model.outputs[:1])
     return 1000 * (time.perf_counter() - start)
 
 

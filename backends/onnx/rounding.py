@@ -7,13 +7,16 @@ block of an axis, or for the whole axis, so that a sample does not depend on its
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from onnx import TensorProto
 from specc.backends.onnx.emit import Emitter
 
 from specc.ir.coding import LEAST, MOST_POWER, activation_range
-from specc.ir.formats import FORMATS, Element
-from specc.ir.types import Shape
+from specc.ir.formats import FORMATS, Element, Format
+from specc.ir.program import Node
+from specc.ir.types import DType, Shape
 from specc.record import record
 
 NORMAL = -126  # exponent of the least normal float
@@ -28,12 +31,13 @@ class Rounding:
     interval: tuple[float, float] | None = None
     result: tuple[float, float] | None = None
     block: int | None = None
+    affine: bool = False
 
 
 def rounded(e: Emitter, x: str, shape: Shape, axis: int, how: Rounding) -> str:
     """`x` of this shape, rounded along the axis that a product sums over."""
     if how.interval is None:
-        return dynamic(e, x, shape, axis, how)
+        return dynamic(e, x, shape, (axis,), FORMATS[how.format], how.block or 0, how.affine)
     return static(e, x, how.format, how.interval)
 
 
@@ -48,25 +52,71 @@ def static(e: Emitter, x: str, name: str, interval: tuple[float, float]) -> str:
     return e.op("Mul", grid(e, e.op("Div", x, s), element), s)
 
 
-def dynamic(e: Emitter, x: str, shape: Shape, axis: int, how: Rounding) -> str:
-    """Blocks get a dimension of their own, behind the one that counts them."""
-    axis %= len(shape)
-    k = shape[axis]
-    assert isinstance(k, int)
-    row, size = FORMATS[how.format], how.block or k
-    rest = -k % size
+def round_to(e: Emitter, node: Node) -> str:
+    """The row of the table of ops."""
+    (x,) = e.names(node, DType.FLOAT)
+    row, block, affine = FORMATS[node["format"]], node.get("block", 0), node.get("affine", False)
+    return dynamic(e, x, node.out.type.shape, node["axes"], row, block, affine)
+
+
+def dynamic(e: Emitter, x: str, shape: Shape, along: tuple[int, ...], row: Format, block: int = 0, affine: bool = False) -> str:
+    """Under scales from the numbers themselves: those along some axes, or each block of them, become the last dimension."""
+    rank = len(shape)
+    axes = sorted(i % rank for i in along)
+    order = [i for i in range(rank) if i not in axes] + axes
+    k = math.prod(int(shape[i]) for i in axes)
+    lead: Shape = tuple(shape[i] for i in order[: rank - len(axes)])
+    rows = _reshaped(e, _turned(e, x, order), (*lead, k))
+    rest = -k % block if block else 0
     if rest:
-        x = e.op("Pad", x, e.ints(0, rest), "", e.ints(axis))
-    split = (*shape[:axis], (k + rest) // size, size, *shape[axis + 1 :])
-    parts = e.op("Reshape", x, e.dims(split, infer=True))
-    largest = e.op("ReduceMax", e.op("Abs", parts), e.ints(axis + 1), keepdims=1)
+        rows = e.op("Pad", rows, e.ints(0, rest), "", e.ints(-1))
+    if block:
+        rows = e.op("Reshape", rows, e.dims((*lead, (k + rest) // block, block), infer=True))
+    values = _nearest(e, rows, row, affine, _counts(k, block))
+    if block:
+        values = e.op("Reshape", values, e.dims((*lead, k + rest), infer=True))
+    if rest:
+        values = e.op("Slice", values, e.ints(0), e.ints(k), e.ints(-1))
+    return _turned(e, _reshaped(e, values, (*lead, *(shape[i] for i in axes))), [order.index(i) for i in range(rank)])
+
+
+def _turned(e: Emitter, x: str, perm: list[int]) -> str:
+    return x if perm == sorted(perm) else e.op("Transpose", x, perm=perm)
+
+
+def _reshaped(e: Emitter, x: str, shape: Shape) -> str:
+    return e.op("Reshape", x, e.dims(shape, infer=True))
+
+
+def _counts(k: int, block: int) -> np.ndarray:
+    """How many numbers there are in each group, the last of which may be filled up."""
+    whole = np.minimum(k - np.arange(0, k, block or k), block or k)
+    return np.asarray(whole[:, None] if block else whole, np.float32)
+
+
+def _nearest(e: Emitter, x: str, row: Format, affine: bool, counts: np.ndarray) -> str:
+    """The nearest numbers of a format, each group along the last axis under its own scale."""
+    if affine:
+        return _affine(e, x, row)
+    largest = e.op("ReduceMax", e.op("Abs", x), e.ints(-1), keepdims=1)
     if row.scale == "e8m0":
         scale = _power(e, largest, row.element.top)
+    elif row.fit == "mean":
+        total = e.op("ReduceSum", e.op("Abs", x), e.ints(-1), keepdims=1)
+        scale = e.op("Max", e.op("Div", total, e.const(counts)), e.const(LEAST))
     else:
         scale = e.op("Max", e.op("Div", largest, e.const(np.float32(row.element.largest))), e.const(LEAST))
-    values = e.op("Mul", grid(e, e.op("Div", parts, scale), row.element), scale)
-    whole = e.op("Reshape", values, e.dims((*shape[:axis], k + rest, *shape[axis + 1 :]), infer=True))
-    return e.op("Slice", whole, e.ints(0), e.ints(k), e.ints(axis)) if rest else whole
+    return e.op("Mul", grid(e, e.op("Div", x, scale), row.element), scale)
+
+
+def _affine(e: Emitter, x: str, row: Format) -> str:
+    top, none = e.const(np.float32(2**row.bits - 1)), e.const(np.float32(0))
+    low = e.op("Min", e.op("ReduceMin", x, e.ints(-1), keepdims=1), none)
+    high = e.op("Max", e.op("ReduceMax", x, e.ints(-1), keepdims=1), none)
+    scale = e.op("Max", e.op("Div", e.op("Sub", high, low), top), e.const(LEAST))
+    zero = e.op("Clip", e.op("Round", e.op("Div", e.op("Neg", low), scale)), none, top)
+    codes = e.op("Clip", e.op("Round", e.op("Add", e.op("Div", x, scale), zero)), none, top)
+    return e.op("Mul", e.op("Sub", codes, zero), scale)
 
 
 def grid(e: Emitter, x: str, element: Element) -> str:

@@ -146,7 +146,7 @@ def _scaled(dataset: Dataset) -> list[str]:
         lines.append(f"x = {factor}x{shift}")
     if space.dtype == "int":
         return [*lines, *(_levels(dataset, s) for s in dataset.steps if s.name in INTO)]
-    return [*lines, "x = x.astype(np.float32)"] if dataset.steps else lines
+    return lines
 
 
 def _levels(dataset: Dataset, step: Setting) -> str:

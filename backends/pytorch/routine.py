@@ -208,7 +208,12 @@ def in_routine(program: Program) -> bool:
     found = program.by_role("objective")
     plain = len(found) == 1 and not program.routine and not found[0].writes and not program.setting("optimizers")
     plain = plain and not program.by_role("start")
-    return not plain or any(i.role in CLOCK for i in found[0].inputs)
+    return not plain or (bool(program.starts) and clocked(found[0]))
+
+
+def clocked(entry: Entry) -> bool:
+    """Whether an objective asks for the step or the progress of training."""
+    return any(i.role in CLOCK for i in entry.inputs)
 
 
 def names_of(program: Program, library: Library, printed: Iterable[Printed]) -> dict[str, str]:

@@ -260,6 +260,7 @@ class QuantizeRuleDoc(Part):
     match: str
     weights: SettingDoc | None = None
     activations: SettingDoc | None = None
+    cache: SettingDoc | None = None
 
 
 class BoundDoc(Part):
@@ -275,6 +276,8 @@ class QuantizationDoc(Part):
     name: str
     rules: tuple[QuantizeRuleDoc, ...]
     bounds: tuple[BoundDoc, ...] = ()
+    trained: bool = False
+    calibrate: str | None = None
     span: SpanText | None = None
 
 
@@ -385,10 +388,12 @@ class FunctionDoc(Part):
     kind: Literal["network", "function", "entry"]
     block: BlockDoc
     doc: str = ""
+    about: str = ""
     span: SpanText | None = None
 
     def build(self) -> Function:
-        return Function(name=self.name, kind=self.kind, block=self.block.block({}), doc=self.doc, span=self.span)
+        block = self.block.block({})
+        return Function(name=self.name, kind=self.kind, block=block, doc=self.doc, about=self.about, span=self.span)
 
 
 class ProgramDoc(Part):
@@ -448,7 +453,9 @@ def _used(ids: Sequence[int], scope: Scope) -> tuple[Value, ...]:
 def _described(p: Program) -> ProgramDoc:
     plain = {name: getattr(p, name) for name in ProgramDoc.model_fields}
     functions = tuple(
-        FunctionDoc.model_validate({"name": f.name, "kind": f.kind, "block": _block(f.block), "doc": f.doc, "span": f.span})
+        FunctionDoc.model_validate(
+            {"name": f.name, "kind": f.kind, "block": _block(f.block), "doc": f.doc, "about": f.about, "span": f.span}
+        )
         for f in p.functions.values()
     )
     return ProgramDoc.model_validate(plain | {"functions": functions, "entries": tuple(p.entries.values())})

@@ -17,7 +17,6 @@ from specc.ir.ops import Op
 from specc.record import record
 
 TARGETS = ("cpu", "web", "cuda")  # where ONNX Runtime runs a file
-METHODS = ("nearest",)  # of rounding weights
 PLACES = ("first", "last", "clock")  # of a layer in its network, which a rule may name
 KINDS = {  # of what has operands to round, which a rule may name
     Op.LINEAR: "linear",
@@ -126,6 +125,11 @@ class Format:
         return self.products.get(target, "expanded")
 
     @property
+    def operands(self) -> int | None:
+        """How many numbers of a row of activations share a scale, unless the rule says otherwise; None for all of them."""
+        return self.block if self.scale == "e8m0" else None
+
+    @property
     def scale_bytes(self) -> int:
         return 1 if self.scale == "e8m0" else 4
 
@@ -162,12 +166,20 @@ FORMATS: dict[str, Format] = {
     "int4": Format(
         element=integer(4),
         weights=BLOCKS,
+        activations=("dynamic",),
         block=32,
         affine=True,
         products={"cpu": "blocks", "cuda": "blocks"},
         doc="integers of 4 bits, two a byte",
     ),
-    "int3": Format(element=integer(3), weights=BLOCKS, block=32, affine=True, doc="integers of 3 bits, in planes of 2 and 1"),
+    "int3": Format(
+        element=integer(3),
+        weights=BLOCKS,
+        activations=("dynamic",),
+        block=32,
+        affine=True,
+        doc="integers of 3 bits, in planes of 2 and 1",
+    ),
     "int2": Format(
         element=integer(2),
         weights=BLOCKS,

@@ -91,6 +91,8 @@ class Op(Enum):
     FLIP = "flip"
     TAKE = "take"
     SCATTER_ADD = "scatter_add"
+    # Rounding to a format, with scales from the numbers themselves
+    ROUND_TO = "round_to"
     # Linear maps and layers
     MATMUL = "matmul"
     CHOLESKY = "cholesky"
@@ -234,6 +236,13 @@ OPS: dict[Op, Row] = {
         rules.scatter_add,
         Lift.SPECIAL,
         "The transpose of `take`: adds x at indices into n zeros.",
+    ),
+    Op.ROUND_TO: Row(
+        "round_to(x, format, axes, block=0, affine=false)",
+        rules.round_to,
+        Lift.AXES,
+        "The nearest numbers of a format; those along axes share a scale, or each `block` of them. Derivatives pass straight "
+        "through.",
     ),
     Op.MATMUL: Row(
         "matmul(a, b)", rules.matmul, Lift.SPECIAL, "Matrix product of the last two dimensions; those before broadcast."

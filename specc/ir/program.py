@@ -70,13 +70,14 @@ class Function:
     """A function of values and, for a network, of a bundle of parameters with paths relative to it.
 
     kind: "network" (has parameters, printed as a module), "function" (plain), "entry" (an objective, sampler or query).
-    doc: the line of the spec that it comes from, as a reader would like to see it.
+    doc: the line of the spec that it comes from, as a reader would like to see it. about: the comment over its definition.
     """
 
     name: str
     kind: str
     block: Block
     doc: str = ""
+    about: str = ""
     span: Span | None = None
 
 
@@ -162,11 +163,15 @@ class Dataset:
 
 @record(kw_only=True)
 class QuantizeRule:
-    """One rule of a `quantize` section: for these paths, this format. First match wins; `keep` is a rule with no format."""
+    """One rule of a `quantize` section: for these paths, this format. First match wins; `keep` is a rule with no format.
+
+    cache: of the keys and values of attention, one scale for each of their rows.
+    """
 
     match: str  # a path pattern ("*.mlp.*"), a place (first) or a kind (conv)
     weights: Setting | None = None
     activations: Setting | None = None
+    cache: Setting | None = None
 
 
 @record(kw_only=True)
@@ -181,9 +186,14 @@ class Bound:
 
 @record(kw_only=True)
 class Quantization:
+    """trained: the model itself computes with rounded numbers, in training as well. calibrate: the query on whose network
+    calls, made on examples, methods look; an export's own entry where none is named."""
+
     name: str
     rules: tuple[QuantizeRule, ...]
     bounds: tuple[Bound, ...] = ()
+    trained: bool = False
+    calibrate: str | None = None
     span: Span | None = None
 
 

@@ -91,6 +91,13 @@ def reduce(types: Types, a: A) -> Types:
     return (x.shaped(tuple(d for i, d in enumerate(x.shape) if i not in gone)),)
 
 
+def round_to(types: Types, a: A) -> Types:
+    x = types[0]
+    axes = {_axis(i, x.rank) for i in a["axes"]}
+    _need(bool(axes) and all(isinstance(x.shape[i], int) for i in axes), "a scale belongs to some axes of one example")
+    return floating(types, a)
+
+
 def argmax(types: Types, a: A) -> Types:
     x = types[0]
     gone = _axis(a["axis"], x.rank)

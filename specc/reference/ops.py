@@ -16,6 +16,7 @@ import numpy as np
 from specc.ir.ops import Op
 from specc.ir.types import BATCH, GROWING, DType
 from specc.reference import layers
+from specc.reference.rounding import round_to
 
 Array = np.ndarray
 
@@ -364,6 +365,7 @@ REFERENCE: dict[Op, Callable[..., Array]] = {
     Op.FLIP: flip,
     Op.TAKE: take,
     Op.SCATTER_ADD: scatter_add,
+    Op.ROUND_TO: round_to,
     Op.MATMUL: layers.matmul,
     Op.CHOLESKY: layers.cholesky,
     Op.INV: layers.inv,

@@ -265,9 +265,9 @@ CODES: dict[str, Page] = {
         "g = grad(sum(e^2), e)\n",
     ),
     "E0503": Page(
-        "one draw for the batch, in a sampler",
-        "A sample depends on its own seed and on nothing else, so that it is the same alone and in any batch. A draw that a "
-        "batch shares belongs in a loss.",
+        "one draw for the batch, in a sampler or query",
+        "A sample, or a query's answer, depends on its own seed and example alone, so that it is the same in any batch. A draw "
+        "that a batch shares belongs in a loss.",
         "sampler mine {\n  w ~ normal(like = x) per batch\n  return w\n}\n",
         "sampler mine {\n  w ~ normal(like = x)\n  return w\n}\n",
     ),

@@ -75,7 +75,7 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     elif role != "sampler":
         like = builder.param(Type(DType.INT, (), example), "index")
         inputs.append(Input(name="index", role="index", type=like.type))
-    if role in ("sampler", "condition"):
+    if role in ("sampler", "query", "condition"):
         seed = builder.param(Type(DType.INT, (), example), "seed")
         inputs.append(Input(name="seed", role="seed", type=seed.type))
     like = like or seed
@@ -288,10 +288,11 @@ def _training_entry(m: Model, instance: Instance, name: str, doc: str, span: Spa
     over = _trained(m, block, unit.event) if objective else ()
     label = (f"{name}_{routine.player(over)}" if several else name) if objective else f"{name}_update"
     label = _free_label(m, label)
+    doc = doc if objective else line_of(unit.event.span)
     if several and objective:
         at = unit.event.span if not foreign(unit.event.span) else span
         doc = f"{doc.rpartition('  [')[0]}, over {', '.join(over)}  [{place(at)}]"
-    function = _entry_function(m, label, frame, block, doc if objective else line_of(unit.event.span), span)
+    function = _entry_function(m, label, frame, block, doc, span, instance.definition.summary if objective else "")
     made = Entry(
         name=label,
         role="objective" if objective else "update",
@@ -357,10 +358,10 @@ def _reached(block: Block) -> dict[str, str | None]:
     return found
 
 
-def _entry_function(m: Model, name: str, frame: Frame, block: Block, doc: str, span: Span) -> Function:
+def _entry_function(m: Model, name: str, frame: Frame, block: Block, doc: str, span: Span, about: str = "") -> Function:
     if frame.entry is not None:
         m.used |= frame.entry.used
-    made = Function(name=m.ev.unique(name), kind="entry", block=block, doc=doc, span=span)
+    made = Function(name=m.ev.unique(name), kind="entry", block=block, doc=doc, about=about, span=span)
     m.ev.functions[made.name] = made
     return made
 
@@ -425,7 +426,7 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
         if (kind := results[0].type.dtype.value) != m.data[0].space.dtype:
             fail("E0301", mention(section), f"`{name}` returns {kind}s, and the data are {m.data[0].space.dtype}s")
     doc = line_of(section.span)
-    function = _entry_function(m, name, frame, frame.builder.block(*results), doc, section.span)
+    function = _entry_function(m, name, frame, frame.builder.block(*results), doc, section.span, p.definition.summary)
     inputs = _needed(m, function, tuple(entry.inputs))
     m.entries[name] = Entry(name=name, role=role, function=function.name, inputs=inputs, doc=doc, span=section.span)
     given = dict(p.kwargs)
@@ -442,12 +443,14 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
 
 
 def _needed(m: Model, function: Function, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
-    """The inputs of an entry without derived conditions that it does not read, nor, where it reads other examples, the
-    number that only counts them."""
+    """The inputs of an entry without derived conditions and seeds of a query that it does not read, nor, where it reads other
+    examples, the number that only counts them."""
     needed = live(function.block)
     read = {v.id for n in walk(needed) for v in n.inputs} | {v.id for v in needed.results}
     given = list(zip(function.block.params, inputs, strict=True))
     spared = {("condition", name_of(section)) for section in m.derived}
+    if any(i.role in ("data", "index") for i in inputs):
+        spared.add(("seed", "seed"))
     if any(v.id in read and i.role != "index" and EXAMPLE in v.type.axes for v, i in given):
         spared.add(("index", "index"))
     kept = [(v, i) for v, i in given if v.id in read or (i.role, i.name) not in spared]
@@ -485,8 +488,13 @@ def _evaluation(m: Model, section: tree.Section) -> list[Setting]:
 
 
 def _quantization(m: Model, section: tree.Section) -> Quantization:
-    labelled = any(s.classes for s, _ in m.conditions)
-    return quantization(m.ev, section, m.ev.builtins, m.top, labelled=labelled)
+    labelled, queries = any(s.classes for s, _ in m.conditions), [name_of(s) for s in m.found.get("query", [])]
+    made = quantization(m.ev, section, m.ev.builtins, m.top, labelled=labelled, queries=queries)
+    if made.trained and any(q.trained for q in m.quantize):
+        fail(
+            "E0208", section.span, "the model is trained with one set of formats", help="leave `train = qat` out of the others"
+        )
+    return made
 
 
 def _memories(m: Model) -> None:

@@ -60,9 +60,9 @@ def comment(text: str, offset: int) -> str:
     """The comment lines that end just before an offset."""
     lines: list[str] = []
     for line in reversed(text[:offset].split("\n")[:-1]):
-        if not line.startswith("#"):
+        if not line.lstrip().startswith("#"):
             break
-        lines.insert(0, line[1:].strip())
+        lines.insert(0, line.strip()[1:].strip())
     return " ".join(lines)
 
 
@@ -108,10 +108,10 @@ def _parsed(kind: str, key: str) -> Definition:
 
 
 def interfaces(*parts: str, naming: str = "") -> list[Definition]:
-    """The library's interfaces for these kinds of sections, those alone that may declare or define a name."""
+    """The library's interfaces for these kinds of sections; with a name, those that have a statement that begins with it."""
     found = [(name, entry) for (kind, name), entry in index().items() if kind == "interface" and entry.interface in parts]
-    word = re.compile(rf"^  (?:state )?{naming}", re.MULTILINE)
-    return [_parsed("interface", name) for name, entry in sorted(found, key=lambda f: f[0]) if word.search(entry.text)]
+    begins = re.compile(rf"[\n{{;] *(?:state )?{naming}")
+    return [_parsed("interface", name) for name, entry in sorted(found, key=lambda f: f[0]) if begins.search(entry.text)]
 
 
 def names(kind: str) -> set[str]:
@@ -143,7 +143,7 @@ def define(section: tree.Section, *, library: bool = False, summary: str = "") -
         result=section.result,
         section=section,
         library=library,
-        summary=summary,
+        summary=summary or comment(section.span.source.text, section.span.start),
     )
 
 

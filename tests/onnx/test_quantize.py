@@ -7,11 +7,11 @@ import onnx
 import onnx_programs as made
 import pytest
 from specc.backends.onnx.calibrate import Calibration
-from specc.backends.onnx.dataflow import layers
 from specc.backends.onnx.export import export
 
 from specc.diagnostics import SpecError
 from specc.ir.coding import activation_range, as_matrix, encode, from_matrix
+from specc.ir.dataflow import layers
 from specc.ir.program import Quantization, QuantizeRule, Setting
 from specc.passes.batch import batch
 from specc.runtime.certificate import certify
@@ -56,7 +56,7 @@ def test_layers_and_where_they_stand() -> None:
     assert by["first"] == {"backbone.embed.weight"}
     assert by["last"] == {"backbone.out.weight"}
     assert by["clock"] == {"backbone.clock.0.weight", "backbone.clock.1.weight"}
-    assert len(found) == 4 + 2 * 5
+    assert len(found) == 4 + 2 * 6  # attention among them
 
 
 @pytest.mark.parametrize("make", [dit, unet])
@@ -133,8 +133,11 @@ def test_the_first_rule_wins(tmp_path) -> None:
         (rules(QuantizeRule(match="*.nothing.*", weights=INT8)), r"the rule '\*.nothing.\*' of `q` matches no weight"),
         (rules(QuantizeRule(match="*.mid.*")), "`q` quantises nothing"),
         (rules(QuantizeRule(match="*", weights=Setting(name="int5"))), "int5 is no format of weights"),
-        (rules(QuantizeRule(match="*", weights=INT8, activations=Setting(name="int4"))), "int4 is no format of activations"),
-        (rules(QuantizeRule(match="*", weights=Setting(name="int4", options=(("method", "gptq"),)))), "no method 'gptq'"),
+        (
+            rules(QuantizeRule(match="*", weights=INT8, activations=Setting(name="ternary"))),
+            "ternary is no format of activations",
+        ),
+        (rules(QuantizeRule(match="*", weights=Setting(name="int4", options=(("method", "obq"),)))), "no method 'obq'"),
         (rules(QuantizeRule(match="*", weights=Setting(name="int8", options=(("axis", "row"),)))), "no scale by row"),
     ],
 )

@@ -56,7 +56,9 @@ def test_labels_are_summed_out(parent: tuple[int, ...]) -> None:
     weights["edge"][2, 1] = [0, 1, 0]  # edges that are not there
     seen = rng.normal(size=(4, 5, K)) * 3 - 40
     array = graph(TREE.format(parent="" if parent == CHAIN else f", {list(parent)}"))
-    found = [run(array, name, {"x": np.zeros((4, 5), int), "seen": seen}, weights, dtype="float64")[0] for name in ("logp", "given")]
+    found = [
+        run(array, name, {"x": np.zeros((4, 5), int), "seen": seen}, weights, dtype="float64")[0] for name in ("logp", "given")
+    ]
     for i, one in enumerate(seen):
         logp, given = by_hand(one, weights["root"], weights["edge"], parent)
         assert abs(found[0][i] - logp) < 1e-10
@@ -166,7 +168,9 @@ model m {
 
 
 def test_a_start_is_one_for_all_examples() -> None:
-    (said,) = errors("specc 1\nmodel m {\n  data x: vector(2) from moons\n  state a: vector(2) = 2 * x\n  loss l { update a = 0 * a }\n}\n")
+    (said,) = errors(
+        "specc 1\nmodel m {\n  data x: vector(2) from moons\n  state a: vector(2) = 2 * x\n  loss l { update a = 0 * a }\n}\n"
+    )
     assert said.code == "E0301"
     assert "one for all examples" in said.message
 

@@ -5,6 +5,7 @@ import pytest
 import tools
 from specc.backends.onnx.export import export
 
+from specc.reference.interpret import run
 from specc.runtime import ort
 
 SPEC, CLASSES = "energy/ebm_hitchhiker.spec", "energy/ebm_hitchhiker_classes.spec"
@@ -44,6 +45,30 @@ def test_the_mean_weight_is_the_ratio_of_constants(tmp_path):
     assert abs((weight * (x > 0)).sum() / weight.sum() - mass) < 0.015
     assert (x > 0).mean() - mass > 0.1  # the chains alone come too late
     assert np.log(np.exp(-a.astype(float)).mean()) > log_ratio + 1  # the sign matters
+
+
+def ring_of_spins(coupling, field=0.1, n=24):
+    """log Z by the two eigenvalues of the transfer matrix."""
+    middle = np.exp(coupling) * np.cosh(field)
+    apart = np.sqrt(np.exp(2 * coupling) * np.sinh(field) ** 2 + np.exp(-2 * coupling))
+    return np.log((middle + apart) ** n + (middle - apart) ** n)
+
+
+def test_annealed_importance_sampling_finds_the_constant_of_a_ring_of_spins(record_property):
+    """Measured 24.185 for 24.176 with a standard error of 0.019; agreement of neighbours 0.709 with weights, 0.682 without, for
+    0.706. One step has no weights to speak of: 1 chain of 4,000 counts, against 1,665."""
+    made = run(tools.graph(SPEC, "ising"), "moved", {"seed": np.arange(4000), "steps": 30}, {}, dtype="float32")[0]
+    spins, log_weight = made[:, :-1], made[:, -1].astype(float)
+    weight = np.exp(log_weight - log_weight.max())
+    found = 24 * np.log(2) + log_weight.max() + np.log(weight.mean())
+    error = weight.std() / weight.mean() / np.sqrt(len(weight))
+    record_property("log Z, its error, truth", f"{found:.3f}, {error:.3f}, {ring_of_spins(0.8):.3f}")
+    assert error < 0.03 and abs(found - ring_of_spins(0.8)) < 3 * error
+    assert 24 * np.log(2) + log_weight.mean() < ring_of_spins(0.8) - 0.1  # a bound from below, by what the chains lag behind
+    agree = (spins * np.roll(spins, 1, axis=1)).mean(axis=1)
+    true = (ring_of_spins(0.8001) - ring_of_spins(0.7999)) / 2e-4 / 24
+    assert abs((weight * agree).sum() / weight.sum() - true) < 0.01
+    assert true - agree.mean() > 0.02
 
 
 def test_turns_of_a_machine_reach_its_law(tmp_path):

@@ -42,6 +42,10 @@ import checkpoint
 from ahead import Prepared, ahead
 
 # >>
+# << averages
+from averages import begin, follow
+
+# >>
 # << data
 from data import examples
 
@@ -55,10 +59,6 @@ from model import Model
 
 # << objective
 from objective import loss, prepare
-
-# >>
-# << averages
-from averages import begin, follow
 
 # >>
 # << parents
@@ -301,12 +301,12 @@ class Run:
         start_from(self.model, loss, batch)
         # >>
         # << routine
-        # << start modules
+        # << start_modules
         # >>
         # >>
         # >>
         # << computed
-        # << start tensors
+        # << start_tensors
         # >>
         if self.world > 1:
             for path in STARTS:  # the shares of the batch and the draws differ
@@ -352,7 +352,9 @@ class Run:
                 group["lr"] = LEARNING_RATE * schedule(self.step, args.steps)
             # >>
             with bf16:
+                # << value
                 value = loss(self.model, *batch)
+                # >>
             self.optimizer.zero_grad(set_to_none=True)
             value.backward()
             if self.world > 1:
@@ -390,10 +392,9 @@ class Run:
             if self.step == first + 1:
                 clock.start(self.step)
             if self.step % LOG_EVERY == 0 or self.step == last or self.stop:
-                speed = clock.speed(self.step) * self.size
                 # << learns
                 means = self.means()
-                mean = sum(means.values())
+                mean, speed = sum(means.values()), clock.speed(self.step) * self.size
                 bar.set_postfix(loss=f"{mean:.4g}", refresh=False)
                 # << not watched
                 log.row(self.step, means, speed, self.learning_rate())
@@ -401,26 +402,22 @@ class Run:
                 # << watched
                 log.row(self.step, means | self.watched(), speed, self.learning_rate())
                 # >>
+                if not math.isfinite(mean):
+                    raise FloatingPointError(f"the loss is {mean} at step {self.step}; the last checkpoint is in {self.out}")
                 # >>
                 # << not learns
+                speed = clock.speed(self.step) * self.size
                 # << watched
                 means = self.watched()
-                mean = sum(means.values())
                 bar.set_postfix({name: f"{value:.4g}" for name, value in means.items()}, refresh=False)
                 log.row(self.step, means, speed, 0.0)
+                if not all(map(math.isfinite, means.values())):
+                    raise FloatingPointError(f"{means} at step {self.step}; the last checkpoint is in {self.out}")
                 # >>
                 # << not watched
-                mean = 0.0
                 log.row(self.step, {}, speed, 0.0)
                 # >>
                 # >>
-                if not math.isfinite(mean):
-                    # << not learns
-                    raise FloatingPointError(f"a state is not finite at step {self.step}; the last checkpoint is in {self.out}")
-                    # >>
-                    # << learns
-                    raise FloatingPointError(f"the loss is {mean} at step {self.step}; the last checkpoint is in {self.out}")
-                    # >>
             with clock.paused():
                 if self.step % SAVE_EVERY == 0 and self.step < last:
                     self.save()
@@ -435,12 +432,7 @@ class Run:
         return {
             "steps": self.step,
             "examples_per_second": round(clock.speed(self.step) * self.size, 1),
-            # << learns
             "loss": mean if math.isfinite(mean) else None,
-            # >>
-            # << not learns
-            "loss": None,
-            # >>
             "seconds": round(clock.seconds(), 3),
             "out": str(self.out),
         }
