@@ -224,9 +224,9 @@ CODES: dict[str, Page] = {
     ),
     "E0409": Page(
         "a sampler that cannot keep a cache",
-        "`decode { cache = true }` asks that samplers which fill a sequence place by place keep what the network needs of earlier "
-        "places. It follows each op of the network: one that lets a place look at those behind it, or at itself, stops it. "
-        "Without the section such a sampler asks for the whole sequence in each round.",
+        "`decode { cache = true }` asks that samplers which fill a sequence place by place keep what the network needs of "
+        "earlier places. It follows each op of the network: one that lets a place look at those behind it, or at itself, stops "
+        "it. Without the section such a sampler asks for the whole sequence in each round.",
         "backbone transformer(causal = false)\nsampler ancestral_ar\ndecode { cache = true }\n",
         "backbone transformer(causal = true)\nsampler ancestral_ar\ndecode { cache = true }\n",
     ),
