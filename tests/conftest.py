@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
+import claims
 import pytest
 from hypothesis import settings
 
@@ -15,25 +15,26 @@ settings.load_profile("same")
 Golden = Callable[[Path, str], None]
 
 
-RECORD = Path(__file__).parents[1] / "docs" / "measured.json"
-
-
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update", action="store_true", help="Rewrite the files that tests compare with.")
     parser.addoption("--record", action="store_true", help="Keep what the claims of the systems measured, for docs/systems.md.")
+    parser.addoption("--changed", type=float, metavar="SECONDS", help="Only claims whose spec or test is not the one recorded.")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --changed, leave the claims of the systems that a change concerns and that fit into the time."""
+    seconds = config.getoption("--changed")
+    if seconds is None:
+        return
+    slow = [i for i in items if i.nodeid.startswith("tests/systems/") and i.get_closest_marker("slow")]
+    chosen = claims.concerned(slow, seconds)
+    config.hook.pytest_deselected(items=[i for i in items if i.nodeid not in chosen])
+    items[:] = [i for i in items if i.nodeid in chosen]
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """With --record, add the claims that ran to docs/measured.json: whether they hold, their seconds, what they measured."""
-    if not config.getoption("--record"):
-        return
-    found = json.loads(RECORD.read_text()) if RECORD.exists() else {}
-    for outcome in ("passed", "failed"):
-        for report in terminalreporter.stats.get(outcome, []):
-            if report.when == "call" and report.nodeid.startswith("tests/systems/"):
-                row = {"holds": outcome == "passed", "seconds": round(report.duration, 1), "slow": "slow" in report.keywords}
-                found[report.nodeid] = row | {"measured": {k: str(v) for k, v in report.user_properties}}
-    RECORD.write_text(json.dumps(dict(sorted(found.items())), indent=1) + "\n")
+    if config.getoption("--record"):
+        claims.record(terminalreporter.stats)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 
 from specc.backends.pytorch.expressions import literal
 from specc.backends.pytorch.lines import fit
@@ -11,13 +10,14 @@ from specc.backends.pytorch.names import docstring
 from specc.backends.pytorch.source import tidy
 
 from specc.ir.program import Dataset, Program, Setting, Space
+from specc.record import record
 from specc.runtime.readers import READERS, Reader
 
 INTO = ("tokens", "counts", "bits")  # steps that make integers of numbers
 UNIT = {"digits", "image_folder"}  # readers of images, which come in [0, 1]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Data:
     """A data file: its text, whether the data are finite, and whether it knows the symbols of a text."""
 
@@ -158,7 +158,7 @@ def _scaled(dataset: Dataset) -> list[str]:
         lines.append(f"x = {factor}x{shift}")
     if space.dtype == "int":
         return [*lines, *(_levels(dataset, s) for s in dataset.steps if s.name in INTO)]
-    return [*lines, "x = x.astype(np.float32)"] if dataset.steps else lines
+    return lines
 
 
 def _levels(dataset: Dataset, step: Setting) -> str:

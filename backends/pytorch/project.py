@@ -48,6 +48,7 @@ def project(program: Program) -> dict[str, str]:
     if losses and data is not None:
         files["train.py"] = train_script(program, losses, samplers, data, turn)
         files["loader.py"] = choose(part("loader_finite" if data.finite else "loader_endless"), ())
+        files["log.py"] = choose(part("log"), ())
         if program.starts:
             files["first.py"] = choose(part("first"), ())
         if lenders(program):
@@ -63,6 +64,10 @@ def project(program: Program) -> dict[str, str]:
         files["pictures.py"] = choose(part("pictures"), ())
     if any("noise." in text for name, text in files.items() if name in ("sample.py", "query.py", "process.py", "generate.py")):
         files["noise.py"] = choose(part("noise"), ())
+    kinds = {kind for text in files.values() for kind in re.findall(r"\brounding\.(\w+)\(", text)}
+    if kinds:
+        powers = {"powers"} if "fixed" in kinds or "powers=True" in "".join(files.values()) else set()
+        files["rounding.py"] = choose(part("rounding"), kinds | powers)
     for name in sorted(library.externs):
         files[f"{name}.py"] = choose(part(name), ())
     files["spec.lock.json"] = json.dumps(_lock(program, networks), indent=2, ensure_ascii=False) + "\n"
@@ -71,7 +76,7 @@ def project(program: Program) -> dict[str, str]:
 
 def _local(library: Library) -> dict[str, str]:
     """Where the names that files share come from."""
-    local = {"Model": "model", "noise": "noise", "checkpoint": "checkpoint", "picture": "pictures"}
+    local = {"Model": "model", "noise": "noise", "rounding": "rounding", "checkpoint": "checkpoint", "picture": "pictures"}
     local |= {p.name: "model" if name in library.bare else "process" for name, p in library.plain.items()}
     local |= {name: name for name in library.externs}
     return local

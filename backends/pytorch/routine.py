@@ -14,6 +14,7 @@ from specc.backends.pytorch.modules import reached, submodule
 from specc.backends.pytorch.names import legal, snake
 
 from specc.ir.program import Entry, Program, Setting, Step, all_steps
+from specc.record import record
 
 CLOCK = {"step": "self.step", "progress": "self.step / self.args.steps"}
 
@@ -25,7 +26,7 @@ class Printed(Protocol):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Player:
     """What objectives over the same parameters share: an optimizer, with options for each group of them."""
 
@@ -40,7 +41,7 @@ class Player:
         return f"{(self.name if len(self.groups) == 1 else player_name(group.over)).upper()}_"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Group:
     """Those of a player's parameters that have the same options: its own ones, or else those of all."""
 
@@ -207,7 +208,12 @@ def in_routine(program: Program) -> bool:
     found = program.by_role("objective")
     plain = len(found) == 1 and not program.routine and not found[0].writes and not program.setting("optimizers")
     plain = plain and not program.by_role("start")
-    return not plain or any(i.role in CLOCK for i in found[0].inputs)
+    return not plain or (bool(program.starts) and clocked(found[0]))
+
+
+def clocked(entry: Entry) -> bool:
+    """Whether an objective asks for the step or the progress of training."""
+    return any(i.role in CLOCK for i in entry.inputs)
 
 
 def names_of(program: Program, library: Library, printed: Iterable[Printed]) -> dict[str, str]:

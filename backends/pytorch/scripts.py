@@ -86,6 +86,7 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "objective": f"from objective import {', '.join(names if turn is None else turn.imported('objective'))}",
         "process": "\n".join(f"from process import {', '.join(used)}" for used in [turn and turn.imported("process")] if used),
         "iterators": f"from collections.abc import {'Callable, Iterator' if turn is not None else 'Iterator'}",
+        "value": f"            value = loss(self.model, *batch{_clock(losses[0]) if learns else ''})",
         "turn": "\n".join(f"        {line}" for line in turn.lines) if turn is not None else "",
         "start_modules": f"        start_from(self.model, {losses[0].name}, batch)" if learns else "",
         "start_tensors": starting,
@@ -94,6 +95,11 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     }
     text = grouped(choose(part("train"), features, replaced))
     return tidy("\n".join([docstring(f"Train {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""', "", text]))
+
+
+def _clock(loss: Objective) -> str:
+    """How far training is, as arguments of a loss that asks for it."""
+    return "".join(f", {i.name}={CLOCK[i.role]}" for i in loss.entry.inputs if i.role in CLOCK)
 
 
 def _watched(program: Program) -> list[str]:
@@ -353,11 +359,16 @@ def _option(name: str, kind: str) -> list[str]:
 
 def query_script(program: Program, queries: list[Way], local: dict[str, str]) -> str:
     features = {"ema"} if program.setting("ema") else set()
-    features |= {"counted"} if any(i.role == "index" for w in queries for i in w.entry.inputs) else set()
+    features |= {"counted"} if any(_counted(w) for w in queries) else set()
     inputs = {w.entry.name: _strings([legal(i.name) for i in w.entry.inputs if i.role != "argument"]) for w in queries}
     tables = [*table("QUERIES", {w.entry.name: w.name for w in queries}), *table("INPUTS", inputs)]
     text = choose(part("query"), features, {"table": "\n".join(tables)})
     run = f"runs/{_folder(program.name)}"
-    given = "-n 1000" if any(i.role == "index" for i in queries[0].entry.inputs) else "--data in.npz"
+    given = "-n 1000" if _counted(queries[0]) else "--data in.npz"
     usage = [f"    python query.py {run} --query {queries[0].entry.name} {given} --out out.npz"]
     return with_functions(text, queries, local, _head(program, "Ask a trained", usage))
+
+
+def _counted(query: Way) -> bool:
+    """Whether it asks about no example, so that somebody must say how many answers there are to be."""
+    return not any(i.role in ("data", "condition") for i in query.entry.inputs)

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring
 
-WHOLE = {"checkpoint", "noise"}  # files that are imported as modules
+WHOLE = {"checkpoint", "noise", "rounding"}  # files that are imported as modules
 PACKAGES = {"numpy", "torch", "tqdm", "scipy", "safetensors", "PIL", "matplotlib"}
 PROJECT = {
     "ahead",
@@ -19,12 +19,14 @@ PROJECT = {
     "first",
     "generate",
     "loader",
+    "log",
     "model",
     "noise",
     "objective",
     "parents",
     "pictures",
     "process",
+    "rounding",
     "sample",
 }
 STANDARD = {"argparse", "functools", "hashlib", "inspect", "json", "math", "os", "sys"}

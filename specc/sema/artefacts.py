@@ -6,10 +6,10 @@ as it would any data: `data x: vector(2) from pairs`, `field noise: vector(2)`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from specc.ir.program import Entry, Setting, Space, Value
+from specc.record import record
 from specc.sema.arithmetic import describe, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
@@ -24,7 +24,7 @@ KEPT = {"sample": "what the sampler returns", "noise": "what its `prior()` drew"
 FORM = "dataset NAME = generate(teacher.sampler, n = 4096, keep = [noise, sample])"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Generated:
     """A dataset of draws: the sampler with its knobs, and what is kept of each draw."""
 
@@ -36,7 +36,8 @@ class Generated:
 
     @property
     def keep(self) -> tuple[str, ...]:
-        return self.reader.get("keep")
+        keep: tuple[str, ...] = self.reader.get("keep")
+        return keep
 
 
 def declare(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> Generated:

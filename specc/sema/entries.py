@@ -20,6 +20,7 @@ from specc.ir.program import (
     Function,
     Input,
     Program,
+    Quantization,
     Setting,
     Space,
     Step,
@@ -30,6 +31,7 @@ from specc.ir.program import (
 from specc.ir.types import EXAMPLE, DType, Type
 from specc.sema import artefacts, held, library, represent, routine, sections, views
 from specc.sema.arithmetic import add, binary, describe, lift, where
+from specc.sema.decoding import caching
 from specc.sema.evaluation import Judged, evaluation
 from specc.sema.frame import Around, Condition, EntryState, Event, Frame, ObjectiveDone, Walk
 from specc.sema.laws import primitive
@@ -48,6 +50,7 @@ from specc.sema.model import (
     show,
     sort_sections,
 )
+from specc.sema.quantization import quantization
 from specc.sema.report import choices, did_you_mean, fail, foreign
 from specc.sema.values import Definition, Dynamic, Instance, Partial, TypeRef
 from specc.source import Span
@@ -72,7 +75,7 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     elif role != "sampler":
         like = builder.param(Type(DType.INT, (), example), "index")
         inputs.append(Input(name="index", role="index", type=like.type))
-    if role in ("sampler", "condition"):
+    if role in ("sampler", "query", "condition"):
         seed = builder.param(Type(DType.INT, (), example), "seed")
         inputs.append(Input(name="seed", role="seed", type=seed.type))
     like = like or seed
@@ -285,10 +288,11 @@ def _training_entry(m: Model, instance: Instance, name: str, doc: str, span: Spa
     over = _trained(m, block, unit.event) if objective else ()
     label = (f"{name}_{routine.player(over)}" if several else name) if objective else f"{name}_update"
     label = _free_label(m, label)
+    doc = doc if objective else line_of(unit.event.span)
     if several and objective:
         at = unit.event.span if not foreign(unit.event.span) else span
         doc = f"{doc.rpartition('  [')[0]}, over {', '.join(over)}  [{place(at)}]"
-    function = _entry_function(m, label, frame, block, doc if objective else line_of(unit.event.span), span)
+    function = _entry_function(m, label, frame, block, doc, span, instance.definition.summary if objective else "")
     made = Entry(
         name=label,
         role="objective" if objective else "update",
@@ -354,10 +358,10 @@ def _reached(block: Block) -> dict[str, str | None]:
     return found
 
 
-def _entry_function(m: Model, name: str, frame: Frame, block: Block, doc: str, span: Span) -> Function:
+def _entry_function(m: Model, name: str, frame: Frame, block: Block, doc: str, span: Span, about: str = "") -> Function:
     if frame.entry is not None:
         m.used |= frame.entry.used
-    made = Function(name=m.ev.unique(name), kind="entry", block=block, doc=doc, span=span)
+    made = Function(name=m.ev.unique(name), kind="entry", block=block, doc=doc, about=about, span=span)
     m.ev.functions[made.name] = made
     return made
 
@@ -441,7 +445,7 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
         if (kind := results[0].type.dtype.value) != m.data[0].space.dtype:
             fail("E0301", mention(section), f"`{name}` returns {kind}s, and the data are {m.data[0].space.dtype}s")
     doc = line_of(section.span)
-    function = _entry_function(m, name, frame, frame.builder.block(*results), doc, section.span)
+    function = _entry_function(m, name, frame, frame.builder.block(*results), doc, section.span, p.definition.summary)
     inputs = _needed(m, function, tuple(entry.inputs))
     m.entries[name] = Entry(name=name, role=role, function=function.name, inputs=inputs, doc=doc, span=section.span)
     given = dict(p.kwargs)
@@ -458,12 +462,14 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
 
 
 def _needed(m: Model, function: Function, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
-    """The inputs of an entry without derived conditions that it does not read, nor, where it reads other examples, the
-    number that only counts them."""
+    """The inputs of an entry without derived conditions and seeds of a query that it does not read, nor, where it reads other
+    examples, the number that only counts them."""
     needed = live(function.block)
     read = {v.id for n in walk(needed) for v in n.inputs} | {v.id for v in needed.results}
     given = list(zip(function.block.params, inputs, strict=True))
     spared = {("condition", name_of(section)) for section in m.derived}
+    if any(i.role in ("data", "index") for i in inputs):
+        spared.add(("seed", "seed"))
     if any(v.id in read and i.role != "index" and EXAMPLE in v.type.axes for v, i in given):
         spared.add(("index", "index"))
     kept = [(v, i) for v, i in given if v.id in read or (i.role, i.name) not in spared]
@@ -486,8 +492,10 @@ def settings(m: Model) -> None:
         text = value.name if isinstance(value, Setting) else str(value)
         m.defaults.append(Default("train", key, text, "spec" if said else f"default ({knob.doc})"))
     for section in m.found.get("quantize", []):
-        if (made := m.attempt(section.span, sections.quantization, m.ev, section, m.ev.builtins, m.top)) is not None:
+        if (made := m.attempt(section.span, _quantization, m, section)) is not None:
             m.quantize.append(made)
+    for section in m.found.get("decode", []):
+        m.cache = m.attempt(section.span, caching, m, section) is not False
     for section in m.found.get("evaluate", []):
         m.evaluate.extend(m.attempt(section.span, _evaluation, m, section) or [])
 
@@ -496,6 +504,16 @@ def _evaluation(m: Model, section: tree.Section) -> list[Setting]:
     samplers, queries = ([name_of(s) for s in m.found.get(kind, [])] for kind in ("sampler", "query"))
     judged = Judged(samplers, queries, labelled=any(s.classes for s, _ in m.conditions))
     return evaluation(m.ev, section, m.env, m.top, judged)
+
+
+def _quantization(m: Model, section: tree.Section) -> Quantization:
+    labelled, queries = any(s.classes for s, _ in m.conditions), [name_of(s) for s in m.found.get("query", [])]
+    made = quantization(m.ev, section, m.ev.builtins, m.top, labelled=labelled, queries=queries)
+    if made.trained and any(q.trained for q in m.quantize):
+        fail(
+            "E0208", section.span, "the model is trained with one set of formats", help="leave `train = qat` out of the others"
+        )
+    return made
 
 
 def _memories(m: Model) -> None:
@@ -559,6 +577,7 @@ def program(m: Model, doc: str) -> Program:
         quantize=tuple(m.quantize),
         evaluate=tuple(m.evaluate),
         averages=_averages(m, networks),
+        cache=m.cache,
         groups=math.lcm(*(many for (role, _), many in m.ev.groups.items() if role == "objective")),
         doc=doc,
     )

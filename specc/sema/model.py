@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 from specc.diagnostics import SpecError
 from specc.ir.program import Builder, Entry, Space, Step, Value
 from specc.ir.types import DType, Type
+from specc.record import record
 from specc.sema import artefacts, held, interfaces, library, memory, sections, spaces, statements
 from specc.sema.arithmetic import describe, settled, shown
 from specc.sema.artefacts import Generated
@@ -62,10 +63,10 @@ SECTIONS = (
     "query",
     "train",
     "quantize",
+    "decode",
     "evaluate",
 )
 LATER = (
-    "decode",
     "plan",
     "fit",
     "environment",
@@ -76,12 +77,12 @@ LATER = (
     "search",
     "choice",
 )
-ONCE = (*PARTS, "data", "represent", "backbone", "train")
+ONCE = (*PARTS, "data", "represent", "backbone", "train", "decode")
 # any number, each with a name of its own
 NAMED = ("dataset", "condition", "field", "latent", "param", "state", "memory", "network", "patch", "bijection", "quantize")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Default:
     """A resolved setting and where it came from, for `specc check --explain`."""
 
@@ -110,6 +111,7 @@ class Model:
     entries: dict[str, Entry] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
     quantize: list[Any] = field(default_factory=list)
+    cache: bool = True
     evaluate: list[Any] = field(default_factory=list)
     derived: list[tree.Section] = field(default_factory=list)  # conditions computed from each example
     computed: list[Space] = field(default_factory=list)  # their spaces
@@ -604,10 +606,10 @@ def _holding(m: Model, section: tree.Section) -> None:
 
 def _free(m: Model, name: str, section: tree.Section) -> None:
     """A name that the library's losses and samplers do not use for something else."""
+    if "process" not in m.found:
+        return
     taken = {"t_min", "t_max", "pair", *DEFAULTS, *(("x",) if section.kind != "data" else ())}
-    declared = [d for n in library.names("interface") if (d := library.find("interface", n)) is not None]
-    taken |= interfaces.given([d for d in declared if d.interface in ("process", "predict")])
-    if "process" in m.found and name in taken:
+    if name in taken | interfaces.given(library.interfaces("process", "predict", naming=name)):
         at = section.head.span if section.head is not None else section.span
         message = f"`{name}` means something else to losses and samplers"
         fail("E0208", at, message, help="give it another name")

@@ -9,13 +9,13 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Step, Value, walk
 from specc.ir.types import BOOL, FLOAT, INT
+from specc.record import record
 from specc.sema import held, views
 from specc.sema.arithmetic import add, binary, describe, lift, shown, where
 from specc.sema.evaluate import Evaluator
@@ -316,7 +316,7 @@ def _when_due(ev: Evaluator, item: tree.Update, new: Value, old: Value, env: Env
 # Entries, and the routine that they are done in
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unit:
     """Events that make one part of the routine, by their numbers; `event` says when and where it is done."""
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from specc.record import record
 from specc.sema import library
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.values import Partial
 from specc.syntax import tree
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Shape:
     """clauses: words that may follow. parts: of `type`, `value`, `result`, `law`, `with`, `body`, those that mean something."""
 
@@ -56,6 +57,7 @@ SHAPES: dict[str, Shape] = {
     "decay": Shape((), ("value",)),
     "train": Shape(),
     "quantize": Shape(),
+    "decode": Shape(),
     "evaluate": Shape(),
 }
 SAID = {"type": ": TYPE", "value": "= VALUE", "result": "-> TYPE", "law": "~ LAW", "with": "with { ... }", "body": "{ ... }"}

@@ -54,6 +54,22 @@ def test_dependent_calls_stay_apart():
     assert lanes(checked(p)) == [1, 1]
 
 
+def test_calls_in_which_examples_meet_stay_apart():
+    ids = Ids()
+
+    def call(b, x, name):
+        return b.add(Op.CALL, x, function=name, bundle="backbone", lanes=1, types=(per(V),))
+
+    def twice(name):
+        return lambda b, x: b.add(Op.MUL, call(b, x, name), call(b, b.add(Op.EXP, x), name))
+
+    inner = function(ids, "inner", "network", {"x": per(V)}, lambda b, x: b.add(Op.SUB, x, b.add(Op.BATCH_MEAN, x)))
+    outer = function(ids, "outer", "network", {"x": per(V)}, lambda b, x: call(b, x, "inner"))
+    for name in ("inner", "outer"):
+        main = function(ids, "main", "entry", {"x": per(V)}, twice(name))
+        assert lanes(checked(program(main, inner, outer, networks={"backbone": name}))) == [1, 1]
+
+
 def test_two_pairs_of_heun():
     def body(b, call, x, t):
         d = b.add(Op.ADD, call(b, x, t), call(b, b.add(Op.NEG, x), t))

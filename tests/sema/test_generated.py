@@ -49,7 +49,7 @@ def test_the_draws_are_an_entry_of_the_stage() -> None:
         ("dataset pairs = moons\n  data x: vector(2) from pairs", "E0304", "a dataset is written"),
         ("dataset pairs = generate(teacher.fast)\n  data x: vector(3) from pairs", "E0311", "cannot come from `flow`"),
         (
-            "dataset pairs = generate(teacher.fast, keep = [noise, sample])\n  data x: vector(2) from pairs\n  field noise: vector(3)",
+            "dataset d = generate(teacher.fast, keep = [noise, sample])\n  data x: vector(2) from d\n  field noise: vector(3)",
             "E0301",
             "of shape (2)",
         ),

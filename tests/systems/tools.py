@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from specc import driver
+from specc.ir.paths import parameters
 from specc.ir.program import Parent, Program
 from specc.passes.count import network_calls
 from specc.reference.interpret import evaluate, run
@@ -45,6 +47,18 @@ def graph(spec: str, name: str | None = None) -> Program:
     return driver.prepare(model(spec, name))
 
 
+def shapes(spec: str, name: str | None = None) -> dict[str, tuple[int, ...]]:
+    """The shapes of a model's parameters by path."""
+    program = model(spec, name)
+    return {k: tuple(map(int, s)) for k, s in parameters(program.functions, program.networks).items()}
+
+
+@cache
+def whole(spec: str, name: str | None = None) -> Program:
+    """As `graph`, with samplers that ask for the whole sequence in each round."""
+    return driver.prepare(replace(model(spec, name), cache=False))
+
+
 def exact(spec: str, name: str | None, entry: str, n: int, seed: int = 0, **inputs: Any) -> np.ndarray:
     """Run a model without parameters in double precision: n samples, one seed each, (n, *shape)."""
     given = {"seed": example_seeds(seed, n), **inputs}
@@ -52,8 +66,9 @@ def exact(spec: str, name: str | None, entry: str, n: int, seed: int = 0, **inpu
 
 
 def apply(spec: str, name: str | None, entry: str, **inputs: Any) -> np.ndarray:
-    """What a query of a model without parameters says of its inputs (n, *shape), in double precision."""
-    return run(graph(spec, name), entry, inputs, {}, dtype="float64")[0]
+    """What a query of a model without parameters says of its inputs (n, *shape), in double precision; it draws by seeds."""
+    given = {"seed": np.arange(max(len(np.atleast_1d(v)) for v in inputs.values())), **inputs} if inputs else {}
+    return run(graph(spec, name), entry, given, {}, dtype="float64")[0]
 
 
 def calls(spec: str, name: str | None, entry: str) -> int | None:
@@ -126,7 +141,7 @@ def sample(folder: Path, spec: str, name: str | None, entry: str, n: int, seed: 
     return loaded.sample(n, seed, arguments=inputs)
 
 
-def ask(folder: Path, spec: str, name: str | None, entry: str, **inputs: Any) -> np.ndarray:
+def answers(folder: Path, spec: str, name: str | None, entry: str, **inputs: Any) -> list[np.ndarray]:
     """What a query says of its inputs (n, *shape) with the weights of a run, by ONNX Runtime. The query may be of another
     model with the same network."""
     from specc.backends.onnx.export import export
@@ -138,4 +153,9 @@ def ask(folder: Path, spec: str, name: str | None, entry: str, **inputs: Any) ->
         export(graph(spec, name), entry, weights(folder), path)
     loaded = ort.load(path, threads=1)
     count = len(next(iter(inputs.values())))
-    return next(iter(loaded.run(loaded.feeds(np.arange(count), arguments=inputs)).values()))
+    return list(loaded.run(loaded.feeds(np.arange(count), arguments=inputs)).values())
+
+
+def ask(folder: Path, spec: str, name: str | None, entry: str, **inputs: Any) -> np.ndarray:
+    """The first of these."""
+    return answers(folder, spec, name, entry, **inputs)[0]

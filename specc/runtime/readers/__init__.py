@@ -10,15 +10,17 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
+
+from specc.record import record
 
 Kind = Literal["finite", "endless"]
 Value = int | float | str | tuple["Value", ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Reader:
     """One row. `path` among the options has the default "" and must be given."""
 
@@ -100,6 +102,13 @@ READERS: dict[str, Reader] = {
         module="autoregressive",
         doc="stationary signals, each value a weighted sum of those before it and of normal noise, as sequence(length, 1)",
         options={"coefficients": (0.9,), "length": 8, "std": 0.43588989435406733},
+        fields=("x",),
+    ),
+    "bouncing": Reader(
+        kind="endless",
+        module="bouncing",
+        doc="paths of points at one speed that bounce off the walls of a box, as sequence(length, 2); headings drift by `turn`",
+        options={"length": 16, "speed": 0.375, "half": 1.5, "turn": 0.0},
         fields=("x",),
     ),
     "image_folder": Reader(

@@ -1,0 +1,60 @@
+"""The claims of the systems: what a run of them measured, kept for docs/systems.md, and which of them a change concerns."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from specc import driver
+
+ROOT = Path(__file__).parents[1]
+RECORD = ROOT / "docs" / "measured.json"
+OUTCOMES = ("passed", "failed", "xfailed")
+
+
+def recorded() -> dict[str, dict[str, Any]]:
+    return json.loads(RECORD.read_text()) if RECORD.exists() else {}
+
+
+def record(stats: dict[str, list[pytest.TestReport]]) -> None:
+    """Add the claims that ran: whether they hold, their seconds, what they measured, and what it was measured of."""
+    found = recorded()
+    for outcome in OUTCOMES:
+        for report in stats.get(outcome, []):
+            if report.when == "call" and report.nodeid.startswith("tests/systems/"):
+                row = {"holds": outcome == "passed", "seconds": round(report.duration, 1), "slow": "slow" in report.keywords}
+                row |= {"of": state(report.nodeid.split("::")[0]), "measured": {k: str(v) for k, v in report.user_properties}}
+                found[report.nodeid] = row
+    RECORD.write_text(json.dumps(dict(sorted(found.items())), indent=1) + "\n")
+
+
+@cache
+def state(file: str) -> str:
+    """A hash of a test file and of the programs of the spec it is about: what its numbers depend on."""
+    path = ROOT / file
+    found = hashlib.sha256(path.read_bytes())
+    for spec in sorted(ROOT.glob(f"specs/*/{path.stem.removeprefix('test_')}.spec")):
+        for name, program in sorted(driver.check(spec).programs.items()):
+            found.update(f"{name} {program.digest}".encode())
+    return found.hexdigest()[:16]
+
+
+def concerned(items: Iterable[pytest.Item], seconds: float) -> set[str]:
+    """The claims whose spec or test is not the one recorded, the shortest first, as many as fit into `seconds`.
+
+    One that was never recorded is of unknown length and waits for a whole run.
+    """
+    rows = recorded()
+    changed = [i.nodeid for i in items if i.nodeid in rows and rows[i.nodeid].get("of") != state(i.nodeid.split("::")[0])]
+    chosen = set()
+    for node in sorted(changed, key=lambda n: rows[n]["seconds"]):
+        seconds -= rows[node]["seconds"]
+        if seconds >= 0:
+            chosen.add(node)
+    return chosen
