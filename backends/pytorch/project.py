@@ -110,7 +110,8 @@ def _objective(program: Program, losses: list[Objective], local: dict[str, str])
     timed = any(re.search(r"\bt\b", line) for lines in definitions for line in lines)
     shapes = f"{'t runs from data (smallest) to noise (largest). ' if timed else ''}Shapes: B examples."
     more = "\n".join([*([program.doc, ""] if program.doc else []), shapes])
-    return module(f"What {program.name} minimises.", definitions, local, more)
+    does = "minimises" if program.by_role("objective") else "updates"
+    return module(f"What {program.name} {does}.", definitions, local, more)
 
 
 def _lock(program: Program, networks: Networks) -> dict[str, Any]:
