@@ -18,6 +18,7 @@ import tools
 from onnx import numpy_helper
 from specc.backends.onnx.calibrate import Calibration
 from specc.backends.onnx.export import ExportReport, export
+from specc.backends.onnx.measure import has_caches
 from specc.backends.onnx.write import initial
 
 from specc.ir.coding import encode, rounded, unpack
@@ -98,6 +99,14 @@ def test_wider_formats_are_closer(tmp_path: Path) -> None:
         gaps[name] = float(np.sqrt(np.mean((loaded.run({"x": x})[loaded.outputs[0]] - wanted) ** 2)))
     assert 2 * gaps["mxint8"] < min(gaps["mxfp6"], gaps["mxfp8"])
     assert 2 * max(gaps["mxfp6"], gaps["mxfp8"]) < gaps["mxfp4"]
+
+
+def test_the_report_says_what_stays_in_float(tmp_path: Path) -> None:
+    """A file without a rule for attention says so, and that the caches of a sampler hold floats."""
+    _, report = written("mxfp4", tmp_path / "q.onnx")
+    assert not any("products of two activations" in note for note in report.quantization.notes)
+    assert has_caches(tools.graph(SPEC, "direct_cast"), "ancestral")
+    assert not has_caches(tools.graph(SPEC, "direct_cast"), "token_nll")
 
 
 def test_every_format_of_the_standard_is_in_the_table() -> None:
