@@ -95,6 +95,9 @@ class Taps:
         e.tap(key, shown, FLOAT.shaped((KEPT + 2,)))
 
     def trace(self, e: Emitter, node: Node, args: list[str], results: tuple[str, ...]) -> None:
+        """Calls of a network's step are left out: they mean something only together with their caches."""
+        if node["function"] != e.program.networks.get(node["bundle"]):
+            return
         block = e.program.functions[node["function"]].block
         at, names = len(self.calls), ([], [])
         for kind, values, wanted, found in (("arg", block.params, args, names[0]), ("out", block.results, results, names[1])):

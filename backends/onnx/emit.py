@@ -134,11 +134,11 @@ class Emitter:
         self.env: dict[int, Bound] = {}
         self.bundle = ""
         self.depth = 0  # networks around this place
-        self.seed = ""  # the file's seeds, for draws without a key of their own
-        self.loops: list[str] = []  # numbers of the rounds of the loops around this place, outermost first
         self.batch = ""  # int64 (1,): examples at this place, lanes included
+        self.size = BATCH  # and what the types of values here call that number
         self.placed: dict[str, Placed] = {}
         self.layouts: dict[str, str] = {}  # parameter -> the layout in which it is stored
+        self.told = False  # whether draws are inputs, and no generator is written
         self.noise: dict[str, tuple[str, int]] = {}  # explicit noise: input -> (name of "was it given", leading dimensions)
         self.calls: str | None = None  # network calls so far, when the number depends on the data
         self.layers: Layers | None = None
@@ -342,8 +342,20 @@ class Emitter:
         taken = {o.name for o in self.scope.graph.outputs}
         if name not in self.scope.made or name in taken:
             name = self.op("Identity", name, hint=hint)
-        self.scope.graph.outputs.append(info(name, type))
+        self.scope.graph.outputs.append(self.info(name, type))
         return name
+
+    def info(self, name: str, type: Type) -> onnx.ValueInfoProto:
+        """What a graph inside says of a value: where the number of examples is another one, it has another name."""
+        return info(name, type.shaped(tuple(self.size if d == BATCH else d for d in type.shape)))
+
+    @contextmanager
+    def among(self, batch: str) -> Iterator[None]:
+        """Nodes about so many examples."""
+        outer = self.batch, self.size
+        self.batch, self.size = batch, batch
+        yield
+        self.batch, self.size = outer
 
     def control(self, kind: str, inputs: list[str], outputs: list[str], **graphs: Graph) -> None:
         """Append a node with graphs inside."""

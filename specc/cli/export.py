@@ -200,11 +200,13 @@ def in_project(run: Run, program: Program, entry: str, examples: int) -> Callabl
         with tempfile.TemporaryDirectory() as folder:
             given, file = Path(folder) / "given.npz", Path(folder) / "found.npz"
             np.savez(given, allow_pickle=False, **{name: feeds[name] for name in inputs})
+            arguments = [f"--{role}", entry]
+            if "seed" in feeds:
+                arguments += ["--seed", str(int(feeds["seed"][0]) // STRIDE)]
             if role == "sampler":
-                arguments = ["--sampler", entry, "--seed", str(int(feeds["seed"][0]) // STRIDE), "-n", str(examples)]
-                arguments += [part for name in inputs for part in (f"--{name}", str(given))]
+                arguments += ["-n", str(examples), *(part for name in inputs for part in (f"--{name}", str(given)))]
             else:
-                arguments = ["--query", entry, "--data", str(given)]
+                arguments += ["--data", str(given)] if inputs else ["-n", str(examples)]
             python(script, str(run.folder), *arguments, "--out", str(file))
             with np.load(file, allow_pickle=False) as found:
                 return np.asarray(found["x" if role == "sampler" else found.files[0]])

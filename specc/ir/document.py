@@ -417,6 +417,7 @@ class ProgramDoc(Part):
     evaluate: tuple[Plain, ...] = ()
     parents: tuple[ParentDoc, ...] = ()
     averages: tuple[AverageDoc, ...] = ()
+    cache: bool = True
     groups: int = 1
     doc: str = ""
 

@@ -180,6 +180,13 @@ READERS: dict[str, Reader] = {
         fields=("x", "mask", "degree"),
         packages=("numpy", "networkx"),
     ),
+    "generated": Reader(
+        kind="finite",
+        module="generated",
+        doc="draws of a parent's sampler, made before training",
+        options={"path": "", **_SHARE},
+        fields=("x", "noise"),
+    ),
     "text": Reader(
         kind="finite",
         module="text",
