@@ -343,11 +343,12 @@ OPS: dict[Op, Row] = {
         "A function over the bundle's parameters; with lanes > 1 the arguments of each lane in turn, for one batched run.",
     ),
     Op.REPEAT: Row(
-        "repeat(args..., function, bundle, count, carried, reverse=false)",
+        "repeat(args..., function, bundle, count, carried, reverse=false, cut=())",
         rules.repeat,
         Lift.SPECIAL,
         "A network applied `count` times over bundle.0, bundle.1, ... (from the last one with `reverse`); the first `carried` "
-        "arguments are its results again.",
+        "arguments are its results again. The last ones are cut along the axes `cut`, a part for each turn, and its results "
+        "for them are put together again.",
     ),
     Op.SPREAD: Row("spread(x, like)", rules.spread, Lift.SPECIAL, "A shared value, one for each example of `like`."),
     Op.BATCH_SIZE: Row("batch_size(like)", rules.batch_size, Lift.SPECIAL, "Number of examples, shared int."),
