@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 from specc.backends.onnx.emit import Bound, Emitter, Weight
+from specc.backends.onnx.rounding import dynamic
 
+from specc.ir.formats import FORMATS
 from specc.ir.ops import Op
 from specc.ir.program import Node, Value
 from specc.ir.types import DType, Shape, per_dimension
@@ -35,6 +37,11 @@ def linear(e: Emitter, node: Node) -> str:
     """x W' + b."""
     x, bound = e.name(node.inputs[0]), e.env[node.inputs[1].id]
     bias = e.name(node.inputs[2]) if len(node.inputs) > 2 else None
+    if rounds := node.get("rounds"):
+        weights, activations = (FORMATS[name] for name in rounds[:2])
+        rows = dynamic(e, e.name(node.inputs[1]), node.inputs[1].type.shape, (-1,), weights, weights.block or 0)
+        x = dynamic(e, x, node.inputs[0].type.shape, (-1,), activations, activations.block or 0)
+        return _linear(e, node, x, e.op("Transpose", rows, perm=[1, 0]), bias)
     if isinstance(bound, Weight):
         return _layer(e, node, x, bound, bias) or _seen(e, node, x, bound, _linear(e, node, x, e.weight(bound, "T"), bias))
     return _linear(e, node, x, e.op("Transpose", bound, perm=[1, 0]), bias)
