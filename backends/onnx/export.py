@@ -58,6 +58,7 @@ class Hooks:
     observe: Any = None
     trace: Any = None
     watch: Any = None
+    told: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -130,6 +131,7 @@ def emit(program: Program, entry: str, weights: Mapping[str, np.ndarray], hooks:
     where = program.entries[entry]
     e = Emitter(program, weights, ONNX, UNSUPPORTED, entry)
     e.layers, e.observe, e.trace, e.watch = hooks.layers, hooks.observe, hooks.trace, hooks.watch
+    e.told = hooks.told
     block = program.functions[where.function].block
     e.reserve("nfe", TRAJECTORY, *(i.name for i in where.inputs), *(_public(i) for i in range(len(block.results))), *weights)
     for value, wanted in zip(block.params, where.inputs, strict=True):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from specc.backends.onnx.emit import Emitter
 from specc.backends.onnx.rounding import Rounding, rounded
@@ -11,11 +9,12 @@ from specc.backends.onnx.rounding import Rounding, rounded
 from specc.ir.ops import Op
 from specc.ir.program import Node
 from specc.ir.types import DType, Shape
+from specc.record import record
 
 WEIGHTS = (0.0, 1.0)  # the range of what softmax gives
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ProductPlan:
     """How the operands of a product are rounded: those of `@`, or queries, keys and values; softmax's result as the first."""
 

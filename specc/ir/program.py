@@ -99,8 +99,9 @@ class Input:
 
 @record(kw_only=True)
 class Entry:
-    """A way into the program. role: "objective", "update", "start", "sampler", "query", or "condition": what computes the
-    derived conditions of an example, in the order of `Program.conditions`.
+    """A way into the program. role: "objective", "update", "start", "sampler", "query", "generate": what draws the data of
+    a stage, x and then its fields; or "condition": what computes the derived conditions of an example, in the order of
+    `Program.conditions`.
 
     For an objective the function returns one value per example (or a shared scalar), `over` lists what it trains: names of
     networks and bare parameters, and patterns of paths (`G.*.bias`). `writes` are the paths of states whose new values the

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from specc.ir.dataflow import OPERANDS, layers_of, weight_of
+from specc.ir.liveness import live
 from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Ids, Node, Program, Quantization, QuantizeRule, Setting, Value, walk
 from specc.ir.quantizing import block_of, block_of_operand, first_match, granularity, rounds_cache
@@ -39,7 +40,7 @@ def rounded(program: Program, quantization: Quantization) -> Program:
 def unrounded(program: Program) -> Program:
     """The program whose layers multiply floats, at any level: what a quantiser with the same rules starts from."""
 
-    return map_functions(program, lambda f: replace(f, block=_unrounded(f.block, {})))
+    return map_functions(program, lambda f: replace(f, block=live(_unrounded(f.block, {}))))
 
 
 def _unrounded(block: Block, known: dict[int, Value]) -> Block:

@@ -63,7 +63,7 @@ def described(metadata: dict[str, Any], inputs: Iterable[Any], outputs: Iterable
         raise FileError(f"{path} describes its inputs in a way that specc does not write")
     if strange := [i["name"] for i in said if i["name"] not in graph or KINDS[i["dtype"]] != graph[i["name"]].type]:
         raise FileError(f"{path} describes the input {strange[0]}, which its graph has not, or not of that type")
-    if not {"x", "x_out"} & {o.name for o in outputs}:  # the second of a query whose input is called x
+    if not {"x", "x_out"} & {o.name for o in outputs}:  # the second where an input is called x
         raise FileError(f"{path} has no output x")
     for key, fits in EXPECTED.items():
         if key in metadata and not fits(metadata[key]):

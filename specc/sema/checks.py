@@ -116,7 +116,7 @@ def check_samplers(m: Model, program: Program) -> None:
     known: Known = {}
     examples = math.lcm(*m.ev.groups.values())
     for entry in program.entries.values():
-        if entry.role in ("objective", "update", "start"):
+        if entry.role in ("objective", "update", "start", "generate"):
             continue
         at = next((mention(s) for k in ("sampler", "query") for s in m.found.get(k, []) if s.span == entry.span), m.span)
         match rehearse(program, entry.name, known, examples, m.ev.tried):

@@ -29,7 +29,7 @@ from specc.ir.program import (
     walk,
 )
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import held, library, represent, routine, sections, views
+from specc.sema import artefacts, held, library, represent, routine, sections, views
 from specc.sema.arithmetic import add, binary, describe, lift, where
 from specc.sema.decoding import caching
 from specc.sema.evaluation import Judged, evaluation
@@ -372,6 +372,25 @@ def samplers(m: Model) -> None:
             m.attempt(mention(section), _program, m, section, kind)
 
 
+def generators(m: Model) -> None:
+    """The entry that draws the data of a stage from a parent: the sample, then its fields."""
+    used = m.data[0].reader.get("name") if m.data and m.data[0].reader.name == "generated" else None
+    for name, made in m.generated.items():
+        if name != used:
+            fail("E0205", made.span, f"no data come from `{name}`", help=f"say `data x: SPACE from {name}`, or leave it out")
+        if name in m.entries:
+            fail("E0208", made.span, f"a second `{name}`", help="give the dataset another name")
+        if m.represented is not None:
+            fail("E0211", made.span, "data that are generated are not represented yet")
+        frame, entry = _start(m, "sampler")
+        drawn = artefacts.results(made, m.ev, frame, m.data[0].space, m.data[0].fields)
+        doc = line_of(made.span)
+        function = _entry_function(m, name, frame, frame.builder.block(*drawn), doc, made.span)
+        inputs = _needed(m, function, tuple(entry.inputs))
+        whole = Entry(name=name, role="generate", function=function.name, inputs=inputs, doc=doc, span=made.span)
+        m.entries[name] = artefacts.entry_of(made, whole)
+
+
 def _own_inputs(m: Model, definition: Definition, frame: Frame, entry: EntryState) -> Iterator[tuple[str, Any]]:
     """The inputs in the head of a sampler or query given in place: the example, a condition, or a value with its type."""
     for a in definition.params:
@@ -608,6 +627,7 @@ def elaborate_model(m: Model, doc: str) -> Program | None:
     m.attempt(None, objectives, m)
     m.attempt(None, begin, m)
     samplers(m)
+    m.attempt(None, generators, m)
     if m.derived:
         m.attempt(m.derived[0].span, conditions, m)
     settings(m)

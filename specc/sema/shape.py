@@ -26,6 +26,7 @@ SHAPES: dict[str, Shape] = {
     "patch": Shape(("from",)),
     "at": Shape((), ("value", "body")),
     "stage": Shape(("for", "in", "from")),
+    "dataset": Shape((), ("value",)),
     "data": Shape(("from", "in", "levels"), ("type",)),
     "condition": Shape(("in", "levels"), ("type", "value", "with")),
     "field": Shape(("in", "levels"), ("type",)),

@@ -74,5 +74,5 @@ def test_a_bound_that_does_not_hold_fails_the_export_at_its_place(run: Path, tmp
     assert "error[E0606]: `sample_error` is" in done.stderr and "requires <= 0.001" in done.stderr
     line = next(i for i, text in enumerate(SPEC.splitlines(), 1) if "quantize coarse" in text)
     assert f"spec.spec:{line}:" in done.stderr and "require sample_error <= 0.001" in done.stderr
-    assert "size_ratio" not in done.stderr.split("E0606")[1].split("help")[0]
+    assert done.stderr.count("error[E0606]") == 1  # the other bound holds
     assert not out.exists() and out.with_suffix(".quantization.html").exists()

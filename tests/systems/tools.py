@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from specc import driver
+from specc.ir.paths import parameters
 from specc.ir.program import Parent, Program
 from specc.passes.count import network_calls
 from specc.reference.interpret import evaluate, run
@@ -44,6 +45,12 @@ def variant(folder: Path, base: str, text: str) -> str:
 def graph(spec: str, name: str | None = None) -> Program:
     """The same at array level, as the graph backends take it."""
     return driver.prepare(model(spec, name))
+
+
+def shapes(spec: str, name: str | None = None) -> dict[str, tuple[int, ...]]:
+    """The shapes of a model's parameters by path."""
+    program = model(spec, name)
+    return {k: tuple(map(int, s)) for k, s in parameters(program.functions, program.networks).items()}
 
 
 @cache

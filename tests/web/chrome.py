@@ -97,9 +97,9 @@ def browser(*flags: str) -> Iterator[Page]:
     down, up = os.pipe(), os.pipe()  # to the browser, which reads from its 3, and from it: it writes to its 4
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         words = [path, "--headless", "--no-sandbox", *QUIET.split(), *flags, "--remote-debugging-pipe"]
-        plumbing = f'exec "$@" 3<&{down[0]} 4>&{up[1]}'
+        plumbing = f'exec "$@" 3<&{down[0]} 4>&{up[1]}'  # sh knows only descriptors of one digit
         process = subprocess.Popen(
-            ["sh", "-c", plumbing, "sh", *words, f"--user-data-dir={profile}"],
+            ["bash", "-c", plumbing, "bash", *words, f"--user-data-dir={profile}"],
             pass_fds=(down[0], up[1]),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -1,7 +1,7 @@
 // Pictures of samples on a canvas: a grid of images, points of the plane, or curves; lines of text for tokens.
 
 const COLOURS = ["#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442", "#777777"];
-const GAP = 1, SIDE = 520;
+const GAP = 1, SIDE = 544;
 
 /** Which picture there is of samples of this shape. */
 export function kindOf(manifest, dims) {
@@ -25,6 +25,7 @@ function images(canvas, values, [n, channels, height, width], { low = -1, high =
   const columns = Math.ceil(Math.sqrt(n)), rows = Math.ceil(n / columns);
   canvas.width = columns * (width + GAP) - GAP;
   canvas.height = rows * (height + GAP) - GAP;
+  canvas.classList.add("pixels");
   const context = canvas.getContext("2d");
   const picture = context.createImageData(canvas.width, canvas.height);
   const area = height * width;
@@ -95,9 +96,13 @@ function lines(values, dims, symbols) {
   return rows.map((row) => (symbols ? row.map((v) => symbols[v] ?? "?").join("") : row.join(" "))).join("\n");
 }
 
+/** An empty square that is sharp on this screen; its units are SIDE a side. */
 function blank(canvas) {
-  canvas.width = canvas.height = SIDE;
-  return canvas.getContext("2d");
+  const sharp = Math.max(1, devicePixelRatio);
+  canvas.width = canvas.height = SIDE * sharp;
+  const context = canvas.getContext("2d");
+  context.scale(sharp, sharp);
+  return context;
 }
 
 /** The largest of 1, 2, 5 times a power of ten that is not above a number. */
