@@ -133,8 +133,8 @@ def take(x: Piece, at: Piece, axis: int, batch: int) -> Text:
         return f"{x.atom}.gather(-1, {at.atom}[..., None]).squeeze(-1)"
     wanted = (1,) * (axis - batch), (1,) * (x.type.rank - axis - 1)
     if GROWING in at.type.shape:  # one dimension, whose size is not known
-        lone = [[":"] * batch, ["None"] * len(wanted[0]), [":"], ["None"] * len(wanted[1])]
-        spread = f"{at.atom}[{', '.join(sum(lone, []))}]"
+        ones = [["None"] * len(w) for w in wanted]
+        spread = f"{at.atom}[{', '.join([*[':'] * batch, *ones[0], ':', *ones[1]])}]"
     else:
         sizes = [*_common(at, batch), *map(str, wanted[0]), *(_flat(at, batch)), *map(str, wanted[1])]
         spread = f"{at.atom}.reshape({', '.join(sizes)})"
