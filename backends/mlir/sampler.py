@@ -74,8 +74,8 @@ def graph(program: Program, entry: str, weights: Mapping[str, np.ndarray]) -> tu
         file = Path(folder) / "sampler.onnx"
         write_entry(without_defaults(program, entry), entry, weights, file, Hooks(plain=True))
         model = onnx.load(file)
-    model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     _typed(model.graph)
+    model = onnx.shape_inference.infer_shapes(model, data_prop=True)
     arguments = [i.name for i in model.graph.input]
     missing = [name for name in arguments if name.startswith("noise_") and name not in {d.name for d in drawn}]
     assert not missing, "each draw of the graph is one of the program's"
@@ -94,15 +94,12 @@ def operations(graph: onnx.GraphProto) -> Counter[str]:
 
 
 def _typed(graph: onnx.GraphProto) -> None:
-    """Say the types of what loops give, which shape inference leaves open, and give each loop a condition."""
+    """Say the types of what loops give, which shape inference would leave open, and give each loop a condition."""
     for node in graph.node:
         for inner in _inside(node):
             _typed(inner)
             if node.op_type == "Loop":
-                known = {v.name for v in graph.value_info}
                 for name, carried in zip(node.output, inner.output[1:], strict=False):
-                    if name in known:
-                        graph.value_info.remove(next(v for v in graph.value_info if v.name == name))
                     value = graph.value_info.add()
                     value.CopyFrom(carried)
                     value.name = name

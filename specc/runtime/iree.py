@@ -57,8 +57,8 @@ def drawn(draw: Mapping[str, Any], feeds: Mapping[str, np.ndarray]) -> np.ndarra
     return out
 
 
-def load(path: str | Path) -> Compiled:
-    """Open a file that `specc.backends.mlir.iree` wrote. Raises FileError for any other."""
+def load(path: str | Path, threads: int | None = None) -> Compiled:
+    """Open a file that `specc.backends.mlir.iree` wrote; threads: 1, or all there are. Raises FileError for any other."""
     from iree import runtime
 
     path = Path(path)
@@ -73,7 +73,7 @@ def load(path: str | Path) -> Compiled:
     if not complete:
         raise FileError(f"{beside} was not written by specc", AGAIN)
     try:
-        context = runtime.SystemContext(config=runtime.Config("local-task"))
+        context = runtime.SystemContext(config=runtime.Config("local-sync" if threads == 1 else "local-task"))
         context.add_vm_module(runtime.VmModule.copy_buffer(context.instance, path.read_bytes()))
         function = context.modules["module"][metadata["entry"]]
     except Exception as error:  # IREE's own have no common class
