@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from specc.diagnostics import Diagnostic
 from specc.ir.program import Program
 from specc.passes import GRAPH, PYTORCH, Pass, run
+from specc.record import record
 from specc.sema import Default, elaborate
 from specc.source import Source
 from specc.syntax import parser, tree
@@ -30,7 +30,7 @@ TARGETS = {  # name: the module whose `write(program, folder)` gives the paths o
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Checked:
     """All that is known of a spec before any code is written. A stage that could not begin leaves its field empty."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import bisect
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from specc.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Source:
     """A spec's text and the name a person knows it by."""
 
@@ -34,7 +36,7 @@ class Source:
         return self.text[start:stop].rstrip("\r")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Span:
     """Half-open range of characters in a source."""
 

@@ -17,7 +17,7 @@ import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from specc.backends.pytorch.write import write as write_project
 from specc.ir.program import Program
 from specc.ir.types import BATCH, DType
 from specc.passes import PYTORCH, run
+from specc.record import record
 
 DIALECTS = {"linalg": "linalg-on-tensors", "torch": "torch", "stablehlo": "stablehlo"}  # and torch-mlir's names for them
 REFUSED = re.compile(r"(?:loc\(\"[^\"]*?([\w.]+)\":(\d+)[^\n]*?)?failed to legalize operation '([\w.]+)'")
@@ -40,7 +41,7 @@ class UnsupportedError(Exception):
     """The dialect has no form for some operations of a network; the message names them."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Coverage:
     """What became of a network's operations. `refused`: those that torch-mlir names as without a form, with their lines."""
 

@@ -8,7 +8,7 @@ where they stand, since a graph has one place for each weight and ONNX Runtime o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,9 +18,11 @@ import onnx
 from onnx import TensorProto, helper
 from specc.backends.onnx.wire import Graph, Nested, Tensor
 
+from specc.ir.dataflow import sites
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Program, Value, walk
-from specc.ir.types import BATCH, DType, Shape, Type, broadcast
+from specc.ir.types import BATCH, GROWING, DType, Shape, Type, broadcast
+from specc.record import record
 
 ELEMENT = {DType.FLOAT: TensorProto.FLOAT, DType.INT: TensorProto.INT64, DType.BOOL: TensorProto.BOOL}
 NUMPY = {DType.FLOAT: np.float32, DType.INT: np.int64, DType.BOOL: np.bool_}
@@ -43,7 +45,7 @@ class UnsupportedError(Exception):
     """Something that cannot be written as ONNX, with the reason."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Weight:
     """A parameter by its absolute path. It becomes an initializer when an op asks for its name."""
 
@@ -51,7 +53,7 @@ class Weight:
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Number:
     """A shared number in double precision: the name of its tensor, or the constant that it is.
 
@@ -67,15 +69,22 @@ Bound = str | Weight | Number
 Spell = Callable[["Emitter", Node], "Bound | tuple[str, ...]"]
 
 
-Observe = Callable[["Emitter", Node, str, str, str], None]  # node, path of its weight, names of operand and result
+Observe = Callable[["Emitter", Node, str, dict[str, str]], None]  # a layer, its path, names of its operands and result
 Trace = Callable[["Emitter", Node, list[str], tuple[str, ...]], None]  # node of a network's call, arguments, results
+Watch = Callable[["Emitter", Sequence[Value]], None]  # what a loop of the entry carries, at the start of each round
 
 
 class Layers(Protocol):
-    """Writes linear maps and convolutions in another format: see `quantize`."""
+    """Writes what has weights in another format: see `quantize`. None where it stays as it is."""
 
     def layer(self, e: Emitter, node: Node, x: str, weight: Weight, bias: str | None) -> str | None:
-        """The name of the result, or None where the layer stays as it is."""
+        """The result of a linear map or convolution."""
+
+    def embedding(self, e: Emitter, node: Node, weight: Weight) -> str | None:
+        """The rows that an index takes of a table."""
+
+    def product(self, e: Emitter, node: Node) -> str | None:
+        """Attention, or the product of two activations."""
 
 
 @dataclass(slots=True)
@@ -90,7 +99,7 @@ class Scope:
     taps: list[Tap] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Tap:
     """A value inside that the caller wants to see: one more output, with a leading dimension for each loop around it."""
 
@@ -125,16 +134,17 @@ class Emitter:
         self.env: dict[int, Bound] = {}
         self.bundle = ""
         self.depth = 0  # networks around this place
-        self.seed = ""  # the file's seeds, for draws without a key of their own
-        self.loops: list[str] = []  # numbers of the rounds of the loops around this place, outermost first
         self.batch = ""  # int64 (1,): examples at this place, lanes included
+        self.size = BATCH  # and what the types of values here call that number
         self.placed: dict[str, Placed] = {}
         self.layouts: dict[str, str] = {}  # parameter -> the layout in which it is stored
+        self.told = False  # whether draws are inputs, and no generator is written
         self.noise: dict[str, tuple[str, int]] = {}  # explicit noise: input -> (name of "was it given", leading dimensions)
         self.calls: str | None = None  # network calls so far, when the number depends on the data
         self.layers: Layers | None = None
         self.observe: Observe | None = None
         self.trace: Trace | None = None
+        self.watch: Watch | None = None
         self.uses = Uses(Block(params=(), nodes=(), results=()))
         self.paths: set[str] = set()  # parameters that the entry reads
         self.skipped: set[int] = set()
@@ -222,7 +232,9 @@ class Emitter:
         return name if have is want else self.op("Cast", name, to=ELEMENT[want])
 
     def dims(self, shape: Shape, *, infer: bool = False) -> str:
-        """A shape as int64 vector; the batch is -1 when it can be inferred, else counted at run time."""
+        """A shape as int64 vector; the batch is -1 when it can be inferred, else counted at run time. What grows has no place
+        yet, since this is the shape of a constant."""
+        shape = tuple(0 if d == GROWING else d for d in shape)
         if BATCH not in shape or (infer and shape.count(BATCH) == 1):
             return self.ints(*(-1 if d == BATCH else int(d) for d in shape))
         return self.op("Concat", *(self.batch if d == BATCH else self.ints(int(d)) for d in shape), axis=0, hint="shape")
@@ -270,6 +282,10 @@ class Emitter:
             placed.kept = any(t is placed.tensor for t in scope.graph.tensors)
 
     # Blocks
+
+    def site(self, node: Node) -> str:
+        """The path of a product of two activations."""
+        return f"{self.bundle}.{self.uses.sites[node.out.id]}"
 
     def function(self, block: Block) -> None:
         """Write the body of a function whose parameters are bound."""
@@ -326,8 +342,20 @@ class Emitter:
         taken = {o.name for o in self.scope.graph.outputs}
         if name not in self.scope.made or name in taken:
             name = self.op("Identity", name, hint=hint)
-        self.scope.graph.outputs.append(info(name, type))
+        self.scope.graph.outputs.append(self.info(name, type))
         return name
+
+    def info(self, name: str, type: Type) -> onnx.ValueInfoProto:
+        """What a graph inside says of a value: where the number of examples is another one, it has another name."""
+        return info(name, type.shaped(tuple(self.size if d == BATCH else d for d in type.shape)))
+
+    @contextmanager
+    def among(self, batch: str) -> Iterator[None]:
+        """Nodes about so many examples."""
+        outer = self.batch, self.size
+        self.batch, self.size = batch, batch
+        yield
+        self.batch, self.size = outer
 
     def control(self, kind: str, inputs: list[str], outputs: list[str], **graphs: Graph) -> None:
         """Append a node with graphs inside."""
@@ -350,7 +378,7 @@ def tensor(name: str, array: np.ndarray) -> Tensor:
 
 
 def info(name: str, type: Type) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, ELEMENT[type.dtype], list(type.shape))
+    return helper.make_tensor_value_info(name, ELEMENT[type.dtype], [None if d == GROWING else d for d in type.shape])
 
 
 class Uses:
@@ -360,6 +388,7 @@ class Uses:
         self.nodes = list(walk(block))
         self.made = {v.id: node for node in self.nodes for v in node.outputs}
         self.kept = {v.id for b in (block, *(r for n in self.nodes for r in n.regions)) for v in b.results}
+        self.sites = sites(block)
         self._users: dict[int, list[Node]] = {}
         for node in self.nodes:
             for v in node.inputs:

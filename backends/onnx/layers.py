@@ -1,7 +1,7 @@
 """Rows for parameters, matrix products, convolutions, normalisations and attention.
 
-Layouts follow what ONNX Runtime runs fastest: the weight of a linear map is stored transposed, so that a MatMul packs it once;
-the weight of a convolution lies in the graph of its use, without which the blocked layout of the CPU is lost.
+Layouts follow what ONNX Runtime runs fastest: the weight of a linear map is stored transposed, so that a MatMul packs it
+once; the weight of a convolution lies in the graph of its use, without which the blocked layout of the CPU is lost.
 """
 
 from __future__ import annotations
@@ -21,7 +21,14 @@ def param(e: Emitter, node: Node) -> Weight:
 
 
 def matmul(e: Emitter, node: Node) -> str:
-    return e.op("MatMul", *e.names(node, DType.FLOAT))
+    return _product(e, node) or e.op("MatMul", *e.names(node, DType.FLOAT))
+
+
+def _product(e: Emitter, node: Node) -> str | None:
+    """Let calibration see a product's operands, and a quantiser write it."""
+    if e.observe is not None:
+        e.observe(e, node, e.site(node), {str(i): e.name(v) for i, v in enumerate(node.inputs)})
+    return e.layers.product(e, node) if e.layers is not None else None
 
 
 def linear(e: Emitter, node: Node) -> str:
@@ -46,9 +53,9 @@ def _layer(e: Emitter, node: Node, x: str, weight: Weight, bias: str | None) -> 
 
 
 def _seen(e: Emitter, node: Node, x: str, weight: Weight, out: str) -> str:
-    """Let calibration see the layer's operand and result."""
+    """Let calibration see the layer's operand, and a convolution's result."""
     if e.observe is not None:
-        e.observe(e, node, weight.path, x, out)
+        e.observe(e, node, weight.path, {"x": x} | ({"y": out} if node.op is Op.CONV else {}))
     return out
 
 
@@ -156,6 +163,9 @@ HEADS_FIRST = (0, 2, 1, 3)  # (B, n, h, d) to (B, h, n, d) and back
 
 def attention(e: Emitter, node: Node) -> Bound:
     """The fused op of opset 23, which has a kernel in ONNX Runtime: faster when it need not transpose."""
+    rounded = _product(e, node)
+    if rounded is not None:
+        return rounded
     causal = int(bool(node.get("causal", False)))
     plain = [_split_heads(e, v) for v in node.inputs]
     users = e.uses.users(node.out)

@@ -22,10 +22,14 @@ STEPS = "N"  # symbolic leading dimension of explicit noise
 
 def draw(e: Emitter, node: Node) -> str:
     """NORMAL or UNIFORM: explicit noise when the caller gave it, else the generator."""
-    seed, indices = _key(e, node)
-    if node["keyed"] and any(v.type.rank for v in node.inputs[1:]):
+    if not node["keyed"]:
+        raise UnsupportedError("a draw without a seed belongs to training")
+    seed, *indices = (e.name(v) for v in node.inputs)
+    if any(v.type.rank for v in node.inputs[1:]):
         return generate(e, node, seed, indices)
     name = f"noise_{node['place']}"
+    if e.told:
+        return _told(e, name, indices, node)
     given = _given(e, name, len(indices), node)
     out = e.fresh(f"draw_{node['place']}")
     with e.nested("given") as explicit:
@@ -39,14 +43,16 @@ def draw(e: Emitter, node: Node) -> str:
     return out
 
 
-def _key(e: Emitter, node: Node) -> tuple[str, list[str]]:
-    """Seeds and loop indices. A query's draw has no key of its own: it takes the file's seeds and the loops around it, and
-    one for the whole batch the first example's seed."""
-    if node["keyed"]:
-        return e.name(node.inputs[0]), [e.name(v) for v in node.inputs[1:]]
-    if not e.seed:
-        raise UnsupportedError(f"the draw {node['place']} has no seed")
-    return (e.seed if _leads(node) else e.op("Slice", e.seed, e.ints(0), e.ints(1))), list(e.loops)
+def _told(e: Emitter, name: str, indices: list[str], node: Node) -> str:
+    """The numbers of an input that is always given."""
+    if name not in e.noise:
+        dims = tuple(f"{STEPS}{i}_{node['place']}" for i in range(len(indices)))
+        e.root.graph.inputs.append(info(name, Type(DType.FLOAT, (*dims, *node.out.type.shape))))
+        e.noise[name] = (name, len(indices))
+    z = name
+    for index in indices:
+        z = e.op("Gather", z, index, axis=0)
+    return z
 
 
 def generate(e: Emitter, node: Node, seed: str, indices: list[str]) -> str:
@@ -58,7 +64,7 @@ def generate(e: Emitter, node: Node, seed: str, indices: list[str]) -> str:
         step = e.op("Mul", e.op("Add", k, _u64(e, 1)), _u64(e, GOLDEN))
         stream = _hash(e, e.op("Add", stream, step))
     column = e.op("Unsqueeze", stream, e.ints(1))
-    word = _hash(e, e.op("Add", column, _elements(e, _example(node))))
+    word = _hash(e, e.op("Add", column, _elements(e, node.out.type.shape[1:])))
     u = _unit(e, e.op("BitShift", word, _u64(e, 40), direction="RIGHT"))
     if node.op is Op.UNIFORM:
         z = e.op("Min", u, e.const(np.float64(BELOW_ONE)))
@@ -84,15 +90,6 @@ def _given(e: Emitter, name: str, leading: int, node: Node) -> str:
     if known != leading:
         raise UnsupportedError(f"the draw {node['place']} stands under {known} loops and under {leading}")
     return given
-
-
-def _leads(node: Node) -> bool:
-    """One draw for each example."""
-    return node.out.type.shape[:1] == (BATCH,)
-
-
-def _example(node: Node) -> Shape:
-    return node.out.type.shape[1:] if _leads(node) else node.out.type.shape
 
 
 def _elements(e: Emitter, shape: Shape) -> str:

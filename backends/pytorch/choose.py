@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from importlib.resources import files
+
+from specc.installed import folder
 
 MARK = re.compile(r"\s*# (<<|>>) ?(.*)")
 
 
 def part(name: str) -> str:
     """The text of a part."""
-    return files("specc.backends.pytorch.parts").joinpath(f"{name}.py").read_text(encoding="utf-8")
+    return (folder("specc.backends.pytorch.parts") / f"{name}.py").read_text(encoding="utf-8")
 
 
 def choose(text: str, features: Collection[str], replaced: Mapping[str, str] | None = None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from specc.backends.pytorch.data import finite
 from specc.backends.pytorch.lines import exploded
@@ -12,9 +11,10 @@ from specc.backends.pytorch.samplers import Way
 
 from specc.ir.program import Input, Program
 from specc.ir.types import DType
+from specc.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Conditions:
     """The inputs of samplers that are conditions, by name, and those that each sampler takes."""
 

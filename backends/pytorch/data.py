@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
 
 from specc.backends.pytorch.expressions import literal
 from specc.backends.pytorch.lines import fit
@@ -11,13 +10,14 @@ from specc.backends.pytorch.names import docstring
 from specc.backends.pytorch.source import tidy
 
 from specc.ir.program import Dataset, Program, Setting, Space
+from specc.record import record
 from specc.runtime.readers import READERS, Reader
 
 INTO = ("tokens", "counts", "bits")  # steps that make integers of numbers
 UNIT = {"digits", "image_folder"}  # readers of images, which come in [0, 1]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Data:
     """A data file: its text, whether the data are finite, and whether it knows the symbols of a text."""
 
@@ -39,6 +39,9 @@ def data_file(program: Program, dataset: Dataset, file: str = "data") -> Data:
     head = given.body[0]
     body = "\n".join(reader.text.splitlines()[head.end_lineno :]).strip("\n")
     lines = _examples(reader, dataset, conditions, finite(dataset))
+    if drawn(dataset):
+        where = f'FILE = Path(__file__).parent.parent / "{drawn(dataset)}"  # beside the project of a run'
+        body = body.replace("import numpy as np\n", f"import numpy as np\n\n{where}\n", 1)
     symbols = "\ndef symbols(" in reader.text
     if symbols:
         lines += ["", "", *_alphabet(dataset)]
@@ -75,6 +78,12 @@ def image_shape(dataset: Dataset) -> tuple[int, int, int] | None:
     return (dataset.reader.get("channels", 1), size, size)
 
 
+def drawn(dataset: Dataset) -> str | None:
+    """The file, in the folder of a run, of data that a parent's sampler draws."""
+    name = dataset.reader.get("name") if dataset.reader.name == "generated" else None
+    return f"{name}.npz" if name else None
+
+
 def finite(dataset: Dataset) -> bool:
     """Whether a reader gives so many examples, or as many as one asks for."""
     return READERS[dataset.reader.name].kind == "finite"
@@ -92,8 +101,11 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
     ]
     options = {k: v for k, v in dataset.reader.options if k in reader.options}
     passed = "".join(f", {k}={_value(v, reader.options[k])}" for k, v in options.items())
+    if drawn(dataset):
+        passed = f", path=str(path){passed}"
     call = f"load(split{passed})" if finite else f"draw(n, rng{passed})"
     signature = 'split: str = "train"' if finite else "n: int, rng: np.random.Generator"
+    signature += ", path: Path = FILE" if drawn(dataset) else ""
     lines = [
         f"def examples({signature}) -> dict[str, np.ndarray]:",
         *docstring(f"{'; '.join(fields)}.", 4),
@@ -146,7 +158,7 @@ def _scaled(dataset: Dataset) -> list[str]:
         lines.append(f"x = {factor}x{shift}")
     if space.dtype == "int":
         return [*lines, *(_levels(dataset, s) for s in dataset.steps if s.name in INTO)]
-    return [*lines, "x = x.astype(np.float32)"] if dataset.steps else lines
+    return lines
 
 
 def _levels(dataset: Dataset, step: Setting) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
 from enum import IntEnum
 
 from specc.ir.types import FLOAT, Type
+from specc.record import record
 
 
 class Level(IntEnum):
@@ -27,7 +27,7 @@ class Level(IntEnum):
     ATOM = 12
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Piece:
     """An expression: its text, how tightly it binds, its type in the IR, and whether it is a plain Python number (`host`)
     rather than a tensor. `literal` is the number itself where it is known."""
@@ -131,6 +131,10 @@ def _shortest(value: float) -> str:
 def number(value: float | int | bool, type: Type = FLOAT) -> Piece:
     if value in TURNS:
         return Piece(TURNS[value], Level.PRODUCT, type, host=True, literal=value)
+    share, exponent = math.frexp(abs(value)) if math.isfinite(value) else (1.0, 0)
+    if share == 0.5 and exponent < -10:  # of a grid of bits
+        sign = "-" if value < 0 else ""
+        return Piece(f"{sign}2**{exponent - 1}", Level.SIGN if sign else Level.POWER, type, host=True, literal=value)
     text = literal(value)
     return Piece(text, Level.SIGN if text.startswith("-") else Level.ATOM, type, host=True, literal=value)
 

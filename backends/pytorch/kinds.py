@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Value
 from specc.ir.types import DType
+from specc.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Kind:
     """host: a Python number. number: which, if known. indexed: depends on a loop index. whole: may be an int in Python."""
 
@@ -177,7 +178,7 @@ class Kinds:
                 return Kind(True, number, False, whole)
         elif (
             node.op in SAFE | SMOOTH
-            or (node.op in GROWS and not indexed)
+            or (node.op in GROWS | ROUNDS and not indexed)
             or (node.op in (Op.DIV, Op.FLOORDIV, Op.MOD) and numbers[1] != 0 and not kinds[1].indexed)
         ):
             return Kind(True, None, indexed, whole)

@@ -29,7 +29,7 @@ def reshape(x: Piece, shape: Shape) -> Text:
     gone = _squeezed(old, shape)
     if gone is not None:
         return call(f"{x.atom}.squeeze", str(gone))
-    if len(shape) < len(old) and shape[:-1] == old[: len(shape) - 1] and BATCH not in old[len(shape) - 1 :]:
+    if _flattened(old, shape):
         return call(f"{x.atom}.flatten", str(len(shape) - 1))
     extra = len(shape) - len(old)
     for axis, d in enumerate(old):
@@ -38,6 +38,15 @@ def reshape(x: Piece, shape: Shape) -> Text:
             return call(f"{x.atom}.unflatten", str(axis if axis < len(old) - 1 else -1), tuple_of([str(p) for p in parts]))
     text = ", ".join("-1" if d == BATCH else str(d) for d in shape)
     return call(f"{x.atom}.reshape", text)
+
+
+def general(old: Shape, new: Shape) -> bool:
+    """Whether a change of shape is more than putting dimensions of size 1 in, taking one out, or joining the last ones."""
+    return old != new and _unsqueezed(old, new) is None and _squeezed(old, new) is None and not _flattened(old, new)
+
+
+def _flattened(old: Shape, new: Shape) -> bool:
+    return 0 < len(new) < len(old) and new[:-1] == old[: len(new) - 1] and BATCH not in old[len(new) - 1 :]
 
 
 def _unsqueezed(old: Shape, new: Shape) -> list[str] | None:
@@ -99,7 +108,8 @@ def sliced(x: Piece, axis: int, start: int, stop: int, step: int = 1) -> Text:
     n = x.type.shape[axis]
     if (start, stop, step) == (0, n, 1):
         return x.text
-    text = f"{start or ''}:{'' if stop == n else stop}" + (f":{step}" if step != 1 else "")
+    first, last = (f"{d - n if d == n - 1 > 1 else d}" if isinstance(n, int) else str(d) for d in (start, stop))
+    text = f"{first if start else ''}:{'' if stop == n else last}" + (f":{step}" if step != 1 else "")
     return index(x, axis, text)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import gc
 import importlib
 import os
 import sys
@@ -83,6 +84,7 @@ def run(args: Sequence[str] | None = None) -> int:
 
 
 def main() -> None:
+    gc.set_threshold(100_000)  # nearly all that a compiler makes lives to its end, and every walk over it finds that again
     sys.exit(run())
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from specc.diagnostics import Diagnostic
+from specc.record import record
 from specc.source import Source, Span
 
 WIDTH = 128  # of an excerpt; a longer line is cut around what it points at
@@ -16,7 +16,7 @@ COLOURS = {"error": "31", "warning": "33", "note": "36", "label": "34", "help": 
 Paint = Callable[[str, str], str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Mark:
     """A place in a line that is underlined, with a word about it; the main one with carets."""
 

@@ -12,7 +12,6 @@ import json
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ import click
 
 from specc.cli.common import Failure
 from specc.cli.files import replace_text
+from specc.record import record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from specc.ir.program import Program
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Run:
     folder: Path
 

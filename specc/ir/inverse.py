@@ -17,6 +17,7 @@ from specc.ir.ops import Op
 from specc.ir.program import Block, Builder, Function, Ids, Node, Value, walk
 from specc.ir.rewrite import copy_node, reads
 from specc.ir.splice import Splicer
+from specc.record import record
 
 # x from y = op(x)
 UNARY: dict[Op, Callable[[Calc, Value], Value]] = {
@@ -43,7 +44,7 @@ BINARY: dict[Op, tuple[Callable[[Calc, Value, Value], Value], Callable[[Calc, Va
 }
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Inverse:
     """A function that gives the first argument back from the first result and some of the other arguments, by their places."""
 

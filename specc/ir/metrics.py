@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from specc.record import record
 
 Takes = Literal["two sets", "two sets of features", "labelled samples", "trajectory", "sampler", "networks", "query"]
 CLASSES = ("two sets of features", "labelled samples")  # these need a probe, and so classes of the data
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Metric:
     """One row. `features` first go through `FeatureSpace.features`; real examples come before samples."""
 
@@ -18,6 +20,7 @@ class Metric:
     doc: str
     source: str
     module: str | None = None  # the file in specc/runtime/metrics, without .py; none for what the compiler counts
+    numbers: int = 1  # how many it gives
     perfect: float = 0.0  # for samples of the very law of the data (unbiased estimates scatter around it)
     knobs: dict[str, float | int | bool] = field(default_factory=dict)  # with their defaults
     packages: tuple[str, ...] = ("numpy",)
@@ -88,6 +91,7 @@ METRICS: dict[str, Metric] = {
         takes="two sets of features",
         module="manifold",
         better="higher",
+        numbers=2,
         perfect=1.0,
         doc="shares of samples inside the real manifold and of real examples inside the samples' manifold",
         source="Kynkaanniemi et al., Improved Precision and Recall Metric for Assessing Generative Models, 2019",

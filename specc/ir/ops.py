@@ -9,12 +9,12 @@ The other columns stand beside their backends: `specc.reference.ops`, `specc.ir.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from specc.ir import rules
 from specc.ir.types import Type
+from specc.record import record
 
 Rule = Callable[[tuple[Type, ...], dict[str, Any]], tuple[Type, ...]]
 
@@ -91,6 +91,8 @@ class Op(Enum):
     FLIP = "flip"
     TAKE = "take"
     SCATTER_ADD = "scatter_add"
+    # Rounding to a format, with scales from the numbers themselves
+    ROUND_TO = "round_to"
     # Linear maps and layers
     MATMUL = "matmul"
     CHOLESKY = "cholesky"
@@ -141,7 +143,7 @@ class Lift(Enum):
     SPECIAL = "special"  # a rule of its own in the pass
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Row:
     signature: str
     rule: Rule
@@ -234,6 +236,13 @@ OPS: dict[Op, Row] = {
         rules.scatter_add,
         Lift.SPECIAL,
         "The transpose of `take`: adds x at indices into n zeros.",
+    ),
+    Op.ROUND_TO: Row(
+        "round_to(x, format, axes, block=0, affine=false)",
+        rules.round_to,
+        Lift.AXES,
+        "The nearest numbers of a format; those along axes share a scale, or each `block` of them. Derivatives pass straight "
+        "through.",
     ),
     Op.MATMUL: Row(
         "matmul(a, b)", rules.matmul, Lift.SPECIAL, "Matrix product of the last two dimensions; those before broadcast."
@@ -328,11 +337,12 @@ OPS: dict[Op, Row] = {
         "A function over the bundle's parameters; with lanes > 1 the arguments of each lane in turn, for one batched run.",
     ),
     Op.REPEAT: Row(
-        "repeat(args..., function, bundle, count, carried, reverse=false)",
+        "repeat(args..., function, bundle, count, carried, reverse=false, cut=())",
         rules.repeat,
         Lift.SPECIAL,
         "A network applied `count` times over bundle.0, bundle.1, ... (from the last one with `reverse`); the first `carried` "
-        "arguments are its results again.",
+        "arguments are its results again. The last ones are cut along the axes `cut`, a part for each turn, and its results "
+        "for them are put together again.",
     ),
     Op.SPREAD: Row("spread(x, like)", rules.spread, Lift.SPECIAL, "A shared value, one for each example of `like`."),
     Op.BATCH_SIZE: Row("batch_size(like)", rules.batch_size, Lift.SPECIAL, "Number of examples, shared int."),

@@ -14,12 +14,13 @@ from typing import Any
 
 from specc.ir.ops import OPS, Op
 from specc.ir.types import Type
+from specc.record import record
 from specc.source import Span
 
 Attrs = tuple[tuple[str, Any], ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Value:
     """One result of a node, or a parameter of a block. `name` is what the author called it, if anything."""
 
@@ -31,7 +32,7 @@ class Value:
         return f"%{self.id}{'.' + self.name if self.name else ''}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@record(kw_only=True, eq=False)
 class Node:
     """An operation. `node["axis"]` reads an attribute; `node.get("axis")` gives None where it has none."""
 
@@ -57,29 +58,30 @@ class Node:
         return value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@record(kw_only=True, eq=False)
 class Block:
     params: tuple[Value, ...]
     nodes: tuple[Node, ...]
     results: tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@record(kw_only=True, eq=False)
 class Function:
     """A function of values and, for a network, of a bundle of parameters with paths relative to it.
 
     kind: "network" (has parameters, printed as a module), "function" (plain), "entry" (an objective, sampler or query).
-    doc: the line of the spec that it comes from, as a reader would like to see it.
+    doc: the line of the spec that it comes from, as a reader would like to see it. about: the comment over its definition.
     """
 
     name: str
     kind: str
     block: Block
     doc: str = ""
+    about: str = ""
     span: Span | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Input:
     """An input of an entry, in the order of its function's block parameters.
 
@@ -95,14 +97,16 @@ class Input:
     classes: int | None = None  # for a class condition: how many; index `classes` itself is the null value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Entry:
-    """A way into the program. role: "objective", "update", "sampler", "query", or "condition": what computes the derived
-    conditions of an example, in the order of `Program.conditions`.
+    """A way into the program. role: "objective", "update", "start", "sampler", "query", "generate": what draws the data of
+    a stage, x and then its fields; or "condition": what computes the derived conditions of an example, in the order of
+    `Program.conditions`.
 
     For an objective the function returns one value per example (or a shared scalar), `over` lists what it trains: names of
     networks and bare parameters, and patterns of paths (`G.*.bias`). `writes` are the paths of states whose new values the
-    function gives as its last results; an update gives nothing else. For a sampler, `calls` is the number of network calls
+    function gives as its last results; an update gives nothing else, nor does the start of a training, which is
+    computed on the first batch and may write parameters as well. For a sampler, `calls` is the number of network calls
     of one sample (None when it depends on the data). `hidden`: calls, and evaluations of single examples, that a pass has
     written out in the entry, where they are no calls any more.
     """
@@ -119,7 +123,7 @@ class Entry:
     span: Span | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Space:
     """The space of a data variable or condition: `image(1, 8, 8) in [-1, 1] levels 17` or `class(10)`."""
 
@@ -136,7 +140,7 @@ class Space:
     span: Span | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Setting:
     """A call of something that equations do not describe: a reader, an optimizer, a metric. Options are plain values."""
 
@@ -147,7 +151,7 @@ class Setting:
         return next((v for k, v in self.options if k == key), default)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Dataset:
     """`data x: SPACE from READER |> step |> ...`: where examples come from, for `x` or for a source given as data."""
 
@@ -158,23 +162,43 @@ class Dataset:
     doc: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class QuantizeRule:
-    """One rule of a `quantize` section: for these paths, this format. First match wins; `keep` is a rule with no format."""
+    """One rule of a `quantize` section: for these paths, this format. First match wins; `keep` is a rule with no format.
 
-    match: str  # a path pattern ("*.mlp.*"), or first, last, clock
+    cache: of the keys and values of attention, one scale for each of their rows.
+    """
+
+    match: str  # a path pattern ("*.mlp.*"), a place (first) or a kind (conv)
     weights: Setting | None = None
     activations: Setting | None = None
+    cache: Setting | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quantization:
+@record(kw_only=True)
+class Bound:
+    """What a number of the report of a quantised file is held against: `frechet_ratio <= 1.1`."""
+
     name: str
-    rules: tuple[QuantizeRule, ...]
+    compare: str
+    value: float
     span: Span | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
+class Quantization:
+    """trained: the model itself computes with rounded numbers, in training as well. calibrate: the query on whose network
+    calls, made on examples, methods look; an export's own entry where none is named."""
+
+    name: str
+    rules: tuple[QuantizeRule, ...]
+    bounds: tuple[Bound, ...] = ()
+    trained: bool = False
+    calibrate: str | None = None
+    span: Span | None = None
+
+
+@record(kw_only=True)
 class Start:
     """Parameters of `network` that start from the first batch: `function`, over the same bundle and of the same inputs, gives
     them."""
@@ -184,7 +208,7 @@ class Start:
     paths: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Share:
     """Weights that come from a parent: those below `path` here start as those below `of` there, or stay equal to them."""
 
@@ -193,7 +217,7 @@ class Share:
     frozen: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Parent:
     """A model that was trained before: its program's hash, whether it has averaged weights, and what is taken from it."""
 
@@ -203,7 +227,7 @@ class Parent:
     shares: tuple[Share, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Average:
     """A network that follows another: after each step its weights below `path` move towards those below `of`.
 
@@ -215,7 +239,7 @@ class Average:
     decay: float | str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Bare:
     """A tensor of the model that belongs to no network: a parameter, or (not trainable) a state that updates write."""
 
@@ -226,7 +250,7 @@ class Bare:
     trainable: bool = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Step:
     """A part of a step of training: done in every `every`-th step, where the plain function `when` of (step, progress) holds.
 
@@ -246,7 +270,7 @@ class Step:
     doc: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Program:
     """A whole model, at one level ("example" or "array")."""
 
@@ -267,6 +291,7 @@ class Program:
     evaluate: tuple[Any, ...] = ()
     parents: tuple[Parent, ...] = ()
     averages: tuple[Average, ...] = ()
+    cache: bool = True  # samplers that fill a sequence place by place keep what they can of earlier places
     groups: int = 1  # a batch of training has a whole multiple of so many examples
     doc: str = ""  # the comment over the model
 

@@ -8,18 +8,18 @@ back may still have the dimensions and axes that the op broadcasts over; the eng
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from specc.ir.calc import Calc
 from specc.ir.ops import Op
 from specc.ir.program import Node, Value
 from specc.ir.rules import WINDOW
 from specc.ir.types import BATCH, EXAMPLE, per_dimension, size
+from specc.record import record
 
 Transpose = Callable[[Calc, Node, int, Value], Value]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Linear:
     transpose: Transpose
     operands: tuple[int, ...] = (0,)  # those it is linear in; () stands for all of them

@@ -6,13 +6,15 @@ static) or `example`. At *array level* the axes are gone and the shape leads wit
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from specc.record import record
 
 Dim = int | str
 Shape = tuple[Dim, ...]
 
 BATCH = "B"  # the size of the batch, wherever it stands in a shape
+GROWING = "T"  # the places so far of a value that grows from round to round of a loop; none of a constant
 EXAMPLE = "example"  # the implicit axis of one example after another
 
 
@@ -24,7 +26,7 @@ class DType(Enum):
     BOOL = "bool"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Type:
     """Kind of number, shape, and (at example level) the implicit axes over which the value varies."""
 

@@ -7,7 +7,6 @@ work (activations, norms, the sampler's own arithmetic) is not counted.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import prod
 
 from specc.ir import paths
@@ -15,9 +14,10 @@ from specc.ir.calc import Calc
 from specc.ir.ops import Op
 from specc.ir.program import Block, Builder, Ids, Node, Program, Value
 from specc.ir.types import BATCH, Shape
+from specc.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Calls:
     """calls: runs of a network's code, lanes together. evaluations: runs for one example, lanes apart."""
 

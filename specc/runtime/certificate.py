@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from specc.ir.program import Program
+from specc.record import record
 from specc.runtime.ort import Model, example_seeds, load
 
 Sample = Callable[[dict[str, Any]], np.ndarray]  # arrays by input name, the seeds among them, to samples (n, *shape)
@@ -27,7 +28,7 @@ QUANTISED_TOLERANCE = 0.25  # relative norm of the error of a quantised file
 SINGLE = "reference, single"  # precision: run when the float tolerance is missed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Gap:
     """How far two arrays are apart. `equal` is the share of elements that are the same, which is what counts for tokens."""
 
@@ -37,7 +38,7 @@ class Gap:
     equal: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Comparison:
     """One program against another: the final sample, and each step from the second one's values."""
 
@@ -46,7 +47,7 @@ class Comparison:
     steps: tuple[Gap, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Certificate:
     spec: str
     digest: str
@@ -208,8 +209,13 @@ def _steps(
     """The error of each step of the loops at the entry's top level, from the reference's values before it."""
     from specc.backends.onnx.export import export
     from specc.backends.onnx.steps import INDEX, STATE, with_steps
+    from specc.reference.interpret import run
 
     stepped, entries = with_steps(array, entry)
+    carried = {s.loop: len(s.before) for s in trace}
+    if any(carried.get(e.loop, e.carried) != e.carried for e in entries):  # the file keeps caches, which the trace has not
+        trace = []
+        run(array, entry, feeds, weights, trace=trace)
     gaps = []
     with tempfile.TemporaryDirectory() as folder:
         for step in entries:

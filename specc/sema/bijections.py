@@ -6,11 +6,12 @@ not show it. Both are functions over the same parameters, so that a printed modu
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from specc.ir.inverse import Inverse, NoInverse, inverse
 from specc.ir.program import Builder, Function, Value
+from specc.record import record
 from specc.sema.arithmetic import describe, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
@@ -22,7 +23,7 @@ from specc.syntax import tree
 DIRECTIONS = ("forward", "inverse")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Origin:
     """What a forward function was written from."""
 
@@ -145,5 +146,5 @@ def _written(ev: Evaluator, origin: Origin) -> Inverse:
         have = describe(result) if x is None else f"shape {shown(x.type.shape)}"
         fail("E0301", span, f"`inverse` gives {have}, and x has shape {shown(wanted.shape)}")
     block = frame.builder.block(ev.spread(x, frame, span))
-    function = replace(forward, block=block, doc=f"the inverse of {forward.name}", span=span)
+    function = replace(forward, block=block, doc=f"the inverse of {definition.name}", about="", span=span)
     return _registered(ev, Inverse(function, tuple(range(1, 1 + len(others)))))

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.ir.types import DType, Type
+from specc.record import record
 from specc.sema import spaces
 from specc.sema.arithmetic import add, binary, describe, lift
 from specc.sema.evaluate import Evaluator
@@ -24,7 +24,7 @@ from specc.sema.values import Builtin, Instance, Law, Namespace, Partial, TypeRe
 from specc.source import Span
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Computed:
     """A member of a law that is made of others, worked out where it is asked for."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any
 
 from specc.ir.metrics import CLASSES, METRICS, Metric
 from specc.ir.program import Setting
+from specc.record import record
 from specc.sema.arithmetic import describe
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
@@ -20,7 +20,7 @@ from specc.syntax import tree
 COMPARISONS = ("<", "<=", ">", ">=", "==")
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Judged:
     """What there is to measure in a model."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from specc.ir.program import Builder, Input, Value
+from specc.record import record
 from specc.source import Span
 
 
@@ -13,7 +14,7 @@ class ObjectiveDone(Exception):
     """Raised at the last statement of the loss that an entry is being written for: what follows belongs to later ones."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Around:
     """A `for` or `together` of a loss, around some of its statements."""
 
@@ -22,7 +23,7 @@ class Around:
     times: int = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@record(kw_only=True, eq=False)
 class Event:
     """A `minimize` or `update` of a loss where its text has it. sort: "minimize", "state", or "map" for parameters."""
 
@@ -76,6 +77,7 @@ class EntryState:
     each: tuple[int, ...] = ()  # the shape that a single number is drawn in: times for each element
     guided: bool = True
     inside_guidance: bool = False
+    noise: Value | None = None  # what `prior()` gave, of the first sampler that it belongs to
     passing: tuple[Any, ...] = ()  # arguments that the guided function takes beyond those of the guidance
     null: bool = False
     used: set[str] = field(default_factory=set)

@@ -12,6 +12,7 @@ from specc.ir import derivatives
 from specc.ir.ops import OPS, Op
 from specc.ir.program import Block, Builder, Function, Ids, Node, Value
 from specc.ir.types import EXAMPLE, FLOAT, Type
+from specc.record import record
 from specc.reference.interpret import evaluate
 from specc.sema.arithmetic import describe, lift
 from specc.sema.frame import Frame
@@ -23,7 +24,7 @@ from specc.syntax import tree
 NOWHERE = Span(Source("", ""), 0, 0)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Given:
     """What a function of run-time values comes to when it just gives one of its arguments."""
 

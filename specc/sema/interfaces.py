@@ -32,9 +32,8 @@ def line(ev: Evaluator, name: str, span: Span) -> list[Definition]:
 
 def beside(ev: Evaluator, kind: str, process: list[Definition]) -> list[Definition]:
     """What sections of a kind give under a process of these interfaces, the most special first."""
-    names = library.names("interface") | {n for k, n in ev.user if k == "interface"}
-    known = [d[0] for n in sorted(names) if (d := ev.definition("interface", n)) is not None]
-    return [d for p in process for d in known if d.interface == kind and d.base == p.name]
+    known = {d.name: d for d in library.interfaces(kind)} | {n: d for (k, n), (d, _) in ev.user.items() if k == "interface"}
+    return [d for p in process for _, d in sorted(known.items()) if d.interface == kind and d.base == p.name]
 
 
 def given(interfaces: list[Definition]) -> set[str]:

@@ -3,31 +3,67 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from typing import NoReturn
 
+from specc.installed import folder
+from specc.record import record
 from specc.sema.report import Library, did_you_mean, fail
 from specc.sema.values import Applied, Definition, Symbol
 from specc.source import Span
 from specc.syntax import tree
 from specc.syntax.parser import parse
 
-_HEAD = re.compile(r"^([a-z_]+) ([A-Za-z_]\w*)(.*)$", re.MULTILINE)
+_HEAD = re.compile(r"^([a-z_]+) ([A-Za-z_]\w*)", re.MULTILINE)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
-    """Where a library definition stands: its text, parsed on demand."""
+    """Where a library definition stands. Its text is parsed, and the rest is read off it, when that is asked for."""
 
     kind: str
     name: str
     file: str
-    line: int
+    before: str  # the text of the file up to here
     text: str
-    summary: str
-    signature: str
+
+    @property
+    def line(self) -> int:
+        return self.before.count("\n") + 1
+
+    @property
+    def head(self) -> str:
+        """All before the body as one line: arguments may go over several."""
+        depth, at = 0, 0
+        while at < len(self.text) and (depth or self.text[at] not in "{\n"):
+            depth += (self.text[at] in "([") - (self.text[at] in ")]")
+            at += 1
+        return re.sub(r"\n\s*", " ", self.text[:at])
+
+    @property
+    def signature(self) -> str:
+        """The name with its parameters."""
+        return re.split(r"\s(?:for|over)\s|=\s*extern", self.head.removeprefix(self.kind))[0].strip()
+
+    @property
+    def interface(self) -> str | None:
+        """What it is `for`."""
+        found = re.search(r"\sfor (\w+)", self.head)
+        return found[1] if found else None
+
+    @property
+    def summary(self) -> str:
+        return comment(self.before, len(self.before))
+
+
+def comment(text: str, offset: int) -> str:
+    """The comment lines that end just before an offset."""
+    lines: list[str] = []
+    for line in reversed(text[:offset].split("\n")[:-1]):
+        if not line.lstrip().startswith("#"):
+            break
+        lines.insert(0, line.strip()[1:].strip())
+    return " ".join(lines)
 
 
 @cache
@@ -35,61 +71,47 @@ def index() -> dict[tuple[str, str], Entry]:
     """Every library definition by kind and name, or `name for interface` where a name has several. The files are read once;
     nothing is parsed."""
     every: dict[tuple[str, str], list[Entry]] = {}
-    folder = resources.files("specc.specs") / "std"
-    for file in sorted(folder.iterdir(), key=lambda f: f.name):
-        if not file.name.endswith(".spec"):
-            continue
+    for file in sorted((folder("specc.specs") / "std").glob("*.spec")):
         text = file.read_text(encoding="utf-8")
         heads = [m for m in _HEAD.finditer(text) if m[1] != "specc"]
         for m, following in zip(heads, [*(h.start() for h in heads[1:]), len(text)], strict=True):
-            line = text.count("\n", 0, m.start()) + 1
-            signature = re.split(r"\s(?:for|over)\s|\{|=\s*extern", f"{m[2]}{_rest(text, m.start(3))}")[0].strip()
-            made = Entry(m[1], m[2], file.name, line, text[m.start() : following], _comment(text, m.start()), signature)
-            every.setdefault((m[1], m[2]), []).append(made)
+            every.setdefault((m[1], m[2]), []).append(
+                Entry(m[1], m[2], file.name, text[: m.start()], text[m.start() : following])
+            )
     found: dict[tuple[str, str], Entry] = {}
     for (kind, name), several in every.items():
         for entry in several:
-            found[kind, name if len(several) == 1 else f"{name} for {_interface(entry)}"] = entry
+            found[kind, name if len(several) == 1 else f"{name} for {entry.interface}"] = entry
     return found
 
 
-def _rest(text: str, start: int) -> str:
-    """A head from `start` on as one line: its arguments may go over several."""
-    depth, at = 0, start
-    while at < len(text) and (depth or text[at] != "\n"):
-        depth += (text[at] in "([") - (text[at] in ")]")
-        at += 1
-    return re.sub(r"\n\s*", " ", text[start:at])
-
-
-def _interface(entry: Entry) -> str:
-    head = re.search(r"\sfor (\w+)", entry.text.split("{")[0])
-    assert head is not None, f"two definitions `{entry.kind} {entry.name}`, and one does not say what it is for"
-    return head[1]
-
-
-def _comment(text: str, offset: int) -> str:
-    """The comment lines that end just before an offset."""
-    lines: list[str] = []
-    for line in reversed(text[:offset].split("\n")[:-1]):
-        if not line.startswith("#"):
-            break
-        lines.insert(0, line[1:].strip())
-    return " ".join(lines)
+def find(kind: str, name: str, interfaces: tuple[str, ...] = ()) -> Definition | None:
+    """A library definition; None when there is none of that kind and name. Of several, the one for one of these interfaces."""
+    key = _key(kind, name, interfaces)
+    return None if key is None else _parsed(kind, key)
 
 
 @cache
-def find(kind: str, name: str, interfaces: tuple[str, ...] = ()) -> Definition | None:
-    """A library definition; None when there is none of that kind and name. Of several, the one for one of these interfaces."""
+def _key(kind: str, name: str, interfaces: tuple[str, ...]) -> str | None:
     ways = [name, *(f"{name} for {i}" for i in interfaces)]
     ways += [n for k, n in index() if k == kind and n.split(" for ")[0] == name]
-    entry = next((e for way in ways if (e := index().get((kind, way))) is not None), None)
-    if entry is None:
-        return None
+    return next((way for way in ways if (kind, way) in index()), None)
+
+
+@cache
+def _parsed(kind: str, key: str) -> Definition:
+    entry = index()[kind, key]
     file, diagnostics = parse(Library(f"std/{entry.file}", entry.text, entry.line))
     if diagnostics or not file.items or not isinstance(file.items[0], tree.Section):
         raise AssertionError(f"the library does not parse: {entry.file}:{entry.line}: {[d.message for d in diagnostics]}")
     return define(file.items[0], library=True, summary=entry.summary)
+
+
+def interfaces(*parts: str, naming: str = "") -> list[Definition]:
+    """The library's interfaces for these kinds of sections; with a name, those that have a statement that begins with it."""
+    found = [(name, entry) for (kind, name), entry in index().items() if kind == "interface" and entry.interface in parts]
+    begins = re.compile(rf"[\n{{;] *(?:state )?{naming}")
+    return [_parsed("interface", name) for name, entry in sorted(found, key=lambda f: f[0]) if begins.search(entry.text)]
 
 
 def names(kind: str) -> set[str]:
@@ -121,7 +143,7 @@ def define(section: tree.Section, *, library: bool = False, summary: str = "") -
         result=section.result,
         section=section,
         library=library,
-        summary=summary,
+        summary=summary or comment(section.span.source.text, section.span.start),
     )
 
 
@@ -138,9 +160,8 @@ def unknown(word: Symbol | Applied) -> NoReturn:
         fail("E0209", span, "the model has no `backbone`", help="add one, such as `backbone mlp(width = 64)`")
     if name == "x":
         fail("E0209", span, "the model has no data", help="add them, such as `data x: vector(2) from moons`")
-    for declared in (d for n in sorted(names("interface")) if (d := find("interface", n)) is not None):
-        part = declared.interface or ""
-        if part in EXAMPLES and declared.body is not None and name in {declares(item) for item in declared.body.items}:
+    for declared in interfaces(*EXAMPLES, naming=name):
+        if declared.body is not None and name in {declares(item) for item in declared.body.items}:
             _comes_with(name, declared, "t_max" in near, span)
     known = near | set().union(*(names(k) for k in CALLABLE))
     fail("E0201", span, f"there is no `{name}` here", caption="unknown name", help=did_you_mean(name, known))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Builder, Value
 from specc.ir.rewrite import captured_by, substitute
 from specc.ir.types import EXAMPLE, DType
+from specc.record import record
 from specc.sema.arithmetic import add, binary, describe, lift
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame, ObjectiveDone
@@ -18,7 +19,7 @@ from specc.source import Span
 from specc.syntax import tree
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Part:
     """`batch.part(3 / 4)`: whether an example is among that share of the batch, the first ones of it."""
 
@@ -97,8 +98,8 @@ def _branch(ev: Evaluator, block: tree.Block, env: Env, frame: Frame) -> tuple[F
     assert entry is not None
     inner = replace(frame, builder=Builder(ev.ids))
     like = inner.builder.param(entry.like.type, entry.like.name)
-    outer, bindings = entry.like, dict(entry.bindings)
-    entry.like = like
+    outer, seed, bindings = entry.like, entry.seed, dict(entry.bindings)
+    entry.like, entry.seed = like, like if seed is outer else seed
     entry.bindings |= {k: like for k, v in bindings.items() if v is outer}
     entry.bindings["batch.index"] = inner.builder.add(Op.BATCH_INDEX, like)
     entry.bindings["batch.size"] = inner.builder.add(Op.BATCH_SIZE, like)
@@ -109,7 +110,7 @@ def _branch(ev: Evaluator, block: tree.Block, env: Env, frame: Frame) -> tuple[F
     except ObjectiveDone:
         fail("E0211", block.span, "`minimize` in a part of the batch", help="bind the term in both parts and minimise it")
     finally:
-        entry.like, entry.bindings = outer, bindings
+        entry.like, entry.seed, entry.bindings = outer, seed, bindings
     return inner, scope
 
 

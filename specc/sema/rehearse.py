@@ -19,6 +19,7 @@ from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Node, Program, Value
 from specc.ir.splice import join
 from specc.ir.types import EXAMPLE, DType
+from specc.record import record
 from specc.reference.machine import Cell, Env, Machine
 
 ROUNDS = 8  # a loop with no more is carried out whole
@@ -47,7 +48,7 @@ class NotFinite(Exception):
     times: dict[str, float]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Gain:
     """By how much an error of the network, of the size of its answers, moves the state or the sample in one round."""
 

@@ -6,10 +6,10 @@ Losses, queries and samplers see the represented example as x; what a sampler re
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from specc.ir.program import Value
+from specc.record import record
 from specc.sema.arithmetic import describe, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import EntryState, Frame
@@ -20,7 +20,7 @@ from specc.sema.values import Closure, Env, TypeRef
 from specc.syntax import tree
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Represented:
     """The type of a represented example, and the functions to it and back."""
 

@@ -16,6 +16,7 @@ from specc.ir.ops import Op
 from specc.ir.paths import parameters
 from specc.ir.program import Builder, Function, Node, Value
 from specc.ir.rewrite import Subst, copy_block, substitute_node
+from specc.record import record
 from specc.sema.arithmetic import describe, lift
 from specc.sema.frame import Frame
 from specc.sema.report import choices, did_you_mean, fail
@@ -26,7 +27,7 @@ OUTPUT = "output"  # what the network itself gives, among the places of a tap
 SHOWN = 6  # places that a message lists
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Tap:
     """The network's values at these places, in their order."""
 
@@ -49,7 +50,7 @@ class Tap:
         return _registered(ev, replace(full, block=live(replace(block, results=results))), function)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Patch:
     """The network with functions applied at the places that patterns match."""
 

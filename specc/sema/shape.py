@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from specc.record import record
 from specc.sema import library
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.values import Partial
 from specc.syntax import tree
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Shape:
     """clauses: words that may follow. parts: of `type`, `value`, `result`, `law`, `with`, `body`, those that mean something."""
 
@@ -25,14 +26,15 @@ SHAPES: dict[str, Shape] = {
     "patch": Shape(("from",)),
     "at": Shape((), ("value", "body")),
     "stage": Shape(("for", "in", "from")),
+    "dataset": Shape((), ("value",)),
     "data": Shape(("from", "in", "levels"), ("type",)),
     "condition": Shape(("in", "levels"), ("type", "value", "with")),
     "field": Shape(("in", "levels"), ("type",)),
     "represent": Shape((), ("type", "body")),
     "latent": Shape((), ("type", "law")),
-    "param": Shape(("on",), ("type", "value")),
+    "param": Shape(("on",), ("type", "value", "law")),
     "memory": Shape((), ("type", "with")),
-    "state": Shape((), ("type", "value")),
+    "state": Shape((), ("type", "value", "law")),
     "process": Shape(("for", "over", "in"), ("value", "with", "body")),
     "predict": PART,
     "source": PART,
@@ -55,6 +57,7 @@ SHAPES: dict[str, Shape] = {
     "decay": Shape((), ("value",)),
     "train": Shape(),
     "quantize": Shape(),
+    "decode": Shape(),
     "evaluate": Shape(),
 }
 SAID = {"type": ": TYPE", "value": "= VALUE", "result": "-> TYPE", "law": "~ LAW", "with": "with { ... }", "body": "{ ... }"}

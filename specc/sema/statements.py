@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from specc.ir.liveness import live
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Value, walk
 from specc.ir.types import EXAMPLE, INT
+from specc.record import record
 from specc.sema import held, networks, parts, routine, solve, starts
 from specc.sema.arithmetic import add, describe, lift, where
 from specc.sema.evaluate import Evaluator
@@ -28,7 +28,7 @@ MOST_LAYERS = 10_000
 ROUND = " turn"  # of a `while`: what its draws are named by; not a name of the language
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Returned:
     value: Any
 

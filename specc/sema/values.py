@@ -8,6 +8,7 @@ from typing import Any
 
 from specc.ir.program import Value
 from specc.ir.types import Type
+from specc.record import record
 from specc.source import Span
 from specc.syntax import tree
 
@@ -57,7 +58,7 @@ class Env:
         return set(self.names) | (self.parent.known() if self.parent else set())
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Definition:
     """`KIND name(params)(inputs) -> result for INTERFACE over t in [a, b] { body }`, or one that is declared `extern`."""
 
@@ -90,7 +91,7 @@ class Definition:
         return self.section.body
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Partial:
     """A definition with some of its arguments: what a bare name or a call of a definition means before it is used."""
 
@@ -102,7 +103,7 @@ class Partial:
     view: Any = None  # the view whose functions it means, if not the model's own
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Instance:
     """A definition with all its arguments: its members by name, and the statements that run it."""
 
@@ -115,7 +116,7 @@ class Instance:
     each: tuple[int, ...] = ()  # `times t: vector(16) = uniform`: what draws one number draws these
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Closure:
     """A function of the language. With `outline`, calls on run-time values become IR functions of that name."""
 
@@ -129,14 +130,14 @@ class Closure:
     label: str = ""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Derivative:
     """`f'`: the exact derivative of a function of one number."""
 
     of: Closure | Derivative
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Lazy:
     """A member such as `t_end = 1e-3`, evaluated when it is asked for."""
 
@@ -144,21 +145,21 @@ class Lazy:
     env: Env
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Dynamic:
     """A name whose value depends on the entry being written: the example x, a condition."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Clock:
     """`step` or `progress`: how far training is."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Marker:
     """`input(2.0)`: an input of the exported graph, with its default."""
 
@@ -166,7 +167,7 @@ class Marker:
     name: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Symbol:
     """A bare word as an argument, to be understood by whatever takes it."""
 
@@ -175,7 +176,7 @@ class Symbol:
     env: Env | None = None  # names in sight, should it turn out to be one that is missing
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Applied:
     """`edm(sigma_data = 0.5)` as an argument, where `edm` is a word: a definition of the kind that the parameter asks for."""
 
@@ -185,7 +186,7 @@ class Applied:
     span: Span
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class TypeRef:
     """A type as a value: `vector(3)`, or the type of x where there is no x."""
 
@@ -194,7 +195,7 @@ class TypeRef:
     classes: int | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Network:
     """A named network of the model: a definition's partial application, and the root bundle of its parameters."""
 
@@ -209,7 +210,7 @@ class Network:
     rewrites: tuple[Any, ...] = ()  # taps and patches, in their order
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Bundles:
     """Parameters under other paths than their model's own: a parent's, frozen or copied, or the average of one network.
 
@@ -229,7 +230,7 @@ class Bundles:
         return f"{self.prefix}.{bundle}" if self.prefix else bundle
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class View:
     """A model over other parameters: `frozen(a)`, `copy(a)`, `ema(net)`, which is called like the network itself.
 
@@ -251,7 +252,7 @@ class View:
         return replace(self, bundles=(*self.bundles[:-1], replace(self.bundles[-1], prefix=name)), named=True)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Bound:
     """A function or network of a view."""
 
@@ -259,7 +260,7 @@ class Bound:
     value: Any
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Ancestor:
     """A parent of a stage, by the name that the stage has for it."""
 
@@ -267,9 +268,10 @@ class Ancestor:
     model: Any
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Held:
-    """A tensor of the model that belongs to no network: a parameter, or a state. `through`: what its value goes through."""
+    """A tensor of the model that belongs to no network: a parameter, or a state. `through`: what its value goes through.
+    `start`: what it starts from where that is computed, with the names there, and whether it is drawn."""
 
     path: str
     type: Type
@@ -277,16 +279,17 @@ class Held:
     trainable: bool
     span: Span
     through: Any = None
+    start: tuple[tree.Expr, Env, bool] | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class ParameterSet:
     """`G["*.bias"]`: parameters by patterns of their paths."""
 
     patterns: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Pairs:
     """Consecutive values f(0), f(1), ... f(count): what `for (t, s) in grid(...)` walks over."""
 
@@ -294,7 +297,7 @@ class Pairs:
     count: Any
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Law:
     """A law as a value: how to draw from it, its numbers by name, and the definition that gives its density."""
 
@@ -306,7 +309,7 @@ class Law:
     density: Instance | Namespace | None = None  # its equations, where they are not the library's of that name
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Builtin:
     """A function that the compiler knows: fn(evaluator, frame, span, args, kwargs)."""
 
@@ -314,7 +317,7 @@ class Builtin:
     fn: Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@record(eq=False)
 class Namespace:
     name: str
     members: dict[str, Any]

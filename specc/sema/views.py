@@ -6,12 +6,13 @@ that model's world, and the networks that they call are found under the mapped p
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from specc.ir.ops import OPS, Op
 from specc.ir.program import Builder, Function, Value
 from specc.ir.types import FLOAT, INT
+from specc.record import record
 from specc.sema.arithmetic import describe, lift
 from specc.sema.frame import Frame
 from specc.sema.report import did_you_mean, fail
@@ -36,7 +37,7 @@ SHARED = (
 DECAY = 0.999  # of an average, unless the spec says another
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Borrowed:
     """Where the weights below a path come from: `of` in a parent, or in the model itself for an average."""
 

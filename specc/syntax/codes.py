@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from specc.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Page:
     """What a code says, why it is an error, a text that has it, and what to write instead."""
 

@@ -6,12 +6,11 @@ not grammar. Comments and blank lines are not in the tree; the formatter reads t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from specc.record import record
 from specc.source import Span
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Node:
     span: Span
 
@@ -19,54 +18,54 @@ class Node:
 # Expressions ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Name(Node):
     id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Number(Node):
     value: int | float
     text: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class String(Node):
     value: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Bool(Node):
     value: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Unary(Node):
     op: str  # "-" or "not"
     operand: Expr
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Binary(Node):
     op: str  # + - * / // @ ^ .. |> == != < <= > >= and or
     left: Expr
     right: Expr
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Ternary(Node):
     test: Expr
     then: Expr
     other: Expr
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Lambda(Node):
     params: tuple[str, ...]  # `u => e`, `(z, t) => e`
     body: Expr
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Arg(Node):
     """An argument `e`, `name = e`, or in a header a parameter `name: type` or `name: type = default`."""
 
@@ -75,55 +74,55 @@ class Arg(Node):
     value: Expr | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Call(Node):
     func: Expr
     args: tuple[Arg, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Slice(Node):
     start: Expr | None
     stop: Expr | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Index(Node):
     value: Expr
     items: tuple[Expr | Slice, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Attribute(Node):
     value: Expr
     name: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Prime(Node):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Tuple(Node):
     """`(a, b)`: two or more items, or one with a trailing comma, or none."""
 
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Paren(Node):
     """`(a)`: kept so that the formatter prints what was written."""
 
     value: Expr
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class List(Node):
     items: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Comprehension(Node):
     """`[e for p in q]`."""
 
@@ -155,7 +154,7 @@ Expr = (
 # Statements ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Clause(Node):
     """A word with values after a head: `from digits`, `for gaussian`, `over t in [0, 1]` is two clauses, `over` and `in`."""
 
@@ -163,12 +162,12 @@ class Clause(Node):
     values: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Block(Node):
     items: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Section(Node):
     """KIND [name or call] [: type] [= value] [-> type] [~ law] [clause...] [with { overrides }] [{ body }]"""
 
@@ -185,7 +184,7 @@ class Section(Node):
     extern: bool = False  # `extern reader digits(...) -> ...`: a reader that is declared here and written elsewhere
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Bind(Node):
     """`a = e`, `a, b = e`, `f(t) = e`, `s: type = e`, `z ~ law`; `draw` tells `~` from `=`."""
 
@@ -196,7 +195,7 @@ class Bind(Node):
     clauses: tuple[Clause, ...]  # per batch, tag "name"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Method(Node):
     """`forward(x) -> (z, logdet) { ... }`, or an interface's bodiless `alpha(t)` (body None)."""
 
@@ -206,7 +205,7 @@ class Method(Node):
     body: Block | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class For(Node):
     pattern: tuple[str, ...]
     iterable: Expr
@@ -214,62 +213,62 @@ class For(Node):
     static: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class While(Node):
     test: Expr
     limit: Expr
     body: Block
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Repeat(Node):
     count: Expr
     body: Block
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class If(Node):
     test: Expr
     then: Block
     other: Block | None  # `else if` is a block of one If
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Minimize(Node):
     value: Expr
     clauses: tuple[Clause, ...]  # over, every, when
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Update(Node):
     target: Expr
     value: Expr
     clauses: tuple[Clause, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Require(Node):
     test: Expr
     message: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Return(Node):
     values: tuple[Expr, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class ExprStatement(Node):
     value: Expr
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Import(Node):
     path: str
     alias: str | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Version(Node):
     number: int
 
@@ -293,6 +292,6 @@ Statement = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class File(Node):
     items: tuple[Statement, ...]

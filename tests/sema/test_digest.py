@@ -80,13 +80,13 @@ def test_the_library_counts_where_it_is_used(monkeypatch: pytest.MonkeyPatch) ->
         index[key] = replace(index[key], text=index[key].text.replace(old, new))
     before, unused = identity(SPEC), identity(text(sampler="sampler heun(steps = 4)"))
     monkeypatch.setattr(library, "index", lambda: index)
-    library.find.cache_clear()
+    library._parsed.cache_clear()
     try:
         assert identity(SPEC) != before
         assert identity(text(sampler="sampler heun(steps = 4)")) == unused
     finally:
         monkeypatch.undo()
-        library.find.cache_clear()
+        library._parsed.cache_clear()
 
 
 def test_it_is_the_same_in_every_process_and_after_reading_back(tmp_path: Path) -> None:

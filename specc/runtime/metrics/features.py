@@ -12,12 +12,14 @@ import os
 import warnings
 import zipfile
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from specc.record import record
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -28,7 +30,7 @@ BLUR = 0.5  # standard deviations of the data of normal noise
 FORMAT = 1  # of the cached file and of the training above it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class FeatureSpace:
     """A trained probe. weights[i]: (D_i, D_i+1) and biases[i]: (D_i+1,) of its layers, relu between them."""
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from specc.record import record
 from specc.runtime.metrics.distances import ROWS, pair, squared_distances
 
 Array = NDArray[np.float64]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class PrecisionRecall:
     """Shares in [0, 1]: of samples inside the real manifold, and of real examples inside the samples' manifold."""
 

@@ -10,15 +10,17 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Literal
+
+from specc.record import record
 
 Kind = Literal["finite", "endless"]
 Value = int | float | str | tuple["Value", ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(kw_only=True)
 class Reader:
     """One row. `path` among the options has the default "" and must be given."""
 
@@ -184,6 +186,13 @@ READERS: dict[str, Reader] = {
         },
         fields=("x", "mask", "degree"),
         packages=("numpy", "networkx"),
+    ),
+    "generated": Reader(
+        kind="finite",
+        module="generated",
+        doc="draws of a parent's sampler, made before training",
+        options={"path": "", **_SHARE},
+        fields=("x", "noise"),
     ),
     "text": Reader(
         kind="finite",
