@@ -64,6 +64,7 @@ class _Printer(Expressions):
         self.indent, self.finished = indent, finish is not None
         self.finish = finish or (lambda pieces: ", ".join(p.text for p in pieces))
         self.out: list[str] = []
+        self.watched: set[int] = set()  # what gradients have been asked in
         self.depth = 0
         self.too_long: set[int] = set()
 
@@ -173,7 +174,9 @@ class _Printer(Expressions):
             self.out[-1] += ".requires_grad_()"
             return
         given = self.manner.gradients != "either" and any(v is value for v in self.plan.block.params)
-        self.line(f"{name} = {name}.detach().requires_grad_()" if given else f"{name}.requires_grad_()")
+        first = value.id not in self.watched  # later ones are asked in what the first has made
+        self.watched.add(value.id)
+        self.line(f"{name} = {name}.detach().requires_grad_()" if given and first else f"{name}.requires_grad_()")
 
     def _start(self, s: Statement, values: tuple[Value, ...]) -> None:
         """Loop variables that are not in place already."""
