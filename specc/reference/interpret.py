@@ -39,13 +39,17 @@ def run(
     inputs: by name; an input that varies by example is (B, *shape), or *shape to give every example the same. Missing ones
     take their default. params: by path, `backbone.block.0.qkv.weight`. batch: the number of examples, where no input tells.
     noise: numbers for the draw at a place, (B, *shape) outside of loops and one leading dimension for each loop around it.
-    Draws without a key come from `draws(op, place, shape with B, loop indices)` or else from `rng`.
+    Other draws come from `draws(op, place, shape with B, loop indices)` where that is given, or else from the examples' seeds;
+    those without a seed, and seeds of a query that are not given, from `rng`.
     """
     if any(node.op is Op.GRAD for f in program.functions.values() for node in walk(f.block)):
         program = expand_grad(program)
     where = program.entries[entry]
     function = program.functions[where.function]
     kind = DTYPES[dtype]
+    rng = rng or np.random.default_rng(0)
+    if where.role == "query" and "seed" not in inputs:
+        inputs = {**inputs, **_seeds(where, function.block.params, inputs, batch, rng)}
     args = [_input(where, i, inputs, value.type, kind) for i, value in enumerate(function.block.params)]
     size = _batch_size(function.block.params, args, batch)
     machine = Machine(
@@ -54,7 +58,7 @@ def run(
         level=program.level,
         float_type=kind,
         batch=size,
-        rng=rng or np.random.default_rng(0),
+        rng=rng,
         draws=draws,
         noise=noise or {},
         trace=trace,
@@ -93,6 +97,17 @@ def _input(entry: Entry, i: int, inputs: Mapping[str, Any], type: Type, kind: An
     if given is None:
         raise ValueError(f"{entry.name} needs the input {wanted.name}: {type}")
     return as_kind(given, type.dtype, kind)
+
+
+def _seeds(
+    entry: Entry, params: Sequence[Value], inputs: Mapping[str, Any], batch: int | None, rng: np.random.Generator
+) -> dict[str, Array]:
+    """A seed for each example, where the entry asks for seeds and others of its inputs say how many examples there are."""
+    if all(i.role != "seed" for i in entry.inputs):
+        return {}
+    known = [(v, np.asarray(inputs[i.name])) for i, v in zip(entry.inputs, params, strict=True) if i.name in inputs]
+    size = _batch_size([v for v, _ in known], [a for _, a in known], batch)
+    return {} if size is None else {"seed": rng.integers(0, 2**62, size)}
 
 
 def _batch_size(params: Sequence[Value], args: Sequence[Array], batch: int | None) -> int | None:
