@@ -182,12 +182,22 @@ def call(e: Emitter, node: Node) -> tuple[str, ...]:
 
 def repeat(e: Emitter, node: Node) -> tuple[str, ...]:
     """REPEAT: the blocks one after another, since each has weights of its own."""
-    carried = node["carried"]
+    carried, cut, count = node["carried"], node.get("cut", ()), node["count"]
     args = [e.env[v.id] for v in node.inputs]
+    first = len(args) - len(cut)
+    parts = [
+        e.op("Split", e.named(a), outputs=count, axis=axis, num_outputs=count)
+        for a, axis in zip(args[first:], cut, strict=True)
+    ]
     block = e.program.functions[node["function"]].block
-    for i in turns(node):
-        args[:carried] = _apply(e, node, block, f"{node['bundle']}.{i}", args)
-    return tuple(e.named(a) for a in args[:carried])
+    kept = []
+    for k, i in enumerate(turns(node)):
+        args[first:] = [p[k] for p in parts]
+        results = _apply(e, node, block, f"{node['bundle']}.{i}", args)
+        args[:carried] = results[:carried]
+        kept.append(results[carried:])
+    together = [e.op("Concat", *(r[j] for r in kept), axis=axis) for j, axis in enumerate(cut)]
+    return (*(e.named(a) for a in args[:carried]), *together)
 
 
 def _apply(e: Emitter, node: Node, block: Block, bundle: str | None, args: list[Bound]) -> tuple[str, ...]:

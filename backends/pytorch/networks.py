@@ -118,6 +118,8 @@ class Networks:
             function.block, network=network, layer=layer, param=lambda node: place.reach(place.layers.get(node, node["path"]))
         )
         manner.taken |= frozenset(variables.values())
+        if any(n.get("cut") for n in walk(function.block)):
+            manner.taken |= {"parts", "cut", "kept"}
         printed = print_block(function.block, manner, indent=8)
         params = ["self", *(f"{p}: Tensor" for p in printed.params)]
         count = len(function.block.results)

@@ -296,14 +296,18 @@ class Plan:
                             self._busy[self.names[param.id]].append((start, end))
                         self._name(inner)
                     self._name_outputs(s, s.end)
+                case "repeat":
+                    carried = s.node["carried"]
+                    self._name_outputs(s, s.at, s.outputs[:carried])
+                    self._name_outputs(s, s.end, s.outputs[carried:])
                 case "grad":
                     self._name(s.bodies[0])
                     self._name_outputs(s, s.end)
                 case _:
                     self._name_outputs(s, s.at)
 
-    def _name_outputs(self, s: Statement, at: int) -> None:
-        for value in s.outputs:
+    def _name_outputs(self, s: Statement, at: int, outputs: tuple[Value, ...] | None = None) -> None:
+        for value in s.outputs if outputs is None else outputs:
             if value.id in self.names:  # the new value of a loop's variable, in place
                 continue
             end = self._until(value)

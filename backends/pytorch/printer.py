@@ -288,10 +288,21 @@ class _Printer(Expressions):
         blocks = f"reversed({blocks})" if node.get("reverse", False) else blocks
         item = self.manner.network(f"{node['bundle']}.*", node["function"])
         variable = item.split(".")[0]
-        carried = node["carried"]
-        self.moves(names, args[:carried])
-        self.line(f"for {variable} in {blocks}:")
-        self.inside(lambda: self.line(f"{', '.join(names)} = {call(item, *names, *args[carried:])}"))
+        carried, cut = node["carried"], node.get("cut", ())
+        first = len(args) - len(cut)
+        self.moves(names[:carried], args[:carried])
+        if not cut:
+            self.line(f"for {variable} in {blocks}:")
+            self.inside(lambda: self.line(f"{', '.join(names)} = {call(item, *names, *args[carried:])}"))
+            return
+        own = [call(f"{a}.chunk", str(node["count"]), dim=str(axis)) for a, axis in zip(args[first:], cut, strict=True)]
+        self.line("parts = []")
+        self.line(f"for {variable}, *cut in zip({', '.join([blocks, *own])}):")
+        turn = call(item, *names[:carried], *args[carried:first], "*cut")
+        self.inside(lambda: self.line(f"{', '.join(names[:carried])}, *kept = {turn}"))
+        self.inside(lambda: self.line("parts.append(kept)"))
+        for k, (name, axis) in enumerate(zip(names[carried:], cut, strict=True)):
+            self.line(f"{name} = torch.cat([kept[{k}] for kept in parts], dim={axis})")
 
 
 def _mentions(text: str, name: str) -> bool:

@@ -133,9 +133,13 @@ class _Reader:
         function = self.program.functions[node["function"]]
         below = bundle if node.get("bundle") is None else f"{bundle}.{node['bundle']}"
         if node.op is Op.REPEAT:
+            carried = node["carried"]
             for i in turns(node):
-                marks[: node["carried"]] = self.apply(function, f"{below}.{i}", marks)
-            results = marks[: node["carried"]]
+                given = self.apply(function, f"{below}.{i}", marks)
+                marks[:carried], kept = given[:carried], given[carried:]
+                first = len(marks) - len(kept)
+                marks[first:] = [a | b for a, b in zip(marks[first:], kept, strict=True)]
+            results = marks[:carried] + marks[len(marks) - len(node.get("cut", ())) :]
         else:
             n = len(function.block.params)
             lanes = [marks[i : i + n] for i in range(0, len(marks), n)]

@@ -36,7 +36,8 @@ class Generated:
 
     @property
     def keep(self) -> tuple[str, ...]:
-        return self.reader.get("keep")
+        keep: tuple[str, ...] = self.reader.get("keep")
+        return keep
 
 
 def declare(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> Generated:
