@@ -82,7 +82,7 @@ def _input(i: Any) -> bool:
         and i.get("role") in ROLES
         and i.get("dtype") in KINDS
         and isinstance(i.get("shape"), list)
-        and all(d == "B" or (type(d) is int and d >= 0) for d in i["shape"])
+        and all(d in ("B", "T") or (type(d) is int and d >= 0) for d in i["shape"])  # "T": a cache of a step
         and (i.get("default", 0) is None or isinstance(i.get("default", 0), int | float))
         and (i.get("classes", 0) is None or type(i.get("classes", 0)) is int)
         and {"default", "classes"} <= set(i)
