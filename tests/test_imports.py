@@ -21,6 +21,7 @@ MAY = {  # a room: the rooms that it may import; itself and BASE go without sayi
         "specc.ir",
         "specc.specs",
         "specc.reference",
+        "specc.passes",
     },  # it folds and proves with the oracle's numbers
     "specc.passes": {"specc.ir"},
     "specc.reference": {"specc.ir", "specc.passes", "specc.runtime"},

@@ -51,7 +51,8 @@ class Site:
 
 @dataclass(slots=True, kw_only=True)
 class Observed:
-    """`values[path]["x" or "y"]` are values of a layer's operand and result; `ends` their least and largest."""
+    """`values[path, which]` are values of a layer's operand ("x") and result ("y"), or of a product's operands ("0", "1",
+    ...); `ends` their least and largest."""
 
     values: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)
     ends: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
@@ -77,11 +78,10 @@ class Taps:
     layers: dict[str, tuple[str, str]] = field(default_factory=dict)
     calls: list[tuple[str, list[str], list[str]]] = field(default_factory=list)
 
-    def observe(self, e: Emitter, node: Node, path: str, x: str, y: str) -> None:
+    def observe(self, e: Emitter, node: Node, path: str, values: dict[str, str]) -> None:
         if path in self.paths:
-            self.show(e, path, "x", x)
-            if node.op is Op.CONV:
-                self.show(e, path, "y", y)
+            for which, name in values.items():
+                self.show(e, path, which, name)
 
     def show(self, e: Emitter, path: str, which: str, name: str) -> None:
         """The least and largest value, and KEPT values at even distances."""
@@ -95,6 +95,9 @@ class Taps:
         e.tap(key, shown, FLOAT.shaped((KEPT + 2,)))
 
     def trace(self, e: Emitter, node: Node, args: list[str], results: tuple[str, ...]) -> None:
+        """Calls of a network's step are left out: they mean something only together with their caches."""
+        if node["function"] != e.program.networks.get(node["bundle"]):
+            return
         block = e.program.functions[node["function"]].block
         at, names = len(self.calls), ([], [])
         for kind, values, wanted, found in (("arg", block.params, args, names[0]), ("out", block.results, results, names[1])):

@@ -49,7 +49,7 @@ def _loop(
             e.env[index.id] = k
         for param, value in zip(params, carried, strict=True):
             name = e.fresh(param.name or value.name or "carried")
-            scope.graph.inputs.append(info(name, param.type))
+            scope.graph.inputs.append(e.info(name, param.type))
             e.env[param.id] = name
         if e.watch is not None and not e.loops:
             e.watch(e, params)
@@ -57,9 +57,7 @@ def _loop(
         if counting:
             e.calls = e.fresh("nfe")
             scope.graph.inputs.append(info(e.calls, INT))
-        e.loops.append(k)
         e.block(body)
-        e.loops.pop()
         results = [e.name(v) for v in body.results]
         goes_on = _asked(e, test, results) if test is not None else go
         e.result(goes_on, BOOL, "go_on")
@@ -142,10 +140,9 @@ def parts(e: Emitter, node: Node) -> tuple[str, ...]:
     for region, start, stop in zip(node.regions, (e.ints(0), cut), (cut, batch), strict=True):
         for param, value in zip(region.params, node.inputs, strict=True):
             e.env[param.id] = e.op("Slice", e.name(value), start, stop, e.ints(0), hint=param.name or "part")
-        e.batch = e.op("Sub", stop, start, hint="batch")
-        e.block(region)
-        ends.append([e.name(v) for v in region.results])
-    e.batch = batch
+        with e.among(e.op("Sub", stop, start, hint="batch")):
+            e.block(region)
+            ends.append([e.name(v) for v in region.results])
     return tuple(e.op("Concat", *pair, axis=0, hint="together") for pair in zip(*ends, strict=True))
 
 
@@ -175,9 +172,8 @@ def call(e: Emitter, node: Node) -> tuple[str, ...]:
         width = len(args) // lanes
         named = [e.named(a) for a in args]
         stacked = [e.op("Concat", *named[i::width], axis=0, hint="lanes") for i in range(width)]
-        batch, e.batch = e.batch, e.op("Mul", e.batch, e.ints(lanes), hint="batch")
-        both = _apply(e, node, block, bundle, list(stacked))
-        e.batch = batch
+        with e.among(e.op("Mul", e.batch, e.ints(lanes), hint="batch")):
+            both = _apply(e, node, block, bundle, list(stacked))
         sizes = e.op("Concat", *[e.batch] * lanes, axis=0, hint="sizes")  # WebGPU splits by sizes, not by a number of parts
         parts = [e.op("Split", r, sizes, outputs=lanes, axis=0, hint="lane") for r in both]
         results = tuple(part[lane] for lane in range(lanes) for part in parts)
@@ -186,12 +182,22 @@ def call(e: Emitter, node: Node) -> tuple[str, ...]:
 
 def repeat(e: Emitter, node: Node) -> tuple[str, ...]:
     """REPEAT: the blocks one after another, since each has weights of its own."""
-    carried = node["carried"]
+    carried, cut, count = node["carried"], node.get("cut", ()), node["count"]
     args = [e.env[v.id] for v in node.inputs]
+    first = len(args) - len(cut)
+    parts = [
+        e.op("Split", e.named(a), outputs=count, axis=axis, num_outputs=count)
+        for a, axis in zip(args[first:], cut, strict=True)
+    ]
     block = e.program.functions[node["function"]].block
-    for i in turns(node):
-        args[:carried] = _apply(e, node, block, f"{node['bundle']}.{i}", args)
-    return tuple(e.named(a) for a in args[:carried])
+    kept = []
+    for k, i in enumerate(turns(node)):
+        args[first:] = [p[k] for p in parts]
+        results = _apply(e, node, block, f"{node['bundle']}.{i}", args)
+        args[:carried] = results[:carried]
+        kept.append(results[carried:])
+    together = [e.op("Concat", *(r[j] for r in kept), axis=axis) for j, axis in enumerate(cut)]
+    return (*(e.named(a) for a in args[:carried]), *together)
 
 
 def _apply(e: Emitter, node: Node, block: Block, bundle: str | None, args: list[Bound]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import onnx
 from onnx import TensorProto, helper
 from specc.backends.onnx.wire import Graph, Nested, Tensor
 
+from specc.ir.dataflow import sites
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Program, Value, walk
 from specc.ir.types import BATCH, GROWING, DType, Shape, Type, broadcast
@@ -68,7 +69,7 @@ Bound = str | Weight | Number
 Spell = Callable[["Emitter", Node], "Bound | tuple[str, ...]"]
 
 
-Observe = Callable[["Emitter", Node, str, str, str], None]  # node, path of its weight, names of operand and result
+Observe = Callable[["Emitter", Node, str, dict[str, str]], None]  # a layer, its path, names of its operands and result
 Trace = Callable[["Emitter", Node, list[str], tuple[str, ...]], None]  # node of a network's call, arguments, results
 Watch = Callable[["Emitter", Sequence[Value]], None]  # what a loop of the entry carries, at the start of each round
 
@@ -81,6 +82,9 @@ class Layers(Protocol):
 
     def embedding(self, e: Emitter, node: Node, weight: Weight) -> str | None:
         """The rows that an index takes of a table."""
+
+    def product(self, e: Emitter, node: Node) -> str | None:
+        """Attention, or the product of two activations."""
 
 
 @dataclass(slots=True)
@@ -130,9 +134,8 @@ class Emitter:
         self.env: dict[int, Bound] = {}
         self.bundle = ""
         self.depth = 0  # networks around this place
-        self.seed = ""  # the file's seeds, for draws without a key of their own
-        self.loops: list[str] = []  # numbers of the rounds of the loops around this place, outermost first
         self.batch = ""  # int64 (1,): examples at this place, lanes included
+        self.size = BATCH  # and what the types of values here call that number
         self.placed: dict[str, Placed] = {}
         self.layouts: dict[str, str] = {}  # parameter -> the layout in which it is stored
         self.plain = False  # for importers of MLIR: draws are inputs, and attention is written out
@@ -280,6 +283,10 @@ class Emitter:
 
     # Blocks
 
+    def site(self, node: Node) -> str:
+        """The path of a product of two activations."""
+        return f"{self.bundle}.{self.uses.sites[node.out.id]}"
+
     def function(self, block: Block) -> None:
         """Write the body of a function whose parameters are bound."""
         outer, self.uses = self.uses, Uses(block)
@@ -335,8 +342,20 @@ class Emitter:
         taken = {o.name for o in self.scope.graph.outputs}
         if name not in self.scope.made or name in taken:
             name = self.op("Identity", name, hint=hint)
-        self.scope.graph.outputs.append(info(name, type))
+        self.scope.graph.outputs.append(self.info(name, type))
         return name
+
+    def info(self, name: str, type: Type) -> onnx.ValueInfoProto:
+        """What a graph inside says of a value: where the number of examples is another one, it has another name."""
+        return info(name, type.shaped(tuple(self.size if d == BATCH else d for d in type.shape)))
+
+    @contextmanager
+    def among(self, batch: str) -> Iterator[None]:
+        """Nodes about so many examples."""
+        outer = self.batch, self.size
+        self.batch, self.size = batch, batch
+        yield
+        self.batch, self.size = outer
 
     def control(self, kind: str, inputs: list[str], outputs: list[str], **graphs: Graph) -> None:
         """Append a node with graphs inside."""
@@ -369,6 +388,7 @@ class Uses:
         self.nodes = list(walk(block))
         self.made = {v.id: node for node in self.nodes for v in node.outputs}
         self.kept = {v.id for b in (block, *(r for n in self.nodes for r in n.regions)) for v in b.results}
+        self.sites = sites(block)
         self._users: dict[int, list[Node]] = {}
         for node in self.nodes:
             for v in node.inputs:

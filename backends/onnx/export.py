@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from specc.backends.onnx.spelling import ONNX, UNSUPPORTED
 from specc.backends.onnx.wire import LARGEST, write
 
 from specc.ir.ops import Op
-from specc.ir.program import Entry, Input, Node, Program, Space, Value, walk
+from specc.ir.program import Entry, Input, Program, Space, Value
 from specc.ir.types import BATCH, INT
 from specc.passes.count import network_calls
 from specc.record import record
@@ -133,19 +133,10 @@ def emit(program: Program, entry: str, weights: Mapping[str, np.ndarray], hooks:
     e.layers, e.observe, e.trace, e.watch = hooks.layers, hooks.observe, hooks.trace, hooks.watch
     e.plain = hooks.plain
     block = program.functions[where.function].block
-    e.reserve(
-        "nfe",
-        TRAJECTORY,
-        *(i.name for i in inputs_of(program, entry)),
-        *(_public(i) for i in range(len(block.results))),
-        *weights,
-    )
+    e.reserve("nfe", TRAJECTORY, *(i.name for i in where.inputs), *(_public(i) for i in range(len(block.results))), *weights)
     for value, wanted in zip(block.params, where.inputs, strict=True):
         _input(e, wanted)
         e.env[value.id] = wanted.name
-    for wanted in inputs_of(program, entry)[len(where.inputs) :]:
-        _input(e, wanted)
-    e.seed = next((i.name for i in inputs_of(program, entry) if i.role == "seed"), "")
     e.batch = _batch(e, where)
     if calls_of(program, entry) is None:
         e.calls = e.const(np.int64(0))
@@ -174,22 +165,6 @@ def watcher(program: Program, entry: str) -> Watch:
             e.tap(f"{TRAJECTORY}{next(numbers) or ''}", e.name(value), value.type)
 
     return watch
-
-
-def inputs_of(program: Program, entry: str) -> tuple[Input, ...]:
-    """An entry's inputs, with `seed` for a query that draws."""
-    where = program.entries[entry]
-    drawn = any(n.op in (Op.NORMAL, Op.UNIFORM) and not n["keyed"] for n in _reached(program, where.function))
-    if not drawn or any(i.role == "seed" for i in where.inputs):
-        return where.inputs
-    return (*where.inputs, Input(name="seed", role="seed", type=INT.shaped((BATCH,))))
-
-
-def _reached(program: Program, function: str) -> Iterator[Node]:
-    for node in walk(program.functions[function].block):
-        yield node
-        if node.op in (Op.CALL, Op.REPEAT):
-            yield from _reached(program, node["function"])
 
 
 def calls_of(program: Program, entry: str) -> int | None:
@@ -248,7 +223,7 @@ def metadata_of(program: Program, entry: str) -> dict[str, Any]:
         "doc": where.doc,
         "nfe": "output nfe" if calls is None else str(calls),
         "spaces": [space_of(s) for s in spaces],
-        "inputs": [described(i) for i in inputs_of(program, entry)],
+        "inputs": [described(i) for i in where.inputs],
     }
 
 

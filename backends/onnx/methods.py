@@ -55,15 +55,15 @@ def rounded(
     plans: Mapping[str, LayerPlan],
     wanted: Calibration,
 ) -> dict[str, LayerPlan]:
-    """The plans, with codes for the layers whose rule has a method. entry: the one that is calibrated on."""
+    """The plans of these layers with what their methods found. entry: the one that is calibrated on."""
     rounder = _Rounder(program, entry, wanted, dict(weights))
-    methods = {layer.path: _method(settings[layer.path], layer) for layer in found if layer.path in plans}
+    methods = {layer.path: _method(settings[layer.path], layer) for layer in found}
     for root in {layer.root: None for layer in found}:
-        paths = [x.path for x in found if x.root == root and x.path in methods and methods[x.path].early]
+        paths = [x.path for x in found if x.root == root and methods[x.path].early]
         if paths:
             rounder.early |= rounder.look(paths, root)
     out = dict(plans)
-    for layer in (x for x in found if x.path in plans):
+    for layer in found:
         how, plan = methods[layer.path], plans[layer.path]
         seen = rounder.seen(layer) if how.needs else None
         if how.needs and seen is None:

@@ -31,10 +31,10 @@ class _Products:
     paths: set[str]
     keys: dict[str, str] = field(default_factory=dict)
 
-    def observe(self, e: Emitter, node: Node, path: str, x: str, y: str) -> None:
+    def observe(self, e: Emitter, node: Node, path: str, values: dict[str, str]) -> None:
         if path not in self.paths or path in self.keys or node.get("groups", 1) != 1:
             return
-        columns = _columns(e, node, x)
+        columns = _columns(e, node, values["x"])
         products = e.op("MatMul", columns, e.op("Transpose", columns, perm=[1, 0]))
         largest = e.op("ReduceMax", e.op("Abs", columns), e.ints(1), keepdims=1)
         shown = e.op("Concat", products, largest, axis=1)

@@ -22,8 +22,10 @@ STEPS = "N"  # symbolic leading dimension of explicit noise
 
 def draw(e: Emitter, node: Node) -> str:
     """NORMAL or UNIFORM: explicit noise when the caller gave it, else the generator."""
-    seed, indices = _key(e, node)
-    if node["keyed"] and any(v.type.rank for v in node.inputs[1:]):
+    if not node["keyed"]:
+        raise UnsupportedError("a draw without a seed belongs to training")
+    seed, *indices = (e.name(v) for v in node.inputs)
+    if any(v.type.rank for v in node.inputs[1:]):
         return generate(e, node, seed, indices)
     name = f"noise_{node['place']}"
     if e.plain:
@@ -53,16 +55,6 @@ def _told(e: Emitter, name: str, indices: list[str], node: Node) -> str:
     return z
 
 
-def _key(e: Emitter, node: Node) -> tuple[str, list[str]]:
-    """Seeds and loop indices. A query's draw has no key of its own: it takes the file's seeds and the loops around it, and
-    one for the whole batch the first example's seed."""
-    if node["keyed"]:
-        return e.name(node.inputs[0]), [e.name(v) for v in node.inputs[1:]]
-    if not e.seed:
-        raise UnsupportedError(f"the draw {node['place']} has no seed")
-    return (e.seed if _leads(node) else e.op("Slice", e.seed, e.ints(0), e.ints(1))), list(e.loops)
-
-
 def generate(e: Emitter, node: Node, seed: str, indices: list[str]) -> str:
     """The counter generator. Streams of 64 bits, one for each example, are hashed with the element's number."""
     stream = e.op("Cast", seed, to=TensorProto.UINT64)
@@ -72,7 +64,7 @@ def generate(e: Emitter, node: Node, seed: str, indices: list[str]) -> str:
         step = e.op("Mul", e.op("Add", k, _u64(e, 1)), _u64(e, GOLDEN))
         stream = _hash(e, e.op("Add", stream, step))
     column = e.op("Unsqueeze", stream, e.ints(1))
-    word = _hash(e, e.op("Add", column, _elements(e, _example(node))))
+    word = _hash(e, e.op("Add", column, _elements(e, node.out.type.shape[1:])))
     u = _unit(e, e.op("BitShift", word, _u64(e, 40), direction="RIGHT"))
     if node.op is Op.UNIFORM:
         z = e.op("Min", u, e.const(np.float64(BELOW_ONE)))
@@ -98,15 +90,6 @@ def _given(e: Emitter, name: str, leading: int, node: Node) -> str:
     if known != leading:
         raise UnsupportedError(f"the draw {node['place']} stands under {known} loops and under {leading}")
     return given
-
-
-def _leads(node: Node) -> bool:
-    """One draw for each example."""
-    return node.out.type.shape[:1] == (BATCH,)
-
-
-def _example(node: Node) -> Shape:
-    return node.out.type.shape[1:] if _leads(node) else node.out.type.shape
 
 
 def _elements(e: Emitter, shape: Shape) -> str:

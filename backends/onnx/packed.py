@@ -16,10 +16,11 @@ import numpy as np
 from onnx import TensorProto
 from specc.backends.onnx.emit import Emitter, Weight
 from specc.backends.onnx.layers import window
+from specc.backends.onnx.products import ProductPlan, product
 from specc.backends.onnx.rounding import Rounding, rounded, static
 from specc.backends.onnx.unpack import Store
 
-from specc.ir.coding import LEAST, Codes, activation_range, as_matrix, encode, pack
+from specc.ir.coding import LEAST, Codes, activation_range, as_matrix, encode
 from specc.ir.formats import FORMATS
 from specc.ir.methods.grid import NONE, Rounded
 from specc.ir.ops import Op
@@ -65,6 +66,7 @@ class Writer:
     """The `Layers` of a quantised export. `ways` says afterwards how each layer runs, `store` its bytes."""
 
     plans: Mapping[str, LayerPlan]
+    products: Mapping[str, ProductPlan]
     weights: Mapping[str, np.ndarray]
     target: str = "cpu"
     ways: dict[str, str] = field(default_factory=dict)
@@ -86,11 +88,19 @@ class Writer:
         index = node.inputs[1]
         return self.store.matrix(e, plan.path, self._codes(plan), rows=(e.name(index), index.type.shape))
 
+    def product(self, e: Emitter, node: Node) -> str | None:
+        plan = self.products.get(e.site(node))
+        if plan is None:
+            return None
+        whole = all(how.format == "int8" and how.interval is not None for how in plan.operands)
+        self.ways[plan.path] = INTEGER if whole and self.target in FORMATS["int8"].integer else EMULATED
+        return product(e, node, plan)
+
     def _integer(self, plan: LayerPlan) -> bool:
         """Whether the target has an integer kernel: int8 with one scale a row at most, and no zero, on int8."""
         how = plan.rounding
         plain = plan.weights == "int8" and plan.block is None and not plan.affine
-        rounds = how is not None and how.format == "int8" and how.block is None
+        rounds = how is not None and how.format == "int8" and not how.block and not how.affine
         return plain and rounds and self.target in FORMATS["int8"].integer
 
     # Linear layers
@@ -177,11 +187,11 @@ class Writer:
         counted = codes.codes if plan.affine else codes.codes ^ np.uint8(1 << (bits - 1))
         padded = np.pad(counted, ((0, 0), (0, -k % size))).reshape(n, -1, size)
         blocks = (n, padded.shape[1])
-        inputs = [x, self.store.array(e, plan.path, "blocks", pack(padded, bits)[0])]
+        inputs = [x, self.store.array(e, plan.path, "blocks", _adjacent(padded, bits))]
         scales = np.broadcast_to(codes.scales.values, blocks)
         inputs.append(self.store.array(e, plan.path, "block_scales", scales.reshape(-1)))
         if codes.scales.zeros is not None:
-            zeros = pack(np.broadcast_to(codes.scales.zeros, blocks), bits)[0]
+            zeros = _adjacent(np.broadcast_to(codes.scales.zeros, blocks), bits)
             inputs.append(self.store.array(e, plan.path, "block_zeros", zeros.reshape(-1)))
         attrs = {"K": k, "N": n, "bits": bits, "block_size": size, "accuracy_level": 4}
         return e.op("MatMulNBits", *inputs, domain="com.microsoft", **attrs)
@@ -232,3 +242,11 @@ class Writer:
             return plan.found.codes
         matrix = as_matrix(self.weights[plan.path], plan.transposed)
         return encode(matrix, plan.weights, plan.granularity, plan.block, plan.affine)
+
+
+def _adjacent(codes: np.ndarray, bits: int) -> np.ndarray:
+    """Codes next to each other in bytes along the last dimension, the first in the lowest bits, as MatMulNBits reads them."""
+    each = 8 // bits
+    padded = np.pad(codes, [*[(0, 0)] * (codes.ndim - 1), (0, -codes.shape[-1] % each)])
+    lanes = padded.reshape(*codes.shape[:-1], -1, each) << np.arange(0, 8, bits, dtype=np.uint8)
+    return np.asarray(np.bitwise_or.reduce(lanes, axis=-1), np.uint8)

@@ -14,12 +14,13 @@ import numpy as np
 from specc.backends.onnx import calibrate, methods
 from specc.backends.onnx.calibrate import Calibration, Observed
 from specc.backends.onnx.packed import LayerPlan, Writer
+from specc.backends.onnx.products import ProductPlan
 from specc.backends.onnx.rounding import Rounding
 
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.coding import as_matrix
 from specc.ir.dataflow import Layer, layers
-from specc.ir.formats import FORMATS, WORDS
+from specc.ir.formats import FORMATS, PRODUCTS, WORDS
 from specc.ir.methods.settled import settled
 from specc.ir.methods.table import METHODS
 from specc.ir.ops import Op
@@ -43,10 +44,12 @@ class Plan:
     found: tuple[Layer, ...]
     rules: dict[str, QuantizeRule]  # that decided, by the path of the layer
     plans: dict[str, LayerPlan]
+    products: dict[str, ProductPlan]
     seen: Observed
+    caches: str | None = None  # the format that a rule rounds keys and values to
 
     def writer(self) -> Writer:
-        return Writer(self.plans, self.weights, self.target)
+        return Writer(self.plans, self.products, self.weights, self.target)
 
 
 def plan(
@@ -61,17 +64,18 @@ def plan(
     written = _written(program, quantization)
     found = tuple(x for x in layers(written, entry) if not (quantization.trained and program.untrained(x.root)))
     rules = {layer.path: rule for layer in found if (rule := first_match(quantization, layer)) is not None}
-    chosen = {path: rule for path, rule in rules.items() if rule.weights is not None}
+    chosen = {path: rule for path, rule in rules.items() if rule.weights is not None or rule.activations is not None}
     _check(quantization, found, chosen)
     static = {p: r.activations for p, r in chosen.items() if r.activations is not None and not is_dynamic(r.activations)}
     asked = [int(a.get("calibrate", 64)) for a in static.values()]
     wanted = wanted or Calibration(examples=max(asked, default=16))
     seen = calibrate.run(program, entry, weights, set(static), wanted)
-    formats = {layer.path: _settled(chosen[layer.path], layer, weights) for layer in found if layer.path in chosen}
-    plans = {x.path: _layer(chosen[x.path], formats[x.path], x, seen) for x in found if x.path in chosen}
+    weighed = [x for x in found if x.path in chosen and x.shape]
+    formats = {x.path: _settled(chosen[x.path], x, weights) for x in weighed}
+    plans = {x.path: _layer(chosen[x.path], formats[x.path], x, seen) for x in weighed}
     if any(methods.looks(s) for s in formats.values()):
         looked, on = _looked_at(quantization, entry, wanted)
-        plans = methods.rounded(written, looked, weights, found, formats, plans, on)
+        plans = methods.rounded(written, looked, weights, weighed, formats, plans, on)
     return Plan(
         program=written,
         entry=entry,
@@ -81,13 +85,16 @@ def plan(
         found=found,
         rules=rules,
         plans=plans,
+        products={p.path: _product(chosen[p.path], p, seen) for p in found if p.path in chosen and not p.shape},
         seen=seen,
+        caches=next((r.cache.name for r in quantization.rules if r.cache is not None), None),
     )
 
 
 def _check(quantization: Quantization, found: tuple[Layer, ...], chosen: Mapping[str, QuantizeRule]) -> None:
     for rule in quantization.rules:
-        if rule.match not in WORDS and not any(matches(rule, layer) for layer in found):
+        formats = rule.weights is not None or rule.activations is not None
+        if (formats or rule.match not in WORDS) and not any(matches(rule, layer) for layer in found):
             paths = ", ".join(layer.path for layer in found[:4])
             help = f"the layers of this entry have paths such as {paths}" if paths else "this entry has no layers"
             raise _error(RULE, quantization, f"the rule {rule.match!r} of `{quantization.name}` matches no weight", help)
@@ -97,7 +104,7 @@ def _check(quantization: Quantization, found: tuple[Layer, ...], chosen: Mapping
         for setting, kind in ((rule.weights, "weights"), (rule.activations, "activations")):
             if setting is not None:
                 _fits(quantization, setting, kind)
-        if rule.activations is not None and rule.weights is None:
+        if rule.activations is not None and rule.weights is None and rule.match not in PRODUCTS:
             raise _error(FORMAT, quantization, f"`{rule.match}` rounds activations and not weights", "give it `weights`")
 
 
@@ -156,11 +163,22 @@ def _rounding(setting: Setting, layer: Layer, seen: Observed) -> Rounding | None
     """Of the operand of a layer; an index is not rounded."""
     if layer.op is Op.TAKE:
         return None
+    result = None
+    if layer.op is Op.CONV and not is_dynamic(setting):
+        result = seen.interval(layer.path, "y", setting.get("percentile"))
+    return replace(_operand(setting, layer.path, "x", seen), result=result)
+
+
+def _product(rule: QuantizeRule, layer: Layer, seen: Observed) -> ProductPlan:
+    assert rule.activations is not None
+    operands = (_operand(rule.activations, layer.path, str(i), seen) for i in range(layer.operands))
+    return ProductPlan(path=layer.path, rule=rule.match, operands=tuple(operands))
+
+
+def _operand(setting: Setting, path: str, which: str, seen: Observed) -> Rounding:
     if is_dynamic(setting):
         return Rounding(format=setting.name, block=block_of_operand(setting), affine=bool(setting.get("affine", False)))
-    percentile = setting.get("percentile")
-    result = seen.interval(layer.path, "y", percentile) if layer.op is Op.CONV else None
-    return Rounding(format=setting.name, interval=seen.interval(layer.path, "x", percentile), result=result)
+    return Rounding(format=setting.name, interval=seen.interval(path, which, setting.get("percentile")))
 
 
 def _error(code: str, quantization: Quantization, message: str, help: str) -> SpecError:

@@ -1,7 +1,7 @@
 """One step of a sampler's loop as an entry of its own.
 
-Its inputs are those of the sampler, the number of the step and the carried values. Certificates feed the reference's values to
-it, so that errors of earlier steps do not blur those of later ones; hosts without `Loop` can drive it themselves.
+Its inputs are those of the sampler, the number of the step and the carried values. Certificates feed the reference's
+values to it, so that errors of earlier steps do not blur those of later ones; hosts without `Loop` can drive it themselves.
 """
 
 from __future__ import annotations

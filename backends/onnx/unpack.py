@@ -39,25 +39,27 @@ class Store:
     def matrix(self, e: Emitter, path: str, codes: Codes, *, local: bool = False, rows: tuple[str, Shape] | None = None) -> str:
         """The matrix (n, k) that codes stand for, or the rows of it that an index of a shape names."""
         n, k = codes.codes.shape
-        size = codes.scales.block
+        size, lead = codes.scales.block, (n,) if rows is None else rows[1]
 
         def read(kind: str, array: np.ndarray) -> str:
             name = self.array(e, path, kind, array, local=local)
             return name if rows is None or len(array) != n else e.op("Gather", name, rows[0], axis=0)
 
         def shared(kind: str, array: np.ndarray) -> str:
-            """One for each column, or for all."""
+            """One for each column, or for all. Repeating them costs less than a product that broadcasts blocks."""
             name = read(kind, array)
-            return (
-                name if size is None else e.op("Gather", name, e.const(np.arange(k, dtype=np.int32) // np.int32(size)), axis=-1)
-            )
+            if size is None:
+                return name
+            each = e.op("Expand", e.op("Unsqueeze", name, e.ints(-1)), e.ints(*[1] * len(lead), 1, size))
+            whole = e.op("Reshape", each, e.dims((*lead, -(-k // size) * size), infer=True))
+            return e.op("Slice", whole, e.ints(0), e.ints(k), e.ints(-1)) if k % size else whole
 
-        numbers = self._numbers(e, codes, (n,) if rows is None else rows[1], read)
+        numbers = self._numbers(e, codes, read)
         if codes.scales.zeros is not None:
             numbers = e.op("Sub", numbers, e.op("Cast", shared("zeros", codes.scales.zeros), to=TensorProto.FLOAT))
         return e.op("Mul", numbers, _scales(e, codes, shared))
 
-    def _numbers(self, e: Emitter, codes: Codes, lead: Shape, read: Read) -> str:
+    def _numbers(self, e: Emitter, codes: Codes, read: Read) -> str:
         """What the codes stand for, in units of the element."""
         element, k = FORMATS[codes.format].element, codes.codes.shape[1]
         signed = not element.exponent and codes.scales.zeros is None
@@ -65,7 +67,7 @@ class Store:
             return e.op("Cast", read("codes", codes.codes.view(np.int8)), to=TensorProto.FLOAT)
         whole, shift = "", 0
         for bits, data in zip(planes(element.bits), pack(codes.codes, element.bits), strict=True):
-            part = _plane(e, read(f"codes.{shift}" if shift else "codes", data), bits, k, lead)
+            part = _plane(e, read(f"codes.{shift}" if shift else "codes", data), bits, k)
             left = e.op("BitShift", part, e.const(np.uint8(shift)), direction="LEFT") if shift else part
             whole = e.op("BitwiseOr", whole, left) if shift else part
             shift += bits
@@ -75,17 +77,14 @@ class Store:
         return e.op("Gather", e.const(table), e.op("Cast", whole, to=TensorProto.INT32))
 
 
-def _plane(e: Emitter, data: str, bits: int, k: int, lead: Shape) -> str:
-    """(..., bytes) as (..., k) codes of some bits."""
+def _plane(e: Emitter, data: str, bits: int, k: int) -> str:
+    """(..., bytes) as (..., k) codes of some bits, one lane of the bytes after another."""
     if bits == 8:
         return data
-    each = 8 // bits
-    lanes = e.op("Unsqueeze", data, e.ints(-1))
-    lanes = e.op("BitShift", lanes, e.const(np.arange(each, dtype=np.uint8) * np.uint8(bits)), direction="RIGHT")
-    lanes = e.op("BitwiseAnd", lanes, e.const(np.uint8(2**bits - 1)))
-    count = -(-k // each) * each
-    codes = e.op("Reshape", lanes, e.dims((*lead, count), infer=True))
-    return codes if count == k else e.op("Slice", codes, e.ints(0), e.ints(k), e.ints(-1))
+    each, mask = 8 // bits, e.const(np.uint8(2**bits - 1))
+    lanes = [e.op("BitShift", data, e.const(np.uint8(i * bits)), direction="RIGHT") if i else data for i in range(each)]
+    codes = e.op("Concat", *(e.op("BitwiseAnd", lane, mask) for lane in lanes), axis=-1)
+    return e.op("Slice", codes, e.ints(0), e.ints(k), e.ints(-1)) if k % each else codes
 
 
 def _scales(e: Emitter, codes: Codes, shared: Read) -> str:

@@ -120,8 +120,10 @@ def _counted(value: Value, made: Made) -> int | None:
 
 
 def _reshaped(node: Node, made: Made) -> Idiom | None:
-    """Blocks of pixels as channels, and channels as blocks of pixels."""
+    """A row times a matrix, blocks of pixels as channels, and channels as blocks of pixels."""
     moved = made.get(node.inputs[0].id)
+    if moved is not None and moved.op is Op.MATMUL:
+        return _row_times(node, moved, made)
     cut = made.get(moved.inputs[0].id) if moved is not None and moved.op is Op.TRANSPOSE else None
     if moved is None or cut is None or cut.op is not Op.RESHAPE or cut.out.type.rank != 6 or node.out.type.rank != 4:
         return None
@@ -136,6 +138,14 @@ def _reshaped(node: Node, made: Made) -> Idiom | None:
     if len(old) != 4 or BATCH in fine[1:] or coarse != (fine[0], fine[1] * n * n, fine[2] // n, fine[3] // n):
         return None
     return f"{name}({{}}, {n})", (source,)
+
+
+def _row_times(node: Node, product: Node, made: Made) -> Idiom | None:
+    row, matrix = made.get(product.inputs[0].id), product.inputs[1]
+    if row is None or row.op is not Op.RESHAPE or row.inputs[0].type.rank != 2 or matrix.type.rank != 2:
+        return None
+    batch, width = node.out.type.shape if node.out.type.rank == 2 else (None, None)
+    return ("@", (row.inputs[0], matrix)) if product.out.type.shape == (batch, 1, width) else None
 
 
 def _stacked(node: Node, made: Made) -> Idiom | None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from specc.backends.pytorch.kinds import Kind
 from specc.backends.pytorch.lines import exploded
+from specc.backends.pytorch.manner import Manner
 from specc.backends.pytorch.names import described, docstring, legal, snake
-from specc.backends.pytorch.printer import Manner, Printed, extern_name, print_block
+from specc.backends.pytorch.printer import Printed, print_block
+from specc.backends.pytorch.values import extern_name
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Node, Program, walk

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from specc.backends.pytorch.expressions import call, literal
+from specc.backends.pytorch.fills import table
 from specc.backends.pytorch.spelling import TORCH
 
 from specc.ir.ops import Op
@@ -40,6 +41,7 @@ class Place:
 
     make: str | None = None
     start: str | None = None
+    buffer: bool = False  # a table of numbers that no checkpoint has
     still: bool = False  # nothing here or below is trained
     below: dict[str, Place] = field(default_factory=dict)
 
@@ -94,6 +96,8 @@ class Layout:
         return lines + [line for owner, name, init in self.starts for line in self._start(owner, name, init)]
 
     def _register(self, owner: str, part: str, place: Place, path: str) -> list[str]:
+        if place.buffer:
+            return [f"{owner}.register_buffer({_string(part)}, {place.start}, persistent=False)"]
         value = f"nn.Parameter({place.start})" if place.start is not None else place.make or self._contents(place)
         if place.still and _container(place) != "module":  # what is below it comes later
             value += ".requires_grad_(False)"
@@ -230,7 +234,7 @@ def _layer(out: Layout, node: Node, made: dict[int, Node], rounded: dict[int, No
         for p, name in zip(params, ("weight", "bias"), strict=False):
             if p is not None and not _same(tuple(p["init"]), defaults[name]):
                 out.starts.append((stem, name, tuple(p["init"])))
-    if plain:
+    if plain and not node.get("rounds"):
         out.layers[node] = stem
     for p, name in zip(params, ("weight", "bias"), strict=False):
         if p is not None:
@@ -244,7 +248,9 @@ def _bare(out: Layout, node: Node) -> None:
     if stem and stem in out.layers.values() and name in ("weight", "bias"):
         return  # the same parameter of a module, read elsewhere
     place = out.at(node["path"])
-    if place.start is None and place.make is None:
+    if node["init"][0] == "table":
+        place.start, place.buffer = table(node["init"][1]), True
+    elif place.start is None and place.make is None:
         place.start = _tensor(tuple(node["shape"]), tuple(node["init"]))
 
 

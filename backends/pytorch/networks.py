@@ -15,6 +15,7 @@ from specc.backends.pytorch.lines import exploded, fit
 from specc.backends.pytorch.modules import Layout, layout, reached, registered, submodule
 from specc.backends.pytorch.names import camel, described, docstring, legal, snake, strings
 from specc.backends.pytorch.printer import print_block
+from specc.backends.pytorch.tables import with_tables
 
 from specc.ir.ops import Op
 from specc.ir.program import Function, Node, Program, walk
@@ -79,6 +80,7 @@ class Networks:
         return list(groups.values())
 
     def _draft(self, functions: list[Function]) -> Draft:
+        functions = with_tables(functions)
         place = layout(functions, self.made, self.library.is_plain)
         methods: list[str] = []
         known: dict[tuple[str, ...], str] = {}
@@ -116,6 +118,8 @@ class Networks:
             function.block, network=network, layer=layer, param=lambda node: place.reach(place.layers.get(node, node["path"]))
         )
         manner.taken |= frozenset(variables.values())
+        if any(n.get("cut") for n in walk(function.block)):
+            manner.taken |= {"parts", "cut", "kept"}
         printed = print_block(function.block, manner, indent=8)
         params = ["self", *(f"{p}: Tensor" for p in printed.params)]
         count = len(function.block.results)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -120,7 +120,7 @@ class Turn:
             name = self.names[entry.name]
             self.imports.add(name)
             clock = [f"{i.name}={i.name}" for i in entry.inputs if i.role in CLOCK]
-            writes = [f"writes={_strings(entry.writes)}"] if entry.writes else []
+            writes = [f"writes={strings(entry.writes)}"] if entry.writes else []
             if entry.role == "update":
                 self.line(depth, f"self.update({', '.join([name, 'batch', *writes, *clock])})")
                 continue
@@ -226,7 +226,7 @@ def maps(program: Program) -> Iterator[str]:
     return iter(dict.fromkeys(s.maps for s in all_steps(program.routine) if s.maps is not None))
 
 
-def _strings(values: tuple[str, ...]) -> str:
+def strings(values: Sequence[str]) -> str:
     inner = ", ".join(json.dumps(v) for v in values)
     return f"({inner},)" if len(values) == 1 else f"({inner})"
 

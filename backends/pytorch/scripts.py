@@ -61,6 +61,7 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     features |= {"frozen"} if len(trained) < len(program.networks) else set()
     features |= {"parents"} if lenders(program) else set()
     features |= {"averages"} if program.averages else set()
+    features |= {"generated"} if program.by_role("generate") else set()
     features |= {"states"} if begin or any(not b.trainable for b in program.bare) else set()
     features |= {"groups"} if program.groups > 1 else set()
     features |= {"updates"} if begin or program.by_role("update") else set()
@@ -85,15 +86,20 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "objective": f"from objective import {', '.join(names if turn is None else turn.imported('objective'))}",
         "process": "\n".join(f"from process import {', '.join(used)}" for used in [turn and turn.imported("process")] if used),
         "iterators": f"from collections.abc import {'Callable, Iterator' if turn is not None else 'Iterator'}",
-        "value": f"                value = loss(self.model, *batch{_clock(losses[0])})",
+        "value": f"            value = loss(self.model, *batch{_clock(losses[0]) if learns else ''})",
         "turn": "\n".join(f"        {line}" for line in turn.lines) if turn is not None else "",
-        "start modules": f"        start_from(self.model, {losses[0].name}, batch)" if learns else "",
-        "start tensors": starting,
+        "start_modules": f"        start_from(self.model, {losses[0].name}, batch)" if learns else "",
+        "start_tensors": starting,
         "data": f"from data import {'alphabet, ' if data.text_symbols else ''}examples",
         "picture_every": every,
     }
     text = grouped(choose(part("train"), features, replaced))
     return tidy("\n".join([docstring(f"Train {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""', "", text]))
+
+
+def _clock(loss: Objective) -> str:
+    """How far training is, as arguments of a loss that asks for it."""
+    return "".join(f", {i.name}={CLOCK[i.role]}" for i in loss.entry.inputs if i.role in CLOCK)
 
 
 def _watched(program: Program) -> list[str]:
@@ -107,12 +113,6 @@ def _starting(entry: Entry, turn: Turn) -> str:
     turn.imports.add(name)
     clock = "".join(f", {i.name}={0 if i.role == 'step' else 0.0}" for i in entry.inputs if i.role in CLOCK)
     return f"        self.update({name}, batch, STARTS{clock})"
-
-
-def _clock(loss: Objective) -> str:
-    """How far training is, as arguments of a loss that asks for it."""
-    said = {"step": "self.step", "progress": "self.step / args.steps"}
-    return "".join(f", {i.name}={said[i.role]}" for i in loss.entry.inputs if i.role in said)
 
 
 def _knobs(program: Program, losses: list[Objective], features: set[str], warmup: int) -> list[str]:
@@ -317,7 +317,7 @@ def sample_script(program: Program, samplers: list[Way], derived: list[Way], loc
     text = choose(part("sample"), features, replaced)
     own = local | ({"examples": "data"} if asked.derived else {})
     ways = [*samplers, *([asked.derived] if asked.derived else [])]
-    return _with_functions(program, text, ways, own, "Draw from a trained", _sample_usage(program, samplers))
+    return with_functions(text, ways, own, _head(program, "Draw from a trained", _sample_usage(program, samplers)))
 
 
 def _sample_usage(program: Program, samplers: list[Way]) -> list[str]:
@@ -325,7 +325,11 @@ def _sample_usage(program: Program, samplers: list[Way]) -> list[str]:
     return [f"    python sample.py {run} --sampler {first} -n 64 --seed 0 --out samples.npz"]
 
 
-def _with_functions(program: Program, text: str, found: list[Way], local: dict[str, str], what: str, usage: list[str]) -> str:
+def _head(program: Program, what: str, usage: list[str]) -> list[str]:
+    return [docstring(f"{what} {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""']
+
+
+def with_functions(text: str, found: list[Way], local: dict[str, str], head: list[str]) -> str:
     """A part with printed functions between its imports and its tables."""
     lines = text.split("\n")
     first = next(i for i, line in enumerate(lines) if line and not line.startswith(("import ", "from ")))
@@ -334,8 +338,7 @@ def _with_functions(program: Program, text: str, found: list[Way], local: dict[s
     names = used_names(f"{functions}\n\n\n{rest}")
     own = {k: v for k, v in local.items() if v not in ("sample", "query")}
     imports = _imports(names, own)
-    head = docstring(f"{what} {program.name}.", 0)[0][:-3]
-    return tidy("\n".join([head, "", "Usage:", *usage, '"""', "", *imports, "", "", functions, "", "", rest]))
+    return tidy("\n".join([*head, "", *imports, "", "", functions, "", "", rest]))
 
 
 def _imports(names: set[str], local: dict[str, str]) -> list[str]:
@@ -356,11 +359,16 @@ def _option(name: str, kind: str) -> list[str]:
 
 def query_script(program: Program, queries: list[Way], local: dict[str, str]) -> str:
     features = {"ema"} if program.setting("ema") else set()
-    features |= {"counted"} if any(i.role == "index" for w in queries for i in w.entry.inputs) else set()
+    features |= {"counted"} if any(_counted(w) for w in queries) else set()
     inputs = {w.entry.name: _strings([legal(i.name) for i in w.entry.inputs if i.role != "argument"]) for w in queries}
     tables = [*table("QUERIES", {w.entry.name: w.name for w in queries}), *table("INPUTS", inputs)]
     text = choose(part("query"), features, {"table": "\n".join(tables)})
     run = f"runs/{_folder(program.name)}"
-    given = "-n 1000" if any(i.role == "index" for i in queries[0].entry.inputs) else "--data in.npz"
+    given = "-n 1000" if _counted(queries[0]) else "--data in.npz"
     usage = [f"    python query.py {run} --query {queries[0].entry.name} {given} --out out.npz"]
-    return _with_functions(program, text, queries, local, "Ask a trained", usage)
+    return with_functions(text, queries, local, _head(program, "Ask a trained", usage))
+
+
+def _counted(query: Way) -> bool:
+    """Whether it asks about no example, so that somebody must say how many answers there are to be."""
+    return not any(i.role in ("data", "condition") for i in query.entry.inputs)

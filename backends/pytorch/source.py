@@ -17,7 +17,9 @@ PROJECT = {
     "checkpoint",
     "data",
     "first",
+    "generate",
     "loader",
+    "log",
     "model",
     "noise",
     "objective",
@@ -27,7 +29,7 @@ PROJECT = {
     "rounding",
     "sample",
 }
-STANDARD = {"argparse", "functools", "inspect", "json", "math", "sys"}
+STANDARD = {"argparse", "functools", "hashlib", "inspect", "json", "math", "os", "sys"}
 
 
 def module(

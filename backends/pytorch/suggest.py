@@ -31,8 +31,9 @@ USUAL: dict[Op, tuple[str, ...]] = {
 
 def suggest(node: Node, value: Value, name_of: Callable[[Value], str | None]) -> list[str]:
     """The usual name of such a value, best first."""
-    lane = node.outputs.index(value) if node.op is Op.CALL and node.get("lanes", 1) > 1 else 0
-    source = name_of(node.inputs[lane * (len(node.inputs) // node.get("lanes", 1))]) if node.inputs else None
+    lanes = node.get("lanes", 1)
+    lane = node.outputs.index(value) * lanes // len(node.outputs) if lanes > 1 else 0
+    source = name_of(node.inputs[lane * (len(node.inputs) // lanes)]) if node.inputs else None
     match node.op:
         case Op.RESHAPE if source and not source.endswith("_"):
             return [f"{source}_", *LETTERS]

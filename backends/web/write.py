@@ -57,7 +57,7 @@ def write(
     ort_web.place(folder / "ort", runtime)
     variants = {FLOAT: _variant(program, weights, asked.entry, folder / FLOAT, Hooks())}
     if asked.quantization is not None:
-        plan = make_plan(program, asked.entry, weights, asked.quantization, asked.calibration)
+        plan = make_plan(program, asked.entry, weights, asked.quantization, asked.calibration, "web")
         name = asked.quantization.name
         variants[name] = _variant(program, weights, asked.entry, folder / name, Hooks(layers=plan.writer()))
     made = with_parts(program, asked.entry)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from specc.ir.program import Program, Quantization
 
 CALIBRATED = 64  # held-out examples that ranges of activations are chosen on
+TARGETS = ("cpu", "web", "cuda")  # as `specc.ir.formats` lists them
+JUDGING = "How many samples the report of a quantised file is judged on; 0 for none."
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -34,6 +36,8 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--web", type=click.Path(file_okay=False, path_type=Path), help="A folder for a page that draws in the browser.")
 @click.option("--ort-web", type=click.Path(exists=True, path_type=Path), help="onnxruntime-web, a folder or .tgz; else by npm.")
 @click.option("--quantize", help="The `quantize` section to apply; by default the one that the model was trained with.")
+@click.option("--for", "target", type=click.Choice(TARGETS), default="cpu", show_default=True, help="Where it will run.")
+@click.option("--samples", type=click.IntRange(min=0), default=256, show_default=True, help=JUDGING)
 @click.option("--examples", type=click.IntRange(min=1), default=4, show_default=True, help="How many the certificate compares.")
 @click.option("--iree", is_flag=True, help="Also compile it by IREE, as FILE.vmfb, and compare that too.")
 @click.option("--trajectory", is_flag=True, help="Let the file show the states of its loop, for animations.")
@@ -46,6 +50,8 @@ def command(
     web: Path | None,
     ort_web: Path | None,
     quantize: str | None,
+    target: str,
+    samples: int,
     examples: int,
     iree: bool,
     trajectory: bool,
@@ -91,6 +97,7 @@ def command(
             out,
             quantization=formats,
             calibration=calibration(formats, given, data),
+            target=target,
             metadata=known,
             trajectory=trajectory,
         )
@@ -99,8 +106,10 @@ def command(
     except OSError as error:
         raise Failure(f"{out} could not be written: {error.strerror or error}") from None
     say(f"{entry}: {written.file_bytes / 2**20:.1f} MB, {written.nodes} nodes -> {out}")
-    if written.quantization is not None:
-        say(str(written.quantization))
+    if formats is not None:
+        from specc.cli import quantized
+
+        quantized.finish(here, program, entry, weights, formats, written, samples)
     others = {"IREE": compiled(array, entry, weights, out.with_suffix(".vmfb"))} if iree else None
     eager = in_project(here, program, entry, examples)
     shown = {name: value[:examples] for name, value in given.items()}
@@ -216,11 +225,13 @@ def in_project(run: Run, program: Program, entry: str, examples: int) -> Callabl
         with tempfile.TemporaryDirectory() as folder:
             given, file = Path(folder) / "given.npz", Path(folder) / "found.npz"
             np.savez(given, allow_pickle=False, **{name: feeds[name] for name in inputs})
+            arguments = [f"--{role}", entry]
+            if "seed" in feeds:
+                arguments += ["--seed", str(int(feeds["seed"][0]) // STRIDE)]
             if role == "sampler":
-                arguments = ["--sampler", entry, "--seed", str(int(feeds["seed"][0]) // STRIDE), "-n", str(examples)]
-                arguments += [part for name in inputs for part in (f"--{name}", str(given))]
+                arguments += ["-n", str(examples), *(part for name in inputs for part in (f"--{name}", str(given)))]
             else:
-                arguments = ["--query", entry, "--data", str(given)]
+                arguments += ["--data", str(given)] if inputs else ["-n", str(examples)]
             python(script, str(run.folder), *arguments, "--out", str(file))
             with np.load(file, allow_pickle=False) as found:
                 return np.asarray(found["x" if role == "sampler" else found.files[0]])

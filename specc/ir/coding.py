@@ -142,7 +142,7 @@ def rounded(x: np.ndarray, name: str, axis: int = -1, block: int | None = None) 
     row = FORMATS[name]
     moved = np.moveaxis(np.asarray(x, np.float32), axis, -1)
     rows = np.ascontiguousarray(moved).reshape(-1, moved.shape[-1])
-    size = block or row.block
+    size = block or row.operands
     codes = encode(rows, name, "channel" if size is None else "block", size)
     return np.moveaxis(codes.values().reshape(moved.shape), -1, axis)
 
@@ -165,14 +165,15 @@ def planes(bits: int) -> tuple[int, ...]:
 
 
 def pack(codes: np.ndarray, bits: int) -> tuple[np.ndarray, ...]:
-    """The planes of codes, packed along the last dimension, the first code in the lowest bits of a byte."""
+    """The planes of codes (..., k), packed along the last dimension. In a plane of m bytes code i lies in byte i mod m,
+    the first m codes in the lowest bits: then unpacking is whole rows after each other."""
     out, shift = [], 0
     for width in planes(bits):
-        part = codes >> shift & (2**width - 1)
+        part = codes >> np.uint8(shift) & np.uint8(2**width - 1)
         each = 8 // width
         part = np.pad(part, [*[(0, 0)] * (codes.ndim - 1), (0, -codes.shape[-1] % each)])
-        lanes = part.reshape(*codes.shape[:-1], -1, each) << (np.arange(each) * width)
-        out.append(np.asarray(np.bitwise_or.reduce(lanes, axis=-1), np.uint8))
+        lanes = part.reshape(*codes.shape[:-1], each, -1) << np.arange(0, 8, width, dtype=np.uint8)[:, None]
+        out.append(np.asarray(np.bitwise_or.reduce(lanes, axis=-2), np.uint8))
         shift += width
     return tuple(out)
 
@@ -181,8 +182,7 @@ def unpack(packed: tuple[np.ndarray, ...], bits: int, k: int) -> np.ndarray:
     """The inverse of `pack` for k codes."""
     codes, shift = np.zeros((*packed[0].shape[:-1], k), np.uint8), 0
     for width, data in zip(planes(bits), packed, strict=True):
-        each = 8 // width
-        lanes = data[..., None] >> (np.arange(each) * width).astype(np.uint8) & np.uint8(2**width - 1)
+        lanes = data[..., None, :] >> np.arange(0, 8, width, dtype=np.uint8)[:, None] & np.uint8(2**width - 1)
         codes |= lanes.reshape(*data.shape[:-1], -1)[..., :k] << np.uint8(shift)
         shift += width
     return codes

@@ -9,12 +9,22 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
+from specc.ir.formats import KINDS, PRODUCTS
 from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Node, Program, Value, walk
 from specc.ir.splice import turns
 from specc.record import record
 
 OPERANDS = {Op.LINEAR: (0, 1), Op.CONV: (0, 1), Op.CONV_TRANSPOSE: (0, 1), Op.TAKE: (1, 0)}  # places of operand and weight
+
+
+def sites(block: Block) -> dict[int, str]:
+    """Names for the products of two activations in a function, by their results: `attention`; of several `attention.0`, ..."""
+    found: dict[Op, list[int]] = {}
+    for node in walk(block):
+        if KINDS.get(node.op) in PRODUCTS:
+            found.setdefault(node.op, []).append(node.out.id)
+    return {id: KINDS[op] if len(ids) == 1 else f"{KINDS[op]}.{i}" for op, ids in found.items() for i, id in enumerate(ids)}
 
 
 def weight_of(node: Node) -> Value | None:
@@ -28,7 +38,8 @@ def weight_of(node: Node) -> Value | None:
 
 @record(kw_only=True)
 class Layer:
-    """A linear map, convolution or embedding over a parameter, by the path of its weight."""
+    """A linear map, convolution or embedding over a parameter, by the path of its weight; or a product of two activations, of
+    shape ()."""
 
     path: str
     root: str  # the network that it is in
@@ -37,6 +48,11 @@ class Layer:
     first: bool
     last: bool
     clock: bool
+
+    @property
+    def operands(self) -> int:
+        """How many operands a product has: queries, keys and values, or two matrices."""
+        return 3 if self.op is Op.ATTENTION else 2
 
     @property
     def columns(self) -> int:
@@ -78,7 +94,7 @@ class _Reader:
 
     def apply(self, function: Function, bundle: str, marks: list[_Mark]) -> list[_Mark]:
         env = {p.id: m for p, m in zip(function.block.params, marks, strict=True)}
-        self.block(function.block, bundle, env, {})
+        self.block(function.block, bundle, env, {id: f"{bundle}.{name}" for id, name in sites(function.block).items()})
         return [env.get(v.id, _Mark()) for v in function.block.results]
 
     def block(self, block: Block, bundle: str, env: dict[int, _Mark], paths: dict[int, str]) -> None:
@@ -91,6 +107,8 @@ class _Reader:
             elif node.op in (Op.CALL, Op.REPEAT):
                 self.call(node, bundle, marks, env)
             else:
+                if node.outputs and node.out.id in paths:
+                    self.found.setdefault(paths[node.out.id], _Found(node, paths[node.out.id], sees=True))
                 self.plain(node, bundle, marks, env, paths)
 
     def layer(self, node: Node, path: str, x: _Mark) -> _Mark:
@@ -115,9 +133,13 @@ class _Reader:
         function = self.program.functions[node["function"]]
         below = bundle if node.get("bundle") is None else f"{bundle}.{node['bundle']}"
         if node.op is Op.REPEAT:
+            carried = node["carried"]
             for i in turns(node):
-                marks[: node["carried"]] = self.apply(function, f"{below}.{i}", marks)
-            results = marks[: node["carried"]]
+                given = self.apply(function, f"{below}.{i}", marks)
+                marks[:carried], kept = given[:carried], given[carried:]
+                first = len(marks) - len(kept)
+                marks[first:] = [a | b for a, b in zip(marks[first:], kept, strict=True)]
+            results = marks[:carried] + marks[len(marks) - len(node.get("cut", ())) :]
         else:
             n = len(function.block.params)
             lanes = [marks[i : i + n] for i in range(0, len(marks), n)]
@@ -148,8 +170,7 @@ def layers_of(program: Program, root: str) -> list[Layer]:
     for f in reader.found.values():
         clock = not f.sees and not f.meets and not f.last
         weight = weight_of(f.node)
-        assert weight is not None
-        shape = tuple(int(d) for d in weight.type.shape)
+        shape = () if weight is None else tuple(int(d) for d in weight.type.shape)
         out.append(Layer(path=f.path, root=root, op=f.node.op, shape=shape, first=f.first, last=f.last, clock=clock))
     return out
 

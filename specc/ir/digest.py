@@ -13,7 +13,7 @@ from typing import Any
 
 from specc.ir.program import Block, Function, Program
 
-APART = {"spec", "digest", "level", "functions", "quantize", "evaluate", "groups", "doc"}  # fields of a program
+APART = {"spec", "digest", "level", "functions", "quantize", "evaluate", "cache", "groups", "doc"}  # fields of a program
 SAID = {"span", "doc", "about"}  # fields of its parts that say where they are written
 
 

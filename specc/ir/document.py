@@ -261,6 +261,7 @@ class QuantizeRuleDoc(Part):
     weights: SettingDoc | None = None
     activations: SettingDoc | None = None
     cache: SettingDoc | None = None
+    gradients: SettingDoc | None = None
 
 
 class BoundDoc(Part):
@@ -417,6 +418,7 @@ class ProgramDoc(Part):
     evaluate: tuple[Plain, ...] = ()
     parents: tuple[ParentDoc, ...] = ()
     averages: tuple[AverageDoc, ...] = ()
+    cache: bool = True
     groups: int = 1
     doc: str = ""
 

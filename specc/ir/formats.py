@@ -125,6 +125,11 @@ class Format:
         return self.products.get(target, "expanded")
 
     @property
+    def operands(self) -> int | None:
+        """How many numbers of a row of activations share a scale, unless the rule says otherwise; None for all of them."""
+        return self.block if self.scale == "e8m0" else None
+
+    @property
     def scale_bytes(self) -> int:
         return 1 if self.scale == "e8m0" else 4
 

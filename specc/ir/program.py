@@ -99,8 +99,9 @@ class Input:
 
 @record(kw_only=True)
 class Entry:
-    """A way into the program. role: "objective", "update", "start", "sampler", "query", or "condition": what computes the
-    derived conditions of an example, in the order of `Program.conditions`.
+    """A way into the program. role: "objective", "update", "start", "sampler", "query", "generate": what draws the data of
+    a stage, x and then its fields; or "condition": what computes the derived conditions of an example, in the order of
+    `Program.conditions`.
 
     For an objective the function returns one value per example (or a shared scalar), `over` lists what it trains: names of
     networks and bare parameters, and patterns of paths (`G.*.bias`). `writes` are the paths of states whose new values the
@@ -165,13 +166,15 @@ class Dataset:
 class QuantizeRule:
     """One rule of a `quantize` section: for these paths, this format. First match wins; `keep` is a rule with no format.
 
-    cache: of the keys and values of attention, one scale for each of their rows.
+    cache: of the keys and values of attention, one scale for each of their rows. gradients: of what comes back through linear
+    maps while training.
     """
 
     match: str  # a path pattern ("*.mlp.*"), a place (first) or a kind (conv)
     weights: Setting | None = None
     activations: Setting | None = None
     cache: Setting | None = None
+    gradients: Setting | None = None
 
 
 @record(kw_only=True)
@@ -290,6 +293,7 @@ class Program:
     evaluate: tuple[Any, ...] = ()
     parents: tuple[Parent, ...] = ()
     averages: tuple[Average, ...] = ()
+    cache: bool = True  # samplers that fill a sequence place by place keep what they can of earlier places
     groups: int = 1  # a batch of training has a whole multiple of so many examples
     doc: str = ""  # the comment over the model
 

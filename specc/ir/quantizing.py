@@ -16,10 +16,10 @@ def first_match(quantization: Quantization, layer: Layer) -> QuantizeRule | None
 
 
 def matches(rule: QuantizeRule, layer: Layer) -> bool:
-    """Whether a rule is about a layer: by its place in the network, its kind or its path."""
+    """Whether a rule is about a layer: by its place in the network, its kind, or the path of its weight."""
     if rule.match in PLACES:
         return layer.is_a(rule.match)
-    return rule.match == KINDS[layer.op] or fnmatchcase(layer.path, rule.match)
+    return rule.match == KINDS[layer.op] or (bool(layer.shape) and fnmatchcase(layer.path, rule.match))
 
 
 def granularity(setting: Setting) -> str:
@@ -34,15 +34,20 @@ def block_of(setting: Setting) -> int:
     return int(setting.get("block") or FORMATS[setting.name].block or BLOCK)
 
 
-def block_of_operand(setting: Setting) -> int:
-    """How many numbers of a row of activations share a scale; 0 for the whole row."""
-    row = FORMATS[setting.name]
-    return int(setting.get("block") or (row.block if row.scale == "e8m0" else None) or 0)
+def block_of_operand(setting: Setting) -> int | None:
+    """How many numbers of a row of activations share a scale; None for all of them."""
+    block = setting.get("block") or FORMATS[setting.name].operands
+    return None if block is None else int(block)
 
 
 def is_dynamic(setting: Setting) -> bool:
     """Whether activations are rounded under scales of their own, rather than in ranges from calibration."""
     return bool(setting.get("dynamic", "static" not in FORMATS[setting.name].activations))
+
+
+def is_microscaled(setting: Setting) -> bool:
+    """Whether a format has blocks of its own under powers of two, and no options."""
+    return FORMATS[setting.name].scale == "e8m0" and not setting.options
 
 
 def rounds_cache(rule: QuantizeRule, bundle: str) -> bool:

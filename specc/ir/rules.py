@@ -304,7 +304,20 @@ def call(types: Types, a: A) -> Types:
 
 
 def repeat(types: Types, a: A) -> Types:
-    return types[: a["carried"]]
+    return (*types[: a["carried"]], *types[len(types) - len(a.get("cut", ())) :])
+
+
+def turn(types: Types, a: A) -> Types:
+    """What one turn of a REPEAT is given or gives, where all its turns have these types."""
+    cut: tuple[int, ...] = a.get("cut", ())
+    first = len(types) - len(cut)
+    return (*types[:first], *(_part(t, axis, a["count"]) for t, axis in zip(types[first:], cut, strict=True)))
+
+
+def _part(whole: Type, axis: int, count: int) -> Type:
+    n = size((whole.shape[axis],))
+    _need(n % count == 0, f"{count} turns do not share {n} evenly")
+    return whole.shaped((*whole.shape[:axis], n // count, *whole.shape[axis + 1 :]))
 
 
 def spread(types: Types, a: A) -> Types:

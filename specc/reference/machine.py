@@ -300,16 +300,31 @@ class Machine:
         return [cell for i in range(lanes) for cell in self.apply(callee, inside, args[i * n : i * n + n])]
 
     def repeat(self, function: Function, node: Node, bundle: str, env: Env) -> Sequence[Cell]:
-        callee, carried = self.functions[node["function"]], node["carried"]
+        callee, carried, cut = self.functions[node["function"]], node["carried"], node.get("cut", ())
         args = [env[v.id] for v in node.inputs]
-        for i in turns(node):
-            args[:carried] = self.apply(callee, _join(bundle, f"{node['bundle']}.{i}"), args)
-        return args[:carried]
+        first = len(args) - len(cut)
+        parts = [_cut(c, axis, node["count"]) for c, axis in zip(args[first:], cut, strict=True)]
+        kept: list[list[Cell]] = []
+        for k, i in enumerate(turns(node)):
+            args[first:] = [p[k] for p in parts]
+            results = self.apply(callee, _join(bundle, f"{node['bundle']}.{i}"), args)
+            args[:carried] = results[:carried]
+            kept.append(results[carried:])
+        together = [_together(column, axis) for column, axis in zip(zip(*kept, strict=True), cut, strict=True)] if cut else []
+        return [*args[:carried], *together]
 
 
 def first_part(share: float, examples: int) -> int:
     """How many of the examples a share is: the nearest number, halves up."""
     return int(share * examples + 0.5)
+
+
+def _cut(cell: Cell, axis: int, count: int) -> list[Cell]:
+    return [Cell(part, cell.varies) for part in np.split(cell.array, count, axis=axis + cell.varies)]
+
+
+def _together(cells: Sequence[Cell], axis: int) -> Cell:
+    return Cell(np.concatenate([c.array for c in cells], axis=axis + cells[0].varies), cells[0].varies)
 
 
 def _grown(node: Node, cells: list[Cell]) -> int:

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from specc.ir.types import BATCH, GROWING
+
 NEWER = "a newer runtime may have it: pip install --upgrade onnxruntime; or export the sampler again with this version of specc"
 AGAIN = "export the sampler again: specc export RUN --sampler NAME -o FILE.onnx"
 REASONS: tuple[tuple[str, str, str], ...] = (  # what ONNX Runtime says, what that means, the way out
     (
         r"Could not find an implementation for (\S+?)\((\d+)\) node with name '([^']*)'",
-        "ONNX Runtime has no kernel here for the op {0}, of opset {1}, in the node {2}",
+        "ONNX Runtime has no kernel on the cpu for the op {0}, of opset {1}, in the node {2}",
         NEWER,
     ),
     (r"Fatal error: (\S*?):?([\w.]+)\(-?\d+\) is not a registered", "ONNX Runtime does not know the op {1} of {0}", NEWER),
@@ -63,7 +65,7 @@ def described(metadata: dict[str, Any], inputs: Iterable[Any], outputs: Iterable
         raise FileError(f"{path} describes its inputs in a way that specc does not write")
     if strange := [i["name"] for i in said if i["name"] not in graph or KINDS[i["dtype"]] != graph[i["name"]].type]:
         raise FileError(f"{path} describes the input {strange[0]}, which its graph has not, or not of that type")
-    if "x" not in {o.name for o in outputs}:
+    if not {"x", "x_out"} & {o.name for o in outputs}:  # the second where an input is called x
         raise FileError(f"{path} has no output x")
     for key, fits in EXPECTED.items():
         if key in metadata and not fits(metadata[key]):
@@ -71,6 +73,7 @@ def described(metadata: dict[str, Any], inputs: Iterable[Any], outputs: Iterable
 
 
 KINDS = {"float": "tensor(float)", "int": "tensor(int64)", "bool": "tensor(bool)"}  # ONNX Runtime's names
+DIMENSIONS = (BATCH, GROWING)  # that have no number before a file runs
 ROLES = ("seed", "index", "condition", "argument", "data", "state")
 
 
@@ -82,7 +85,7 @@ def _input(i: Any) -> bool:
         and i.get("role") in ROLES
         and i.get("dtype") in KINDS
         and isinstance(i.get("shape"), list)
-        and all(d == "B" or (type(d) is int and d >= 0) for d in i["shape"])
+        and all(d in DIMENSIONS or (type(d) is int and d >= 0) for d in i["shape"])
         and (i.get("default", 0) is None or isinstance(i.get("default", 0), int | float))
         and (i.get("classes", 0) is None or type(i.get("classes", 0)) is int)
         and {"default", "classes"} <= set(i)

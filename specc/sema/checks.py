@@ -15,6 +15,7 @@ from specc.ir.program import Function, Program, walk
 from specc.ir.types import EXAMPLE, FLOAT
 from specc.reference.interpret import evaluate
 from specc.sema import library
+from specc.sema.decoding import check_caches
 from specc.sema.model import Model, mention, place_of
 from specc.sema.networks import names_in
 from specc.sema.prove import check_bijections
@@ -54,6 +55,8 @@ def check_model(m: Model, program: Program) -> None:
     check_groups(m)
     if not _failed(m):
         check_quantize(m, program)
+    if not _failed(m):
+        check_caches(m, program)
     if not _failed(m):
         check_bijections(m, program)
     if not _failed(m):
@@ -113,7 +116,7 @@ def check_samplers(m: Model, program: Program) -> None:
     known: Known = {}
     examples = math.lcm(*m.ev.groups.values())
     for entry in program.entries.values():
-        if entry.role in ("objective", "update", "start"):
+        if entry.role in ("objective", "update", "start", "generate"):
             continue
         at = next((mention(s) for k in ("sampler", "query") for s in m.found.get(k, []) if s.span == entry.span), m.span)
         match rehearse(program, entry.name, known, examples, m.ev.tried):

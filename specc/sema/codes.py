@@ -222,6 +222,14 @@ CODES: dict[str, Page] = {
         "backbone dit(dim = 30, heads = 4)\n",
         "backbone dit(dim = 32, heads = 4)\n",
     ),
+    "E0409": Page(
+        "a sampler that cannot keep a cache",
+        "`decode { cache = true }` asks that samplers which fill a sequence place by place keep what the network needs of "
+        "earlier places. It follows each op of the network: one that lets a place look at those behind it, or at itself, stops "
+        "it. Without the section such a sampler asks for the whole sequence in each round.",
+        "backbone transformer(causal = false)\nsampler ancestral_ar\ndecode { cache = true }\n",
+        "backbone transformer(causal = true)\nsampler ancestral_ar\ndecode { cache = true }\n",
+    ),
     "E0421": Page(
         "a bijection that does not invert",
         "`inverse(forward(x))` must be x, whatever the weights: it is tried out with random ones. A derived inverse holds by "
@@ -257,9 +265,9 @@ CODES: dict[str, Page] = {
         "g = grad(sum(e^2), e)\n",
     ),
     "E0503": Page(
-        "one draw for the batch, in a sampler",
-        "A sample depends on its own seed and on nothing else, so that it is the same alone and in any batch. A draw that a "
-        "batch shares belongs in a loss.",
+        "one draw for the batch, in a sampler or query",
+        "A sample, or a query's answer, depends on its own seed and example alone, so that it is the same in any batch. A draw "
+        "that a batch shares belongs in a loss.",
         "sampler mine {\n  w ~ normal(like = x) per batch\n  return w\n}\n",
         "sampler mine {\n  w ~ normal(like = x)\n  return w\n}\n",
     ),

@@ -29,8 +29,9 @@ from specc.ir.program import (
     walk,
 )
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import held, library, represent, routine, sections, views
+from specc.sema import artefacts, held, library, represent, routine, sections, views
 from specc.sema.arithmetic import add, binary, describe, lift, where
+from specc.sema.decoding import caching
 from specc.sema.evaluation import Judged, evaluation
 from specc.sema.frame import Around, Condition, EntryState, Event, Frame, ObjectiveDone, Walk
 from specc.sema.laws import primitive
@@ -74,7 +75,7 @@ def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
     elif role != "sampler":
         like = builder.param(Type(DType.INT, (), example), "index")
         inputs.append(Input(name="index", role="index", type=like.type))
-    if role in ("sampler", "condition"):
+    if role in ("sampler", "query", "condition"):
         seed = builder.param(Type(DType.INT, (), example), "seed")
         inputs.append(Input(name="seed", role="seed", type=seed.type))
     like = like or seed
@@ -219,7 +220,8 @@ def objectives(m: Model) -> None:
 def begin(m: Model) -> None:
     """The entry that computes what parameters and states start from, on the first batch; each sees those before it."""
     order = [item.span for item in m.block.items]
-    found = sorted((h for h in m.ev.held_by.values() if h.start and m.anew(h.path)), key=lambda h: order.index(h.span))
+    starting = [h for h in m.ev.held_by.values() if h.start and h.span in order and m.anew(h.path)]
+    found = sorted(starting, key=lambda h: order.index(h.span))
     if not found:
         return
     frame, entry = _start(m, "objective")
@@ -371,6 +373,25 @@ def samplers(m: Model) -> None:
             m.attempt(mention(section), _program, m, section, kind)
 
 
+def generators(m: Model) -> None:
+    """The entry that draws the data of a stage from a parent: the sample, then its fields."""
+    used = m.data[0].reader.get("name") if m.data and m.data[0].reader.name == "generated" else None
+    for name, made in m.generated.items():
+        if name != used:
+            fail("E0205", made.span, f"no data come from `{name}`", help=f"say `data x: SPACE from {name}`, or leave it out")
+        if name in m.entries:
+            fail("E0208", made.span, f"a second `{name}`", help="give the dataset another name")
+        if m.represented is not None:
+            fail("E0211", made.span, "data that are generated are not represented yet")
+        frame, entry = _start(m, "sampler")
+        drawn = artefacts.results(made, m.ev, frame, m.data[0].space, m.data[0].fields)
+        doc = line_of(made.span)
+        function = _entry_function(m, name, frame, frame.builder.block(*drawn), doc, made.span)
+        inputs = _needed(m, function, tuple(entry.inputs))
+        whole = Entry(name=name, role="generate", function=function.name, inputs=inputs, doc=doc, span=made.span)
+        m.entries[name] = artefacts.entry_of(made, whole)
+
+
 def _own_inputs(m: Model, definition: Definition, frame: Frame, entry: EntryState) -> Iterator[tuple[str, Any]]:
     """The inputs in the head of a sampler or query given in place: the example, a condition, or a value with its type."""
     for a in definition.params:
@@ -442,12 +463,14 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
 
 
 def _needed(m: Model, function: Function, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
-    """The inputs of an entry without derived conditions that it does not read, nor, where it reads other examples, the
-    number that only counts them."""
+    """The inputs of an entry without derived conditions and seeds of a query that it does not read, nor, where it reads other
+    examples, the number that only counts them."""
     needed = live(function.block)
     read = {v.id for n in walk(needed) for v in n.inputs} | {v.id for v in needed.results}
     given = list(zip(function.block.params, inputs, strict=True))
     spared = {("condition", name_of(section)) for section in m.derived}
+    if any(i.role in ("data", "index") for i in inputs):
+        spared.add(("seed", "seed"))
     if any(v.id in read and i.role != "index" and EXAMPLE in v.type.axes for v, i in given):
         spared.add(("index", "index"))
     kept = [(v, i) for v, i in given if v.id in read or (i.role, i.name) not in spared]
@@ -472,6 +495,8 @@ def settings(m: Model) -> None:
     for section in m.found.get("quantize", []):
         if (made := m.attempt(section.span, _quantization, m, section)) is not None:
             m.quantize.append(made)
+    for section in m.found.get("decode", []):
+        m.cache = m.attempt(section.span, caching, m, section) is not False
     for section in m.found.get("evaluate", []):
         m.evaluate.extend(m.attempt(section.span, _evaluation, m, section) or [])
 
@@ -553,6 +578,7 @@ def program(m: Model, doc: str) -> Program:
         quantize=tuple(m.quantize),
         evaluate=tuple(m.evaluate),
         averages=_averages(m, networks),
+        cache=m.cache,
         groups=math.lcm(*(many for (role, _), many in m.ev.groups.items() if role == "objective")),
         doc=doc,
     )
@@ -602,6 +628,7 @@ def elaborate_model(m: Model, doc: str) -> Program | None:
     m.attempt(None, objectives, m)
     m.attempt(None, begin, m)
     samplers(m)
+    m.attempt(None, generators, m)
     if m.derived:
         m.attempt(m.derived[0].span, conditions, m)
     settings(m)

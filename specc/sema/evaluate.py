@@ -591,7 +591,10 @@ class Evaluator(Functions):
                 return self.outlined(f, bound, frame, span)
             except Captures:
                 pass
-        return self.body(f.body, env, frame if frame.lined == f.outline else replace(frame, lined=f.outline))
+        value = self.body(f.body, env, frame if frame.lined == f.outline else replace(frame, lined=f.outline))
+        if f.name == "prior" and entry is not None and entry.noise is None and isinstance(value, Value):
+            entry.noise = value
+        return value
 
     def rewritten(self, f: Closure, frame: Frame) -> Closure | None:
         """The guidance's own version of a function of the world, where guidance applies."""

@@ -31,7 +31,7 @@ def primitive(op: Op, shape: tuple[Any, ...], frame: Frame, span: Span, per_batc
         axes = () if per_batch else (EXAMPLE,)
         return frame.builder.add(op, shape=shape, place=place, keyed=False, axes=axes, span=span)
     if per_batch:
-        fail("E0503", span, "a sampler draws for each example: one draw `per batch` belongs in a loss")
+        fail("E0503", span, f"a {entry.role} draws for each example: one draw `per batch` belongs in a loss")
     return frame.builder.add(op, entry.seed, *frame.indices, shape=shape, place=place, keyed=True, axes=(EXAMPLE,), span=span)
 
 

@@ -108,10 +108,10 @@ def _parsed(kind: str, key: str) -> Definition:
 
 
 def interfaces(*parts: str, naming: str = "") -> list[Definition]:
-    """The library's interfaces for these kinds of sections, those alone that may declare or define a name."""
+    """The library's interfaces for these kinds of sections; with a name, those that have a statement that begins with it."""
     found = [(name, entry) for (kind, name), entry in index().items() if kind == "interface" and entry.interface in parts]
-    word = re.compile(rf"^  (?:state )?{naming}", re.MULTILINE)
-    return [_parsed("interface", name) for name, entry in sorted(found, key=lambda f: f[0]) if word.search(entry.text)]
+    begins = re.compile(rf"[\n{{;] *(?:state )?{naming}")
+    return [_parsed("interface", name) for name, entry in sorted(found, key=lambda f: f[0]) if begins.search(entry.text)]
 
 
 def names(kind: str) -> set[str]:

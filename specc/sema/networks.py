@@ -34,6 +34,8 @@ from specc.sema.values import (
 from specc.source import Span
 from specc.syntax import tree
 
+LONGEST = 80  # letters of a list that a docstring shows
+
 
 def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object) -> Any:
     """A call of one of the model's own networks, with the conditions that it names, or of one that a network shares."""
@@ -247,7 +249,8 @@ def separate(
             inputs[key] = value
         else:
             named[key] = value
-    parent = partial.env if partial.env is not None and not definition.library else ev.builtins
+    seen = ev.world if definition.interface is not None else ev.builtins  # what comes with the process it is for
+    parent = partial.env if partial.env is not None and not definition.library else seen
     env = ev.bind(definition.name, definition.params, [*partial.args, *knobs], named, parent, frame, span)
     out: list[Any] = []
     for a in definition.inputs:
@@ -423,7 +426,8 @@ def _show(value: Any) -> str:
         case Closure():
             return value.span.text
         case list():
-            return f"[{', '.join(map(_show, value))}]"
+            every = ", ".join(map(_show, value))
+            return f"[{every}]" if len(every) <= LONGEST else f"[{len(value)} of them]"
         case Law():
             return value.name
         case _:

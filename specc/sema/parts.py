@@ -98,8 +98,8 @@ def _branch(ev: Evaluator, block: tree.Block, env: Env, frame: Frame) -> tuple[F
     assert entry is not None
     inner = replace(frame, builder=Builder(ev.ids))
     like = inner.builder.param(entry.like.type, entry.like.name)
-    outer, bindings = entry.like, dict(entry.bindings)
-    entry.like = like
+    outer, seed, bindings = entry.like, entry.seed, dict(entry.bindings)
+    entry.like, entry.seed = like, like if seed is outer else seed
     entry.bindings |= {k: like for k, v in bindings.items() if v is outer}
     entry.bindings["batch.index"] = inner.builder.add(Op.BATCH_INDEX, like)
     entry.bindings["batch.size"] = inner.builder.add(Op.BATCH_SIZE, like)
@@ -110,7 +110,7 @@ def _branch(ev: Evaluator, block: tree.Block, env: Env, frame: Frame) -> tuple[F
     except ObjectiveDone:
         fail("E0211", block.span, "`minimize` in a part of the batch", help="bind the term in both parts and minimise it")
     finally:
-        entry.like, entry.bindings = outer, bindings
+        entry.like, entry.seed, entry.bindings = outer, seed, bindings
     return inner, scope
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -260,8 +261,10 @@ def data_space(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> 
     return made, kind
 
 
-def dataset(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, doc: str) -> Dataset:
-    """`data x: SPACE from READER |> step`"""
+def dataset(
+    ev: Evaluator, section: tree.Section, env: Env, frame: Frame, doc: str, generated: Mapping[str, Setting]
+) -> Dataset:
+    """`data x: SPACE from READER |> step`; generated: datasets that a parent's sampler makes, by name."""
     space, kind = data_space(ev, section, env, frame)
     ev.world.names.update(spaces.dimensions(space.kind, space.shape, space.classes))
     source = next((c for c in section.clauses if c.word == "from"), None)
@@ -277,7 +280,8 @@ def dataset(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, doc: s
     while isinstance(node, tree.Binary) and node.op == "|>":
         steps.insert(0, node.right)
         node = node.left
-    reader = setting(ev, node, env, frame, "reader")
+    own = generated.get(node.id) if isinstance(node, tree.Name) else None
+    reader = own or setting(ev, node, env, frame, "reader")
     found = ev.definition("reader", reader.name)
     assert found is not None
     made = tuple(_step(ev, s, env, frame) for s in steps)

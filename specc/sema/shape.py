@@ -26,6 +26,7 @@ SHAPES: dict[str, Shape] = {
     "patch": Shape(("from",)),
     "at": Shape((), ("value", "body")),
     "stage": Shape(("for", "in", "from")),
+    "dataset": Shape((), ("value",)),
     "data": Shape(("from", "in", "levels"), ("type",)),
     "condition": Shape(("in", "levels"), ("type", "value", "with")),
     "field": Shape(("in", "levels"), ("type",)),
@@ -56,6 +57,7 @@ SHAPES: dict[str, Shape] = {
     "decay": Shape((), ("value",)),
     "train": Shape(),
     "quantize": Shape(),
+    "decode": Shape(),
     "evaluate": Shape(),
 }
 SAID = {"type": ": TYPE", "value": "= VALUE", "result": "-> TYPE", "law": "~ LAW", "with": "with { ... }", "body": "{ ... }"}

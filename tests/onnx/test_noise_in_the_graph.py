@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from onnx_programs import SEED, program
+from specc.backends.onnx.emit import UnsupportedError
 from specc.backends.onnx.export import export
 
 from specc.ir.ops import Op
@@ -34,26 +35,37 @@ def test_numbers_are_those_of_numpy(op: Op, shape, tmp_path) -> None:
     assert np.mean(got == wanted) > 0.999
 
 
-def test_a_query_that_draws_gets_a_seed(tmp_path) -> None:
-    """Draws without a key: one for each example and one for the batch, inside a loop."""
+def test_given_noise_in_a_loop(tmp_path) -> None:
+    """A draw of a query in each round, by its seed or from the caller."""
     b = Builder(Ids())
-    z = b.param(Input(name="z", role="data", type=FLOAT.over(EXAMPLE)).type, "z")
+    z, seed = b.param(FLOAT.over(EXAMPLE), "z"), b.param(SEED.type, "seed")
     step = b.child()
-    step.param(INT, "k")
-    h = step.param(z.type, "h")
-    own = step.add(Op.NORMAL, shape=(), place=1, keyed=False, axes=(EXAMPLE,))
-    common = step.add(Op.UNIFORM, shape=(), place=2, keyed=False, axes=())
-    body = step.block(step.add(Op.ADD, h, step.add(Op.ADD, own, common)))
+    k, h = step.param(INT, "k"), step.param(z.type, "h")
+    drawn = step.add(Op.NORMAL, seed, k, shape=(), place=1, keyed=True, axes=(EXAMPLE,))
+    body = step.block(step.add(Op.ADD, h, drawn))
     count = b.add(Op.CONST, value=3, shape=(), dtype="int")
     f = Function(name="f", kind="entry", block=b.block(b.add(Op.FOR, count, z, regions=(body,))))
-    inputs = (Input(name="z", role="data", type=z.type),)
+    inputs = (Input(name="z", role="data", type=z.type), SEED)
     p = program((f,), f, (Entry(name="f", role="query", function="f", inputs=inputs),), (1,))
     export(batch(p), "f", {}, tmp_path / "f.onnx")
     model = load(tmp_path / "f.onnx")
     assert [i["role"] for i in model.inputs] == ["data", "seed"]
     zeros = np.zeros(len(SEEDS), np.float32)
-    got = model.run({"seed": SEEDS, "z": zeros})["x"]
-    wanted = sum(noise.normal(SEEDS, 1, (), (k,)) + noise.uniform(SEEDS[:1], 2, (), (k,)) for k in range(3))
-    np.testing.assert_allclose(got, wanted, rtol=1e-6, atol=1e-6)
-    given = {"noise_1": np.ones((3, len(SEEDS)), np.float32), "noise_2": np.zeros(3, np.float32)}
+    wanted = sum(noise.normal(SEEDS, 1, (), (k,)) for k in range(3))
+    np.testing.assert_allclose(model.run({"seed": SEEDS, "z": zeros})["x"], wanted, rtol=1e-6, atol=1e-6)
+    given = {"noise_1": np.ones((3, len(SEEDS)), np.float32)}
     np.testing.assert_allclose(model.run({"seed": SEEDS, "z": zeros, **given})["x"], 3)
+
+
+def test_a_draw_of_training_is_not_exported(tmp_path) -> None:
+    b = Builder(Ids())
+    z = b.param(FLOAT.over(EXAMPLE), "z")
+    f = Function(
+        name="f",
+        kind="entry",
+        block=b.block(b.add(Op.ADD, z, b.add(Op.NORMAL, shape=(), place=1, keyed=False, axes=(EXAMPLE,)))),
+    )
+    inputs = (Input(name="z", role="data", type=z.type),)
+    p = program((f,), f, (Entry(name="f", role="query", function="f", inputs=inputs),), (1,))
+    with pytest.raises(UnsupportedError, match="belongs to training"):
+        export(batch(p), "f", {}, tmp_path / "f.onnx")

@@ -56,7 +56,7 @@ def test_layers_and_where_they_stand() -> None:
     assert by["first"] == {"backbone.embed.weight"}
     assert by["last"] == {"backbone.out.weight"}
     assert by["clock"] == {"backbone.clock.0.weight", "backbone.clock.1.weight"}
-    assert len(found) == 4 + 2 * 5
+    assert len(found) == 4 + 2 * 6  # attention among them
 
 
 @pytest.mark.parametrize("make", [dit, unet])

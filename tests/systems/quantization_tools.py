@@ -50,7 +50,7 @@ def written(
 def nats(program: Program, weights: dict[str, np.ndarray], quantization: Quantization | None = None, seed: int = 0) -> float:
     """The mean over held-out characters; seed: of the windows that are calibrated on."""
     loaded, _ = written(program, weights, quantization, seed)
-    x = text("test")[:256]
+    x = text("test")[:640]
     return float(np.mean(loaded.run({"x": x})[loaded.outputs[0]]))
 
 

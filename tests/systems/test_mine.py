@@ -66,9 +66,9 @@ def test_the_bound_is_close_to_the_information(name, record_property):
 
 @pytest.mark.slow
 def test_another_scale_loses_some_of_it_and_ranks_do_not(record_property):
-    """z^3 / sqrt(15) says as much about x as z, and training finds less: 0.617 and 0.512 with seeds 0 and 1, 0.74
-    and 0.62 of the truth (0.80 in the catalogue). It asks for 0.75 there or, with the rank of z, for 0.9: measured 0.775, 0.93
-    of it."""
+    """z^3 / sqrt(15) says as much about x as z, and training finds less of it: 0.617 and 0.512 with seeds 0 and 1, 0.74 and
+    0.62 of the truth (0.80 in the catalogue). It asks for 0.75 there or, with the rank of z in its place, for 0.9: measured
+    0.775, 0.93 of it."""
     scaled, _ = bound("cubed")
     ranked, error = bound("ranked", 2000)  # among so many: a rank is a comparison with each
     record_property("cubed, ranked", f"{scaled:.3f}, {ranked:.3f}")

@@ -74,7 +74,7 @@ def test_the_estimate_is_the_size_of_the_jacobian():
 
 @pytest.mark.slow
 def test_paths_of_one_length_are_well_conditioned(record_property):
-    """The regulariser alone; the catalogue has condition numbers of 44 to 54 before and about 3 after."""
+    """The regulariser alone, 600 steps; the catalogue has condition numbers of 44 to 54 before and about 3 after."""
     program, v = tools.graph(SPEC, "ill"), np.random.default_rng(5).normal(size=(64, 8))
 
     def measured(steps: int) -> tuple[float, float]:
@@ -83,10 +83,10 @@ def test_paths_of_one_length_are_well_conditioned(record_property):
         size = np.linalg.norm(j, axis=(1, 2))
         return float(np.median(np.linalg.cond(j))), float(size.std() / size.mean())
 
-    before, after = measured(1), measured(1500)
+    before, after = measured(1), measured(600)
     record_property("condition and variation before and after", f"{before}, {after}")
-    assert after[0] <= before[0] / 5  # measured 48.3 and 4.9; after 600 steps, as the catalogue has it, 11.9
-    assert after[1] <= 0.8 * before[1]  # 0.251 and 0.097
+    assert after[0] <= before[0] / 5  # measured 47.1 and 5.5
+    assert after[1] <= 0.8 * before[1]  # 0.157 and 0.110
 
 
 def test_rare_penalties_leave_rates_and_memories_as_they_were():

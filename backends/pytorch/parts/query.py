@@ -50,7 +50,6 @@ def main() -> int:
         known = {name: torch.from_numpy(value) for name, value in data.items()}
         known.setdefault("seed", args.seed * 1_000_003 + torch.arange(count))
         inputs = [known[name] for name in INPUTS[args.query]]
-        torch.manual_seed(args.seed)
     except checkpoint.CheckpointError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 2

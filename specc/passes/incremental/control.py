@@ -42,54 +42,38 @@ def _given(s: Steps, node: Node, step: Step, results: tuple[Value, ...]) -> None
 
 
 def repeat(s: Steps, node: Node) -> None:
-    """Turn by turn. Where caches are stacked, those of turns that are alike are one value."""
+    """Turn by turn, each with caches of its own; or, for a reader, where all turns are alike, as a loop over parts of them."""
     carried = node["carried"]
     known = [s.known(v) for v in node.inputs]
     steps: list[Step] = []
     for _ in turns(node):
         steps.append(s.derive(node["function"], tuple(known)))
         known[:carried] = steps[-1].along
-    each = Caches(s, steps) if s.stacked and _alike(steps) else None
     args = [s.form(v) for v in node.inputs]
-    for k, (turn, step) in enumerate(zip(turns(node), steps, strict=True)):
-        own = [] if each else [s.cache(c.type, c.name) for c in step.caches]
-        before = each.turn(k) if each else [c.before for c in own]
-        results = called(s, node, step, args, before, f"{node['bundle']}.{turn}")
+    if s.stacked and len({t.function for t in steps}) == 1 and all(set(c.type.shape) - {GROWING} for c in steps[0].caches):
+        _together(s, node, steps[0], args)
+        return
+    for turn, step in zip(turns(node), steps, strict=True):
+        held = [s.cache(c.type, c.name) for c in step.caches]
+        results = called(s, node, step, args, [c.before for c in held], f"{node['bundle']}.{turn}")
         args[:carried] = results[:carried]
-        if each:
-            each.after.append(results[carried:])
-        for cache, value in zip(own, results[carried:], strict=False):
+        for cache, value in zip(held, results[carried:], strict=True):
             s.keep(cache, value)
-    if each:
-        each.keep()
     _given(s, node, steps[-1], tuple(args[:carried]))
 
 
-class Caches:
-    """Caches of several turns, those of the same place one behind another in one value, along an axis that does not grow."""
-
-    def __init__(self, s: Steps, steps: list[Step]) -> None:
-        self.s, kept = s, steps[0].caches
-        self.axes = [next(i for i, d in enumerate(c.type.shape) if d != GROWING) for c in kept]
-        self.sizes = [size((c.type.shape[a],)) for c, a in zip(kept, self.axes, strict=True)]
-        cut = zip(kept, self.axes, self.sizes, strict=True)
-        self.shared = [s.cache(resized(c.type, a, n * len(steps)), c.name) for c, a, n in cut]
-        self.after: list[tuple[Value, ...]] = []
-
-    def turn(self, k: int) -> list[Value]:
-        """The caches of turn k."""
-        cut = zip(self.shared, self.axes, self.sizes, strict=True)
-        return [self.s.calc.op(Op.SLICE, c.before, axis=a, start=k * n, stop=k * n + n, step=1) for c, a, n in cut]
-
-    def keep(self) -> None:
-        for j, (cache, axis) in enumerate(zip(self.shared, self.axes, strict=True)):
-            self.s.keep(cache, self.s.calc.op(Op.CONCAT, *(v[j] for v in self.after), axis=axis))
-
-
-def _alike(steps: list[Step]) -> bool:
-    """Whether all turns have the same caches, with an axis each to stack them along."""
-    each = [[c.type for c in t.caches] for t in steps]
-    return all(types == each[0] for types in each) and all(set(t.shape) - {GROWING} for t in each[0])
+def _together(s: Steps, node: Node, step: Step, args: list[Value]) -> None:
+    """One REPEAT; the caches of its turns lie one behind another, along an axis that does not grow."""
+    carried, count = node["carried"], node["count"]
+    cut = tuple(next(i for i, d in enumerate(c.type.shape) if d != GROWING) for c in step.caches)
+    wide = (resized(c.type, a, count * size((c.type.shape[a],))) for c, a in zip(step.caches, cut, strict=True))
+    held = [s.cache(t, c.name) for t, c in zip(wide, step.caches, strict=True)]
+    given = [*args, *([s.index] if step.counts else []), *(c.before for c in held)]
+    attrs = {**dict(node.attrs), "function": step.function} | ({"cut": cut} if cut else {})
+    results = s.builder.add_many(Op.REPEAT, *given, span=node.span, **attrs)
+    for cache, value in zip(held, results[carried:], strict=True):
+        s.keep(cache, value)
+    _given(s, node, step, results[:carried])
 
 
 # Loops -----------------------------------------------------------------------------------------------------------------

@@ -26,8 +26,8 @@ ROLES = ("sampler", "query")
 
 
 def decode(program: Program, stacked: bool = False) -> Program:
-    """The program with caches in its samplers and queries. stacked: see `Frame`."""
-    return Decoder(program, stacked).run()
+    """The program with caches in its samplers and queries, unless it wants none. stacked: see `Frame`."""
+    return Decoder(program, stacked).run() if program.cache else program
 
 
 def decode_for_readers(program: Program) -> Program:
@@ -36,11 +36,12 @@ def decode_for_readers(program: Program) -> Program:
 
 @dataclass(slots=True)
 class Decoder:
-    """Rewrites the loops of a program; `stops` says, by the entry, what kept one as it was."""
+    """Rewrites the loops of a program; `stops` says, by the entry, what kept some as they were."""
 
     program: Program
     stacked: bool
     stops: dict[str, list[Stop]] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)  # the entries with a loop that got caches
     made: dict[str, Function] = field(default_factory=dict)
 
     def run(self) -> Program:
@@ -48,12 +49,13 @@ class Decoder:
         changed: dict[str, Function] = {}
         for entry in self.program.entries.values():
             if entry.role in ROLES:
-                function = self.program.functions[entry.function]
+                function, before = self.program.functions[entry.function], len(self.made)
                 block = self.block(function, function.block, ids, self.stops.setdefault(entry.name, []))
                 changed[entry.function] = replace(function, block=block)
-        return (
-            replace(self.program, functions={**self.program.functions, **self.made, **changed}) if self.made else self.program
-        )
+                self.kept |= {entry.name} if len(self.made) > before else set()
+        if not self.made:
+            return self.program
+        return replace(self.program, functions={**self.program.functions, **self.made, **changed})
 
     def block(self, function: Function, block: Block, ids: Ids, stops: list[Stop]) -> Block:
         nodes: list[Node] = []
@@ -74,7 +76,11 @@ class Decoder:
         turn.run()
         stops += turn.stops
         body = turn.body()
-        if not derivation.functions or turn.whole(body):
+        call = turn.whole(body)
+        if call is not None and not turn.stops:
+            help = "read of it the place of the round alone"
+            stops.append(Stop(call, "a round reads more of its answer than the place of the round", help))
+        if call is not None or not derivation.functions:
             return [node]
         self.made.update(derivation.functions)
         return _with_caches(node, body, turn.s.caches, ids)
@@ -104,10 +110,8 @@ class Round:
         self.stops: list[Stop] = []
         self.s.made.update({v.id: Known(ROUND, v) for v in (self.index, *params)})
         for axis, sequence in filled:
-            c = self.s.calc
-            before = c.op(
-                Op.MAX, c.op(Op.SUB, self.index, self.s.whole(1)), self.s.whole(0)
-            )  # the first round looks at no place
+            last = self.s.calc.op(Op.SUB, self.index, self.s.whole(1))
+            before = self.s.calc.op(Op.MAX, last, self.s.whole(0))  # the first round looks at no place
             self.s.made[sequence.id] = Known(Along(axis=axis), taken(self.s.calc, sequence, axis, before))
 
     def run(self) -> None:
@@ -151,11 +155,12 @@ class Round:
         whole = self.s.builder.block(*results, *(c.after for c in self.s.caches))
         return live(replace(whole, params=(*whole.params, *(c.before for c in self.s.caches))))
 
-    def whole(self, body: Block) -> bool:
-        """Whether a network is still asked for all places."""
+    def whole(self, body: Block) -> Node | None:
+        """A call that still asks a network for all places."""
         kept = {v.id for n in walk(body) for v in n.outputs}
         calls = (n for n in self.block.nodes if n.op in (Op.CALL, Op.REPEAT) and n.get("bundle") is not None)
-        return any(self.sees_all(n) and not kept.isdisjoint(self.subst[v.id].id for v in n.outputs) for n in calls)
+        found = (n for n in calls if self.sees_all(n) and not kept.isdisjoint(self.subst[v.id].id for v in n.outputs))
+        return next(found, None)
 
     def sees_all(self, node: Node) -> bool:
         found = [self.s.made.get(v.id) for v in node.inputs]

@@ -170,6 +170,13 @@ def lastnorm(s: Steps, node: Node) -> None:
     alone(s, node, axis)
 
 
+def round_to(s: Steps, node: Node) -> None:
+    along, axis = first(s, node)
+    if {axis, along.column} & {a % node.out.type.rank for a in node["axes"]}:
+        raise Stop(node, "its scales are of several places", "round along features, with the places on another axis")
+    alone(s, node, axis)
+
+
 def groupnorm(s: Steps, node: Node) -> None:
     _, axis = first(s, node)
     if axis >= node.out.type.rank - node["spatial"] - 1:
@@ -290,6 +297,7 @@ RULES: dict[Op, Rule] = {
     Op.RESIZE: windows,
     Op.LAYERNORM: lastnorm,
     Op.RMSNORM: lastnorm,
+    Op.ROUND_TO: round_to,
     Op.GROUPNORM: groupnorm,
     Op.ATTENTION: reaching.attention,
     Op.GRAD: refuse("a gradient runs through all places", "take it outside of the network"),

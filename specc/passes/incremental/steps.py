@@ -140,8 +140,8 @@ class Steps:
         if self.offset(along):
             raise Stop(
                 node,
-                "it looks back over places that only a later op shifts by one",
-                "shift the sequence before this op, so that a place does not see itself here",
+                "a place looks at itself here, and it is not drawn yet",
+                "shift the sequence before this op, so that each place is answered from those before it",
             )
         self.still(node, along)
         kept = self.cache(resized(form.type, along.axis, GROWING), name)
