@@ -71,10 +71,10 @@ def mean_difference(a, b):
 
 @pytest.mark.slow
 def test_the_ring_is_covered(record_property):
-    """All modes with a learnt navigator, at a sliced distance of 0.32 (two sets of data are at 0.026, as in the catalogue, whose
-    three seeds gave 0.15 to 0.17). It is the shares of the modes that differ, since plans to the nearest do not weigh them:
-    three starts of such networks written by hand gave 0.12, 0.15 and 0.30. That a critic does worse (0.26 to 0.55 in the
-    catalogue) does not reproduce: with the library's generator and critic it covers all modes as well, at 0.11."""
+    """All modes with a learnt navigator, at a sliced distance of 0.32 (two sets of data are at 0.026, as in the catalogue,
+    whose three seeds gave 0.15 to 0.17). It is the shares of the modes that differ, since plans to the nearest do not weigh
+    them: three starts of such networks written by hand gave 0.12, 0.15 and 0.30. That a critic does worse (0.26 to 0.55 in
+    the catalogue) does not reproduce: with the library's generator and critic it covers all modes as well, at 0.11."""
     data = READERS["gaussians"].function(4000, np.random.default_rng(1), k=8, radius=2, std=0.1)["x"]
     found = {}
     for name in ("ct", "gan"):
