@@ -8,6 +8,7 @@ import tools
 from specc.backends.onnx.write import initial
 
 from specc.ir.ops import Op
+from specc.ir.program import walk
 from specc.reference.interpret import run
 
 SPEC = "discrete/bayesian_flow_networks.spec"
@@ -55,15 +56,13 @@ def in_steps(steps, weights, tmp_path, n=20_000):
     spec = tools.variant(tmp_path, SPEC, f"model costs from base.parity {{ query in_steps(steps = {steps}) }}")
     rng, half = np.random.default_rng(0), n // 2
     x = np.array(EVEN)[rng.integers(0, 8, half)]
-    places = []
-
-    def draws(op, place, shape, indices):
-        made = rng.standard_normal((half, *shape[1:])) if op is Op.NORMAL else rng.random((half, *shape[1:]))
-        places.append(op)
-        return np.concatenate([made, -made if places.count(Op.NORMAL) == 2 else made])
-
     program = tools.graph(spec, "costs")
-    made = run(program, "in_steps", {"x": np.concatenate([x, x])}, weights, dtype="float64", draws=draws)[0]
+    block = program.functions[program.entries["in_steps"].function].block
+    turned = [node for node in walk(block) if node.op is Op.NORMAL][1]
+    e, seeds = rng.standard_normal((half, *turned["shape"])), np.arange(half)
+    given = {"x": np.concatenate([x, x]), "seed": np.concatenate([seeds, seeds])}
+    noise = {turned["place"]: np.concatenate([e, -e])}
+    made = run(program, "in_steps", given, weights, dtype="float64", noise=noise)[0]
     pairs = (made[:half] + made[half:]) / 2
     return pairs.mean(), pairs.std() / np.sqrt(half)
 
