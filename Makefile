@@ -1,5 +1,6 @@
 # make demo    train the demo spec on real digits; picture, ONNX file and certificate in out/demo
-# make test    the tests (make test-slow: training claims and fuzzing; make test-changed: those that a change concerns)
+# make test    the tests (make test-slow: training claims and fuzzing; make test-changed: claims that a change concerns;
+#              make test-web: pages, in Chromium)
 #
 # Each needs nothing but Python 3.11: the first call makes the environment. PY=python uses yours as it stands.
 
@@ -20,7 +21,7 @@ SPECC := $(PY) -m specc.cli.main
 PYTEST := $(PY) -m pytest
 TESTS ?= tests
 
-.PHONY: demo test test-slow test-changed lint format docs clean
+.PHONY: demo test test-slow test-changed test-web lint format docs clean
 
 demo: $(TRAIN_ENV)
 	$(SPECC) train $(DEMO) -o $(OUT)
@@ -32,7 +33,12 @@ test: $(DEV_ENV)
 	@$(PYTEST) -n 2 $(TESTS); status=$$?; $(if $(STATUS),echo $$status > $(STATUS);) exit $$status
 
 test-slow: $(DEV_ENV)
-	@$(PYTEST) -m slow $(TESTS)
+	@$(PYTEST) -m 'slow and not web' $(TESTS)
+
+# Needs npm, for onnxruntime-web, and a Chromium, which is installed where that is allowed.
+test-web: $(DEV_ENV)
+	command -v chromium chromium-browser google-chrome > /dev/null || apt-get install -y --no-install-recommends chromium
+	$(PYTEST) -m 'web and not slow' tests/web
 
 # Slow claims of the systems whose spec or test is not the one of docs/measured.json, the shortest first, two minutes of them.
 test-changed: $(DEV_ENV)

@@ -26,15 +26,15 @@ model digits {{
 """
 
 
-def compile_text(text: str) -> tuple[Program, Path]:
-    """The program of a spec's only model, and the folder of its PyTorch project."""
+def compile_text(text: str, name: str | None = None) -> tuple[Program, Path]:
+    """The program of a spec's model (its only one, or the one of this name), and the folder of its PyTorch project."""
     folder = Path(tempfile.mkdtemp(prefix="specc-benchmark-"))
     spec = folder / "benchmark.spec"
     spec.write_text(text)
     checked = driver.check(spec)
     if checked.failed:
         raise SystemExit("\n".join(f"{d.code} {d.span}: {d.message}" for d in checked.diagnostics))
-    (program,) = checked.programs.values()
+    (program,) = (p for p in checked.programs.values() if name in (None, p.name))
     driver.emit(program, "pytorch", folder / "project")
     return program, folder / "project"
 

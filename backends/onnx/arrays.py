@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Spell
+from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Spell, Weight
 
 from specc.ir.calc import Calc
 from specc.ir.decompositions import DECOMPOSITIONS
 from specc.ir.program import Builder, Ids, Node, Value
-from specc.ir.types import BATCH, DType, Shape, size
+from specc.ir.types import BATCH, GROWING, DType, Shape, size
 
 LAST = np.iinfo(np.int64).max  # "to the end" of a Slice
 
@@ -53,7 +53,12 @@ def sort(e: Emitter, node: Node) -> str:
 
 
 def reshape(e: Emitter, node: Node) -> Bound:
-    return e.op("Reshape", *e.names(node), e.dims(node.out.type.shape, infer=True))
+    (x,), have, want = e.names(node), node.inputs[0].type.shape, node.out.type.shape
+    if GROWING not in want:
+        return e.op("Reshape", x, e.dims(want, infer=True))
+    place = have.index(GROWING)
+    places = e.op("Shape", x, start=place, end=place + 1)
+    return e.op("Reshape", x, e.op("Concat", *(places if d == GROWING else e.dims((d,), infer=True) for d in want), axis=0))
 
 
 def transpose(e: Emitter, node: Node) -> str:
@@ -94,6 +99,11 @@ def take(e: Emitter, node: Node) -> str:
     """Gather; with common dimensions in front of both, GatherND after the axis has been moved next to them."""
     x, index = node.inputs
     axis, rank, batch = node["axis"] % x.type.rank, x.type.rank, node.get("batch", 0)
+    bound = e.env[x.id]
+    if isinstance(bound, Weight) and e.layers is not None and axis == 0 and rank == 2 and not batch:
+        rows = e.layers.embedding(e, node, bound)
+        if rows is not None:
+            return rows
     if not batch:
         return e.op("Gather", e.name(x), e.name(index), axis=axis)
     moved = e.name(x)

@@ -7,33 +7,37 @@ and results, as further outputs; inside a loop ONNX stacks them, one row a round
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from specc.backends.onnx.emit import Emitter
-from specc.backends.onnx.export import Hooks, emit, write_entry
+from specc.backends.onnx.export import Hooks, write_entry
 
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Entry, Function, Ids, Input, Node, Program
 from specc.ir.types import FLOAT
 from specc.record import record
-from specc.runtime.ort import load
+from specc.runtime.ort import Model, load
 
 KEPT = 1024  # values that a layer shows of one tensor; its ends are shown beside them
 
 
 @record(kw_only=True)
 class Calibration:
-    """What to calibrate on: seeds `seed`, `seed + 1`, ... and the inputs of the sampler."""
+    """What to calibrate on: seeds `seed`, `seed + 1`, ... and the inputs of the sampler.
+
+    data: inputs of the query that `quantize` names, a row for each example; methods look at its calls.
+    """
 
     examples: int = 64
     seed: int = 0
     conditions: Mapping[str, Any] | None = None
     arguments: Mapping[str, Any] | None = None
     batch: int = 16
+    data: Mapping[str, np.ndarray] | None = None
 
 
 @record(kw_only=True)
@@ -47,14 +51,14 @@ class Site:
 
 @dataclass(slots=True, kw_only=True)
 class Observed:
-    """`values[path]["x" or "y"]` are values of a layer's operand and result; `ends` their least and largest."""
+    """`values[path, which]` are values of a layer's operand ("x") and result ("y"), or of a product's operands ("0", "1",
+    ...); `ends` their least and largest."""
 
     values: dict[tuple[str, str], list[np.ndarray]] = field(default_factory=dict)
     ends: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
     sites: list[Site] = field(default_factory=list)
     feeds: dict[str, np.ndarray] = field(default_factory=dict)
     samples: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-    shared: set[str] = field(default_factory=set)  # weights that several graphs of the file use
 
     def interval(self, path: str, which: str, percentile: float | None) -> tuple[float, float]:
         """The range of a tensor's values: its ends, or without the tails beyond a percentile."""
@@ -67,18 +71,17 @@ class Observed:
 
 
 @dataclass(slots=True)
-class _Taps:
+class Taps:
     """Hooks of the export: what to show, and under which output names it comes back."""
 
     paths: set[str]
     layers: dict[str, tuple[str, str]] = field(default_factory=dict)
     calls: list[tuple[str, list[str], list[str]]] = field(default_factory=list)
 
-    def observe(self, e: Emitter, node: Node, path: str, x: str, y: str) -> None:
+    def observe(self, e: Emitter, node: Node, path: str, values: dict[str, str]) -> None:
         if path in self.paths:
-            self.show(e, path, "x", x)
-            if node.op is Op.CONV:
-                self.show(e, path, "y", y)
+            for which, name in values.items():
+                self.show(e, path, which, name)
 
     def show(self, e: Emitter, path: str, which: str, name: str) -> None:
         """The least and largest value, and KEPT values at even distances."""
@@ -92,6 +95,9 @@ class _Taps:
         e.tap(key, shown, FLOAT.shaped((KEPT + 2,)))
 
     def trace(self, e: Emitter, node: Node, args: list[str], results: tuple[str, ...]) -> None:
+        """Calls of a network's step are left out: they mean something only together with their caches."""
+        if node["function"] != e.program.networks.get(node["bundle"]):
+            return
         block = e.program.functions[node["function"]].block
         at, names = len(self.calls), ([], [])
         for kind, values, wanted, found in (("arg", block.params, args, names[0]), ("out", block.results, results, names[1])):
@@ -104,27 +110,32 @@ class _Taps:
 
 def run(program: Program, entry: str, weights: Mapping[str, np.ndarray], paths: set[str], wanted: Calibration) -> Observed:
     """Sample with the float network and look inside; network calls are kept of the first batch."""
-    taps = _Taps(paths)
-    seen = Observed(shared=shared(program, entry, weights))
+    taps = Taps(paths)
+    seen = Observed()
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "calibrate.onnx"
         write_entry(program, entry, weights, file, Hooks(observe=taps.observe, trace=taps.trace))
         model = load(file)
-        for start in range(0, wanted.examples, wanted.batch):
-            stop = min(start + wanted.batch, wanted.examples)
-            seeds = np.arange(wanted.seed + start, wanted.seed + stop, dtype=np.int64)
-            rows = slice(start, stop)
-            here = {k: v[rows] if np.shape(v)[:1] == (wanted.examples,) else v for k, v in (wanted.conditions or {}).items()}
-            feeds = model.feeds(seeds, here, wanted.arguments)
+        for feeds in batches(model, wanted):
             out = model.run(feeds)
             _collect(seen, taps, out)
-            if not start:
-                seen.feeds, seen.samples = feeds, out["x"]
-                seen.sites = [_site(program, call, out) for call in taps.calls]
+            if not seen.feeds:
+                seen.feeds, seen.samples = feeds, out[model.outputs[0]]
+                seen.sites = [site(program, call, out) for call in taps.calls]
     return seen
 
 
-def _collect(seen: Observed, taps: _Taps, out: Mapping[str, np.ndarray]) -> None:
+def batches(model: Model, wanted: Calibration) -> Iterator[dict[str, np.ndarray]]:
+    """Inputs of a file, a batch of what is calibrated on at a time."""
+    for start in range(0, wanted.examples, wanted.batch):
+        stop = min(start + wanted.batch, wanted.examples)
+        seeds = np.arange(wanted.seed + start, wanted.seed + stop, dtype=np.int64)
+        given = (wanted.conditions or {}).items()
+        here = {k: v[start:stop] if np.shape(v)[:1] == (wanted.examples,) else v for k, v in given}
+        yield model.feeds(seeds, here, wanted.arguments)
+
+
+def _collect(seen: Observed, taps: Taps, out: Mapping[str, np.ndarray]) -> None:
     for key, place in taps.layers.items():
         rows = out[key].reshape(-1, KEPT + 2)
         rows = rows[~np.isnan(rows[:, 0])]  # branches that were not taken
@@ -134,7 +145,7 @@ def _collect(seen: Observed, taps: _Taps, out: Mapping[str, np.ndarray]) -> None
             seen.values.setdefault(place, []).append(rows[:, 2:].ravel())
 
 
-def _site(program: Program, call: tuple[str, list[str], list[str]], out: Mapping[str, np.ndarray]) -> Site:
+def site(program: Program, call: tuple[str, list[str], list[str]], out: Mapping[str, np.ndarray]) -> Site:
     bundle, args, results = call
     block = program.functions[program.networks[bundle]].block
 
@@ -143,12 +154,6 @@ def _site(program: Program, call: tuple[str, list[str], list[str]], out: Mapping
         return tuple(a.reshape(-1, *a.shape[a.ndim - v.type.rank :]) for a, v in zip(arrays, values, strict=True))
 
     return Site(bundle=bundle, arguments=rows(args, block.params), results=rows(results, block.results))
-
-
-def shared(program: Program, entry: str, weights: Mapping[str, np.ndarray]) -> set[str]:
-    """Weights that more than one graph of the entry's file uses."""
-    placed = emit(program, entry, weights, Hooks()).placed
-    return {path for path, p in placed.items() if len({id(s) for s in p.scopes}) > 1}
 
 
 def network_entry(program: Program, bundle: str) -> tuple[Program, str]:

@@ -51,6 +51,8 @@ def _loop(
             name = e.fresh(param.name or value.name or "carried")
             scope.graph.inputs.append(e.info(name, param.type))
             e.env[param.id] = name
+        if e.watch is not None and not e.loops:
+            e.watch(e, params)
         outer_calls = e.calls
         if counting:
             e.calls = e.fresh("nfe")
@@ -172,19 +174,30 @@ def call(e: Emitter, node: Node) -> tuple[str, ...]:
         stacked = [e.op("Concat", *named[i::width], axis=0, hint="lanes") for i in range(width)]
         with e.among(e.op("Mul", e.batch, e.ints(lanes), hint="batch")):
             both = _apply(e, node, block, bundle, list(stacked))
-        parts = [e.op("Split", r, outputs=lanes, axis=0, num_outputs=lanes, hint="lane") for r in both]
+        sizes = e.op("Concat", *[e.batch] * lanes, axis=0, hint="sizes")  # WebGPU splits by sizes, not by a number of parts
+        parts = [e.op("Split", r, sizes, outputs=lanes, axis=0, hint="lane") for r in both]
         results = tuple(part[lane] for lane in range(lanes) for part in parts)
     return results
 
 
 def repeat(e: Emitter, node: Node) -> tuple[str, ...]:
     """REPEAT: the blocks one after another, since each has weights of its own."""
-    carried = node["carried"]
+    carried, cut, count = node["carried"], node.get("cut", ()), node["count"]
     args = [e.env[v.id] for v in node.inputs]
+    first = len(args) - len(cut)
+    parts = [
+        e.op("Split", e.named(a), outputs=count, axis=axis, num_outputs=count)
+        for a, axis in zip(args[first:], cut, strict=True)
+    ]
     block = e.program.functions[node["function"]].block
-    for i in turns(node):
-        args[:carried] = _apply(e, node, block, f"{node['bundle']}.{i}", args)
-    return tuple(e.named(a) for a in args[:carried])
+    kept = []
+    for k, i in enumerate(turns(node)):
+        args[first:] = [p[k] for p in parts]
+        results = _apply(e, node, block, f"{node['bundle']}.{i}", args)
+        args[:carried] = results[:carried]
+        kept.append(results[carried:])
+    together = [e.op("Concat", *(r[j] for r in kept), axis=axis) for j, axis in enumerate(cut)]
+    return (*(e.named(a) for a in args[:carried]), *together)
 
 
 def _apply(e: Emitter, node: Node, block: Block, bundle: str | None, args: list[Bound]) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ where they stand, since a graph has one place for each weight and ONNX Runtime o
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,9 +18,10 @@ import onnx
 from onnx import TensorProto, helper
 from specc.backends.onnx.wire import Graph, Nested, Tensor
 
+from specc.ir.dataflow import sites
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Program, Value, walk
-from specc.ir.types import BATCH, DType, Shape, Type, broadcast
+from specc.ir.types import BATCH, GROWING, DType, Shape, Type, broadcast
 from specc.record import record
 
 ELEMENT = {DType.FLOAT: TensorProto.FLOAT, DType.INT: TensorProto.INT64, DType.BOOL: TensorProto.BOOL}
@@ -68,15 +69,22 @@ Bound = str | Weight | Number
 Spell = Callable[["Emitter", Node], "Bound | tuple[str, ...]"]
 
 
-Observe = Callable[["Emitter", Node, str, str, str], None]  # node, path of its weight, names of operand and result
+Observe = Callable[["Emitter", Node, str, dict[str, str]], None]  # a layer, its path, names of its operands and result
 Trace = Callable[["Emitter", Node, list[str], tuple[str, ...]], None]  # node of a network's call, arguments, results
+Watch = Callable[["Emitter", Sequence[Value]], None]  # what a loop of the entry carries, at the start of each round
 
 
 class Layers(Protocol):
-    """Writes linear maps and convolutions in another format: see `quantize`."""
+    """Writes what has weights in another format: see `quantize`. None where it stays as it is."""
 
     def layer(self, e: Emitter, node: Node, x: str, weight: Weight, bias: str | None) -> str | None:
-        """The name of the result, or None where the layer stays as it is."""
+        """The result of a linear map or convolution."""
+
+    def embedding(self, e: Emitter, node: Node, weight: Weight) -> str | None:
+        """The rows that an index takes of a table."""
+
+    def product(self, e: Emitter, node: Node) -> str | None:
+        """Attention, or the product of two activations."""
 
 
 @dataclass(slots=True)
@@ -130,11 +138,13 @@ class Emitter:
         self.size = BATCH  # and what the types of values here call that number
         self.placed: dict[str, Placed] = {}
         self.layouts: dict[str, str] = {}  # parameter -> the layout in which it is stored
+        self.told = False  # whether draws are inputs, and no generator is written
         self.noise: dict[str, tuple[str, int]] = {}  # explicit noise: input -> (name of "was it given", leading dimensions)
         self.calls: str | None = None  # network calls so far, when the number depends on the data
         self.layers: Layers | None = None
         self.observe: Observe | None = None
         self.trace: Trace | None = None
+        self.watch: Watch | None = None
         self.uses = Uses(Block(params=(), nodes=(), results=()))
         self.paths: set[str] = set()  # parameters that the entry reads
         self.skipped: set[int] = set()
@@ -222,7 +232,9 @@ class Emitter:
         return name if have is want else self.op("Cast", name, to=ELEMENT[want])
 
     def dims(self, shape: Shape, *, infer: bool = False) -> str:
-        """A shape as int64 vector; the batch is -1 when it can be inferred, else counted at run time."""
+        """A shape as int64 vector; the batch is -1 when it can be inferred, else counted at run time. What grows has no place
+        yet, since this is the shape of a constant."""
+        shape = tuple(0 if d == GROWING else d for d in shape)
         if BATCH not in shape or (infer and shape.count(BATCH) == 1):
             return self.ints(*(-1 if d == BATCH else int(d) for d in shape))
         return self.op("Concat", *(self.batch if d == BATCH else self.ints(int(d)) for d in shape), axis=0, hint="shape")
@@ -270,6 +282,10 @@ class Emitter:
             placed.kept = any(t is placed.tensor for t in scope.graph.tensors)
 
     # Blocks
+
+    def site(self, node: Node) -> str:
+        """The path of a product of two activations."""
+        return f"{self.bundle}.{self.uses.sites[node.out.id]}"
 
     def function(self, block: Block) -> None:
         """Write the body of a function whose parameters are bound."""
@@ -362,7 +378,7 @@ def tensor(name: str, array: np.ndarray) -> Tensor:
 
 
 def info(name: str, type: Type) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, ELEMENT[type.dtype], list(type.shape))
+    return helper.make_tensor_value_info(name, ELEMENT[type.dtype], [None if d == GROWING else d for d in type.shape])
 
 
 class Uses:
@@ -372,6 +388,7 @@ class Uses:
         self.nodes = list(walk(block))
         self.made = {v.id: node for node in self.nodes for v in node.outputs}
         self.kept = {v.id for b in (block, *(r for n in self.nodes for r in n.regions)) for v in b.results}
+        self.sites = sites(block)
         self._users: dict[int, list[Node]] = {}
         for node in self.nodes:
             for v in node.inputs:

@@ -1,31 +1,35 @@
 """`export`: a sampler or query of a program as one ONNX file, the loop inside, each weight once.
 
 Inputs: `seed` (int64, one for each example), conditions, and arguments with their defaults; `noise_<place>` for each draw,
-empty by default. Outputs: `x` (the sampler's sample, a query's answer; `x1`, ... where there are more) and, when the number of
-network calls depends on the data, `nfe`. Nothing here needs PyTorch.
+empty by default. Outputs: `x` (the sampler's sample, a query's answer; `x1`, ... where there are more), when the number of
+network calls depends on the data `nfe`, and when it is asked for `trajectory`: the states before each round of the sampler's
+loop, (rounds, B, *shape). Nothing here needs PyTorch.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import helper
-from specc.backends.onnx.emit import NUMPY, Emitter, Layers, UnsupportedError, info, tensor
+from specc.backends.onnx.emit import NUMPY, Emitter, Layers, UnsupportedError, Watch, info, tensor
 from specc.backends.onnx.spelling import ONNX, UNSUPPORTED
 from specc.backends.onnx.wire import LARGEST, write
 
-from specc.ir.program import Entry, Input, Program, Space
+from specc.ir.ops import Op
+from specc.ir.program import Entry, Input, Program, Space, Value
 from specc.ir.types import BATCH, INT
 from specc.passes.count import network_calls
 from specc.record import record
 
 OPSET, IR_VERSION = 23, 10
+TRAJECTORY = "trajectory"
 PREFIX = "specc."  # of keys in the file's metadata
 
 
@@ -40,6 +44,7 @@ class ExportReport:
     nodes: int
     weights: int
     weight_bytes: int
+    float_bytes: int  # of the weights that the entry reads, before any quantisation
     file_bytes: int
     unused: tuple[str, ...] = ()
     quantization: Any = None
@@ -52,6 +57,8 @@ class Hooks:
     layers: Layers | None = None
     observe: Any = None
     trace: Any = None
+    watch: Any = None
+    told: bool = False
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -63,26 +70,30 @@ def export(
     *,
     quantization: Any = None,
     calibration: Any = None,
+    target: str = "cpu",
     metadata: Mapping[str, Any] | None = None,
+    trajectory: bool = False,
     largest: int = LARGEST,
 ) -> ExportReport:
     """Write `entry` of an array-level program to `path`.
 
-    weights: arrays by path (`backbone.block.0.qkv.weight`), written as float32. quantization: a `Quantization` of the program;
-    calibration: its `Calibration` (examples, seed, conditions), by default 64 examples with seeds 0, 1, ... metadata: more
-    keys for the file. Files above `largest` bytes put their weights into `<name>.data`. Raises `UnsupportedError` for what
-    has no ONNX form, ValueError or KeyError for weights that do not fit.
+    weights: arrays by path (`backbone.block.0.qkv.weight`), written as float32. quantization: a `Quantization` of the
+    program; calibration: its `Calibration` (examples, seed, conditions), by default 64 examples with seeds 0, 1, ...
+    target: where a quantised file will run (cpu, web, cuda). metadata: more keys for the file. Files above `largest` bytes
+    put their weights into `<name>.data`. Raises `UnsupportedError` for what has no ONNX form, ValueError or KeyError for
+    weights that do not fit.
     """
-    hooks = Hooks(metadata=dict(metadata or {}))
-    plan = None
-    if quantization is not None:
-        from specc.backends.onnx.quantize import plan as make_plan  # it exports a sampler of its own to calibrate on
+    hooks = Hooks(metadata=dict(metadata or {}), watch=watcher(program, entry) if trajectory else None)
+    if quantization is None:
+        return write_entry(program, entry, weights, Path(path), hooks, largest)
+    from specc.backends.onnx import measure  # these export samplers of their own, to calibrate on and to compare with
+    from specc.backends.onnx.quantize import plan as make_plan
 
-        plan = make_plan(program, entry, weights, quantization, calibration)
-        hooks.layers = plan.writer()
-        hooks.metadata["quantization"] = quantization.name
-    report = write_entry(program, entry, weights, Path(path), hooks, largest)
-    return report if plan is None else plan.finish(report)
+    plan = make_plan(program, entry, weights, quantization, calibration, target)
+    hooks.layers = writer = plan.writer()
+    hooks.metadata |= {"quantization": quantization.name, "target": target}
+    written = write_entry(plan.program, entry, weights, Path(path), hooks, largest)
+    return replace(written, quantization=measure.report(plan, writer, written))
 
 
 def write_entry(
@@ -94,8 +105,8 @@ def write_entry(
         onnx.GraphProto(), opset_imports=_opsets(e), ir_version=IR_VERSION, producer_name="specc", producer_version="1"
     )
     model.ClearField("graph")
-    described = _metadata(program, program.entries[entry], e, hooks)
-    helper.set_model_props(model, {PREFIX + k: _text(v) for k, v in described.items()})
+    known = _metadata(program, program.entries[entry], e, hooks)
+    helper.set_model_props(model, {PREFIX + k: _text(v) for k, v in known.items()})
     graph = e.root.graph
     files = write(path, model, graph, largest=largest)
     used = [p.tensor for p in e.placed.values() if p.kept]
@@ -107,6 +118,7 @@ def write_entry(
         nodes=_count(graph),
         weights=len(used),
         weight_bytes=sum(t.size for t in used),
+        float_bytes=sum(4 * weights[p].size for p in e.paths if p in weights),
         file_bytes=sum(f.stat().st_size for f in files),
         unused=tuple(sorted(set(weights) - e.paths)),
     )
@@ -118,9 +130,10 @@ def emit(program: Program, entry: str, weights: Mapping[str, np.ndarray], hooks:
         raise ValueError(f"the program {program.name} is at {program.level} level; run the pass `batch` before")
     where = program.entries[entry]
     e = Emitter(program, weights, ONNX, UNSUPPORTED, entry)
-    e.layers, e.observe, e.trace = hooks.layers, hooks.observe, hooks.trace
+    e.layers, e.observe, e.trace, e.watch = hooks.layers, hooks.observe, hooks.trace, hooks.watch
+    e.told = hooks.told
     block = program.functions[where.function].block
-    e.reserve("nfe", *(i.name for i in where.inputs), *(_public(i) for i in range(len(block.results))), *weights)
+    e.reserve("nfe", TRAJECTORY, *(i.name for i in where.inputs), *(_public(i) for i in range(len(block.results))), *weights)
     for value, wanted in zip(block.params, where.inputs, strict=True):
         _input(e, wanted)
         e.env[value.id] = wanted.name
@@ -131,6 +144,27 @@ def emit(program: Program, entry: str, weights: Mapping[str, np.ndarray], hooks:
     _outputs(e, [e.name(v) for v in block.results], [v.type for v in block.results])
     e.settle()
     return e
+
+
+def watcher(program: Program, entry: str) -> Watch:
+    """Shows the first value like a sample that a loop of the entry carries. Raises UnsupportedError where none does."""
+    block = program.functions[program.entries[entry].function].block
+    wanted = block.results[0].type
+
+    def sample(values: Sequence[Value]) -> Value | None:
+        return next((v for v in values if v.type == wanted), None)
+
+    loops = [n for n in block.nodes if n.op in (Op.FOR, Op.WHILE)]
+    if not any(sample(n.outputs) for n in loops):
+        raise UnsupportedError("no loop of it carries a sample, so there is no trajectory to show")
+
+    numbers = itertools.count()
+
+    def watch(e: Emitter, carried: Sequence[Value]) -> None:
+        if (value := sample(carried)) is not None:
+            e.tap(f"{TRAJECTORY}{next(numbers) or ''}", e.name(value), value.type)
+
+    return watch
 
 
 def calls_of(program: Program, entry: str) -> int | None:
@@ -187,14 +221,14 @@ def _metadata(program: Program, entry: Entry, e: Emitter, hooks: Hooks) -> dict[
         "role": entry.role,
         "doc": entry.doc,
         "nfe": "output nfe" if e.calls is not None else str(calls_of(program, entry.name)),
-        "spaces": [_space(s) for s in spaces],
-        "inputs": [_described(i) for i in entry.inputs],
+        "spaces": [space_of(s) for s in spaces],
+        "inputs": [described(i) for i in entry.inputs],
         "noise": sorted(e.noise),
         **hooks.metadata,
     }
 
 
-def _described(i: Input) -> dict[str, Any]:
+def described(i: Input) -> dict[str, Any]:
     return {
         "name": i.name,
         "role": i.role,
@@ -205,7 +239,7 @@ def _described(i: Input) -> dict[str, Any]:
     }
 
 
-def _space(s: Space) -> dict[str, Any]:
+def space_of(s: Space) -> dict[str, Any]:
     keys = ("name", "kind", "shape", "dtype", "low", "high", "levels", "classes")
     return {k: getattr(s, k) for k in keys if getattr(s, k) is not None}
 

@@ -1,14 +1,16 @@
 """Rows for parameters, matrix products, convolutions, normalisations and attention.
 
-Layouts follow what ONNX Runtime runs fastest: the weight of a linear map is stored transposed, so that a MatMul packs it once;
-the weight of a convolution lies in the graph of its use, without which the blocked layout of the CPU is lost.
+Layouts follow what ONNX Runtime runs fastest: the weight of a linear map is stored transposed, so that a MatMul packs it
+once; the weight of a convolution lies in the graph of its use, without which the blocked layout of the CPU is lost.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from specc.backends.onnx.emit import Bound, Emitter, Weight
+from specc.backends.onnx.rounding import dynamic
 
+from specc.ir.formats import FORMATS
 from specc.ir.ops import Op
 from specc.ir.program import Node, Value
 from specc.ir.types import DType, Shape, per_dimension
@@ -21,13 +23,25 @@ def param(e: Emitter, node: Node) -> Weight:
 
 
 def matmul(e: Emitter, node: Node) -> str:
-    return e.op("MatMul", *e.names(node, DType.FLOAT))
+    return _product(e, node) or e.op("MatMul", *e.names(node, DType.FLOAT))
+
+
+def _product(e: Emitter, node: Node) -> str | None:
+    """Let calibration see a product's operands, and a quantiser write it."""
+    if e.observe is not None:
+        e.observe(e, node, e.site(node), {str(i): e.name(v) for i, v in enumerate(node.inputs)})
+    return e.layers.product(e, node) if e.layers is not None else None
 
 
 def linear(e: Emitter, node: Node) -> str:
     """x W' + b."""
     x, bound = e.name(node.inputs[0]), e.env[node.inputs[1].id]
     bias = e.name(node.inputs[2]) if len(node.inputs) > 2 else None
+    if rounds := node.get("rounds"):
+        weights, activations = (FORMATS[name] for name in rounds[:2])
+        rows = dynamic(e, e.name(node.inputs[1]), node.inputs[1].type.shape, (-1,), weights, weights.block or 0)
+        x = dynamic(e, x, node.inputs[0].type.shape, (-1,), activations, activations.block or 0)
+        return _linear(e, node, x, e.op("Transpose", rows, perm=[1, 0]), bias)
     if isinstance(bound, Weight):
         return _layer(e, node, x, bound, bias) or _seen(e, node, x, bound, _linear(e, node, x, e.weight(bound, "T"), bias))
     return _linear(e, node, x, e.op("Transpose", bound, perm=[1, 0]), bias)
@@ -46,9 +60,9 @@ def _layer(e: Emitter, node: Node, x: str, weight: Weight, bias: str | None) -> 
 
 
 def _seen(e: Emitter, node: Node, x: str, weight: Weight, out: str) -> str:
-    """Let calibration see the layer's operand and result."""
+    """Let calibration see the layer's operand, and a convolution's result."""
     if e.observe is not None:
-        e.observe(e, node, weight.path, x, out)
+        e.observe(e, node, weight.path, {"x": x} | ({"y": out} if node.op is Op.CONV else {}))
     return out
 
 
@@ -156,6 +170,9 @@ HEADS_FIRST = (0, 2, 1, 3)  # (B, n, h, d) to (B, h, n, d) and back
 
 def attention(e: Emitter, node: Node) -> Bound:
     """The fused op of opset 23, which has a kernel in ONNX Runtime: faster when it need not transpose."""
+    rounded = _product(e, node)
+    if rounded is not None:
+        return rounded
     causal = int(bool(node.get("causal", False)))
     plain = [_split_heads(e, v) for v in node.inputs]
     users = e.uses.users(node.out)

@@ -28,6 +28,8 @@ def draw(e: Emitter, node: Node) -> str:
     if any(v.type.rank for v in node.inputs[1:]):
         return generate(e, node, seed, indices)
     name = f"noise_{node['place']}"
+    if e.told:
+        return _told(e, name, indices, node)
     given = _given(e, name, len(indices), node)
     out = e.fresh(f"draw_{node['place']}")
     with e.nested("given") as explicit:
@@ -39,6 +41,18 @@ def draw(e: Emitter, node: Node) -> str:
         e.result(generate(e, node, seed, indices), node.out.type, out)
     e.control("If", [given], [out], then_branch=explicit.graph, else_branch=drawn.graph)
     return out
+
+
+def _told(e: Emitter, name: str, indices: list[str], node: Node) -> str:
+    """The numbers of an input that is always given."""
+    if name not in e.noise:
+        dims = tuple(f"{STEPS}{i}_{node['place']}" for i in range(len(indices)))
+        e.root.graph.inputs.append(info(name, Type(DType.FLOAT, (*dims, *node.out.type.shape))))
+        e.noise[name] = (name, len(indices))
+    z = name
+    for index in indices:
+        z = e.op("Gather", z, index, axis=0)
+    return z
 
 
 def generate(e: Emitter, node: Node, seed: str, indices: list[str]) -> str:

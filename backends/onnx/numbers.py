@@ -9,7 +9,7 @@ from onnx import TensorProto
 from specc.backends.onnx.emit import NUMPY, Emitter, Number
 
 from specc.ir.program import Node
-from specc.ir.types import BATCH, DType
+from specc.ir.types import BATCH, GROWING, DType
 
 # Polynomials of erfinv in w = -log(1 - x^2), highest power first: below 5 in w - 2.5, above in sqrt(w) - 3.
 # Michael Giles, "Approximating the erfinv function", 2012.
@@ -36,7 +36,7 @@ def const(e: Emitter, node: Node) -> str | Number:
         return Number(value=float(node["value"]))
     value, shape = np.asarray(node["value"], NUMPY[node.out.type.dtype]), node.out.type.shape
     if value.ndim or BATCH not in shape:
-        static = [int(d) for d in shape]
+        static = [0 if d == GROWING else int(d) for d in shape]
         return e.const(value.reshape(static) if value.ndim else np.full(static, value))
     return e.op("Expand", e.const(value), e.dims(shape))
 

@@ -7,79 +7,29 @@ come from the float sampler's own trajectory.
 
 from __future__ import annotations
 
-import fnmatch
-import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-from specc.backends.onnx import calibrate
+from specc.backends.onnx import calibrate, methods
 from specc.backends.onnx.calibrate import Calibration, Observed
-from specc.backends.onnx.dataflow import Layer, layers
-from specc.backends.onnx.export import ExportReport, Hooks, write_entry
 from specc.backends.onnx.packed import LayerPlan, Writer
+from specc.backends.onnx.products import ProductPlan
+from specc.backends.onnx.rounding import Rounding
 
 from specc.diagnostics import Diagnostic, SpecError
-from specc.ir.formats import FORMATS, METHODS
+from specc.ir.coding import as_matrix
+from specc.ir.dataflow import Layer, layers
+from specc.ir.formats import FORMATS, PRODUCTS, WORDS
+from specc.ir.methods.settled import settled
+from specc.ir.methods.table import METHODS
 from specc.ir.ops import Op
 from specc.ir.program import Program, Quantization, QuantizeRule, Setting
-from specc.record import record
-from specc.runtime.ort import load
+from specc.ir.quantizing import block_of, block_of_operand, first_match, granularity, is_dynamic, matches
+from specc.ir.rounded import rounded, unrounded
 from specc.source import Source, Span
 
-WORDS = ("first", "last", "clock")
-RULE, FORMAT = "E0602", "E0603"  # codes of diagnostics: a rule that matches nothing, a format that does not fit
-
-
-@record(kw_only=True)
-class LayerReport:
-    path: str
-    rule: str
-    format: str  # "int8 by channel, int8 activations", or "kept"
-    bytes_before: int
-    bytes_after: int
-
-
-@record(kw_only=True)
-class CallError:
-    """Error of one network call on the float sampler's own arguments: |quantised - float| / |float|."""
-
-    bundle: str
-    step: int
-    time: float | None  # the network's time, where it has one number for each example
-    norm: float
-
-
-@record(kw_only=True)
-class QuantizationReport:
-    """`coverage` is the share of the weights' bytes that were quantised; `sample_error` compares whole samplers."""
-
-    name: str
-    layers: tuple[LayerReport, ...]
-    coverage: float
-    bytes_before: int
-    bytes_after: int
-    calls: tuple[CallError, ...]
-    sample_error: float
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-    def __str__(self) -> str:
-        """A table for the terminal."""
-        done = [r for r in self.layers if r.format != "kept"]
-        lines = [
-            f"{self.name}: {len(done)} of {len(self.layers)} layers, {self.coverage:.0%} of the bytes of weights; "
-            f"{self.bytes_before / 1e6:.1f} MB to {self.bytes_after / 1e6:.1f} MB"
-        ]
-        lines += [f"  {r.path:44} {r.format:36} {r.bytes_before:>10} -> {r.bytes_after:>9}" for r in self.layers]
-        lines += [
-            f"  call {c.step:3}{'' if c.time is None else f'  t = {c.time:6.3f}'}  error {c.norm:.4f}" for c in self.calls
-        ]
-        lines.append(f"  samples: relative error {self.sample_error:.4f}")
-        return "\n".join(lines)
+RULE, FORMAT = "E0602", "E0605"  # codes of diagnostics: a rule that matches nothing, a format that does not fit
 
 
 @dataclass(slots=True, kw_only=True)
@@ -90,54 +40,16 @@ class Plan:
     entry: str
     weights: Mapping[str, np.ndarray]
     name: str
+    target: str
     found: tuple[Layer, ...]
+    rules: dict[str, QuantizeRule]  # that decided, by the path of the layer
     plans: dict[str, LayerPlan]
+    products: dict[str, ProductPlan]
     seen: Observed
+    caches: str | None = None  # the format that a rule rounds keys and values to
 
     def writer(self) -> Writer:
-        return Writer(self.plans, self.weights)
-
-    def finish(self, report: ExportReport) -> ExportReport:
-        """The export's report with coverage and errors of the file that was written."""
-        model = load(report.files[0])
-        samples = model.run(self.seen.feeds, ["x"])["x"]
-        rows = tuple(self._row(layer) for layer in self.found)
-        before, kept = sum(r.bytes_before for r in rows), sum(r.bytes_before for r in rows if r.format == "kept")
-        result = QuantizationReport(
-            name=self.name,
-            layers=rows,
-            coverage=1 - kept / max(before, 1),
-            bytes_before=before,
-            bytes_after=sum(r.bytes_after for r in rows),
-            calls=tuple(self._calls()),
-            sample_error=_norm(samples, self.seen.samples),
-        )
-        return replace(report, quantization=result)
-
-    def _row(self, layer: Layer) -> LayerReport:
-        size = 4 * int(np.prod(layer.shape))
-        plan = self.plans.get(layer.path)
-        if plan is None:
-            return LayerReport(path=layer.path, rule="", format="kept", bytes_before=size, bytes_after=size)
-        text = f"{plan.weights} by {plan.granularity}" + (f" of {plan.block}" if plan.block else "")
-        text += ", int8 activations" if plan.operand is not None else ""
-        n, k = layer.shape[0], int(np.prod(layer.shape[1:]))
-        scales = {"tensor": 1, "channel": n, "block": n * -(-k // (plan.block or k))}[plan.granularity]
-        after = n * k * FORMATS[plan.weights].bits // 8 + 4 * scales
-        return LayerReport(path=layer.path, rule=plan.rule, format=text, bytes_before=size, bytes_after=after)
-
-    def _calls(self) -> list[CallError]:
-        """Each call of the float sampler again, by the quantised network."""
-        out = []
-        with tempfile.TemporaryDirectory() as folder:
-            for bundle in {s.bundle: None for s in self.seen.sites}:
-                program, name = calibrate.network_entry(self.program, bundle)
-                file = Path(folder) / "network.onnx"
-                plans = {k: replace(p, shared=False) for k, p in self.plans.items()}
-                write_entry(program, name, self.weights, file, Hooks(layers=Writer(plans, self.weights)))
-                model = load(file)
-                out += [e for s in self.seen.sites if s.bundle == bundle for e in _errors(model, s)]
-        return [replace(e, step=i) for i, e in enumerate(out)]
+        return Writer(self.plans, self.products, self.weights, self.target)
 
 
 def plan(
@@ -146,31 +58,43 @@ def plan(
     weights: Mapping[str, np.ndarray],
     quantization: Quantization,
     wanted: Calibration | None = None,
+    target: str = "cpu",
 ) -> Plan:
     """Match the rules, calibrate, and choose ranges. Raises SpecError for rules and formats that do not fit."""
-    found = layers(program, entry)
-    chosen = {layer.path: rule for layer in found if (rule := _rule(quantization, layer)) is not None and rule.weights}
+    written = _written(program, quantization)
+    found = tuple(x for x in layers(written, entry) if not (quantization.trained and program.untrained(x.root)))
+    rules = {layer.path: rule for layer in found if (rule := first_match(quantization, layer)) is not None}
+    chosen = {path: rule for path, rule in rules.items() if rule.weights is not None or rule.activations is not None}
     _check(quantization, found, chosen)
-    asked = [int(r.activations.get("calibrate", 64)) for r in chosen.values() if r.activations is not None]
+    static = {p: r.activations for p, r in chosen.items() if r.activations is not None and not is_dynamic(r.activations)}
+    asked = [int(a.get("calibrate", 64)) for a in static.values()]
     wanted = wanted or Calibration(examples=max(asked, default=16))
-    rounded = {path for path, rule in chosen.items() if rule.activations is not None}
-    seen = calibrate.run(program, entry, weights, rounded, wanted)
-    ops = {layer.path: layer for layer in found}
-    plans = {path: _layer(quantization, ops[path], rule, seen) for path, rule in chosen.items()}
-    return Plan(program=program, entry=entry, weights=weights, name=quantization.name, found=found, plans=plans, seen=seen)
-
-
-def matches(rule: QuantizeRule, layer: Layer) -> bool:
-    return layer.is_a(rule.match) if rule.match in WORDS else fnmatch.fnmatchcase(layer.path, rule.match)
-
-
-def _rule(quantization: Quantization, layer: Layer) -> QuantizeRule | None:
-    return next((r for r in quantization.rules if matches(r, layer)), None)
+    seen = calibrate.run(program, entry, weights, set(static), wanted)
+    weighed = [x for x in found if x.path in chosen and x.shape]
+    formats = {x.path: _settled(chosen[x.path], x, weights) for x in weighed}
+    plans = {x.path: _layer(chosen[x.path], formats[x.path], x, seen) for x in weighed}
+    if any(methods.looks(s) for s in formats.values()):
+        looked, on = _looked_at(quantization, entry, wanted)
+        plans = methods.rounded(written, looked, weights, weighed, formats, plans, on)
+    return Plan(
+        program=written,
+        entry=entry,
+        weights=weights,
+        name=quantization.name,
+        target=target,
+        found=found,
+        rules=rules,
+        plans=plans,
+        products={p.path: _product(chosen[p.path], p, seen) for p in found if p.path in chosen and not p.shape},
+        seen=seen,
+        caches=next((r.cache.name for r in quantization.rules if r.cache is not None), None),
+    )
 
 
 def _check(quantization: Quantization, found: tuple[Layer, ...], chosen: Mapping[str, QuantizeRule]) -> None:
     for rule in quantization.rules:
-        if rule.match not in WORDS and not any(matches(rule, layer) for layer in found):
+        formats = rule.weights is not None or rule.activations is not None
+        if (formats or rule.match not in WORDS) and not any(matches(rule, layer) for layer in found):
             paths = ", ".join(layer.path for layer in found[:4])
             help = f"the layers of this entry have paths such as {paths}" if paths else "this entry has no layers"
             raise _error(RULE, quantization, f"the rule {rule.match!r} of `{quantization.name}` matches no weight", help)
@@ -180,10 +104,7 @@ def _check(quantization: Quantization, found: tuple[Layer, ...], chosen: Mapping
         for setting, kind in ((rule.weights, "weights"), (rule.activations, "activations")):
             if setting is not None:
                 _fits(quantization, setting, kind)
-        if rule.activations is not None and rule.weights is not None and rule.weights.name != "int8":
-            message = f"int8 activations need int8 weights, and `{rule.match}` has {rule.weights.name}"
-            raise _error(FORMAT, quantization, message, "leave out `activations`, or say `weights = int8(axis = channel)`")
-        if rule.activations is not None and rule.weights is None:
+        if rule.activations is not None and rule.weights is None and rule.match not in PRODUCTS:
             raise _error(FORMAT, quantization, f"`{rule.match}` rounds activations and not weights", "give it `weights`")
 
 
@@ -192,58 +113,72 @@ def _fits(quantization: Quantization, setting: Setting, kind: str) -> None:
     if row is None or not getattr(row, kind):
         able = ", ".join(name for name, r in FORMATS.items() if getattr(r, kind))
         raise _error(FORMAT, quantization, f"{setting.name} is no format of {kind}", f"there are {able}")
-    method = setting.get("method", METHODS[0])
+    method = setting.get("method", "nearest")
     if method not in METHODS:
         raise _error(FORMAT, quantization, f"there is no method {method!r}", f"there are {', '.join(METHODS)}")
-    if kind == "weights" and _granularity(setting) not in row.weights:
+    if kind == "weights" and granularity(setting) not in row.weights:
         allowed = ", ".join(row.weights)
-        raise _error(FORMAT, quantization, f"{setting.name} has no scale by {_granularity(setting)}", f"there are {allowed}")
+        raise _error(FORMAT, quantization, f"{setting.name} has no scale by {granularity(setting)}", f"there are {allowed}")
 
 
-def _granularity(setting: Setting) -> str:
-    """`block = 32` and `axis = channel` say how many numbers share a scale; a format's first choice otherwise."""
-    if setting.get("block") is not None:
-        return "block"
-    return str(setting.get("axis", FORMATS[setting.name].weights[0]))
+def _written(program: Program, quantization: Quantization) -> Program:
+    """What the file computes, but for its layers, which the writer rounds."""
+    if quantization.trained:
+        return unrounded(program)
+    caches = tuple(QuantizeRule(match=r.match, cache=r.cache) for r in quantization.rules if r.cache is not None)
+    return rounded(program, replace(quantization, rules=caches)) if caches else program
 
 
-def _layer(quantization: Quantization, layer: Layer, rule: QuantizeRule, seen: Observed) -> LayerPlan:
+def _looked_at(quantization: Quantization, entry: str, wanted: Calibration) -> tuple[str, Calibration]:
+    """The entry whose calls methods look at, and its inputs."""
+    if quantization.calibrate is None:
+        return entry, wanted
+    if not wanted.data:
+        message = f"`{quantization.name}` calibrates on the query `{quantization.calibrate}`, and there are no examples"
+        raise _error(FORMAT, quantization, message, "export from a run, whose data are known")
+    count = len(next(iter(wanted.data.values())))
+    return quantization.calibrate, replace(wanted, examples=count, conditions=wanted.data, arguments=None)
+
+
+def _settled(rule: QuantizeRule, layer: Layer, weights: Mapping[str, np.ndarray]) -> Setting:
     assert rule.weights is not None
-    name, granularity = rule.weights.name, _granularity(rule.weights)
-    block = int(rule.weights.get("block", FORMATS[name].block or 32)) if granularity == "block" else None
-    if block is not None and layer.op is not Op.LINEAR and int(np.prod(layer.shape[1:])) % block:
-        granularity, block = "channel", None  # a kernel whose inputs do not fill blocks
-    rounded = rule.activations is not None and layer.op is not Op.CONV_TRANSPOSE  # which has no integer kernel
-    if rounded and granularity == "block":
-        message = f"int8 activations need one scale a channel, and `{rule.match}` has blocks"
-        raise _error(FORMAT, quantization, message, "say `axis = channel`")
-    percentile = rule.activations.get("percentile") if rule.activations is not None else None
+    return settled(rule.weights, as_matrix(weights[layer.path], layer.op is Op.CONV_TRANSPOSE))
+
+
+def _layer(rule: QuantizeRule, setting: Setting, layer: Layer, seen: Observed) -> LayerPlan:
+    by = granularity(setting)
     return LayerPlan(
         path=layer.path,
         rule=rule.match,
-        weights=name,
-        granularity=granularity,
-        block=block,
-        operand=seen.interval(layer.path, "x", percentile) if rounded else None,
-        result=seen.interval(layer.path, "y", percentile) if rounded and layer.op is Op.CONV else None,
-        shared=layer.path in seen.shared,
+        weights=setting.name,
+        granularity=by,
+        block=min(block_of(setting), layer.columns) if by == "block" else None,
+        affine=bool(setting.get("affine", False)),
+        transposed=layer.op is Op.CONV_TRANSPOSE,
+        rounding=_rounding(rule.activations, layer, seen) if rule.activations is not None else None,
     )
 
 
-def _errors(model: Any, site: calibrate.Site) -> list[CallError]:
-    out = []
-    for i in range(len(site.results[0])):
-        arguments = {f"arg{j}": a[i] for j, a in enumerate(site.arguments)}
-        known = {k["name"] for k in model.inputs} & {i.name for i in model.session.get_inputs()}
-        got = model.run({k: v for k, v in arguments.items() if k in known})["x"]
-        times = [a[i] for a in site.arguments if a[i].ndim == 1 and a.dtype == np.float32]
-        time = float(times[0].mean()) if times else None
-        out.append(CallError(bundle=site.bundle, step=i, time=time, norm=_norm(got, site.results[0][i])))
-    return out
+def _rounding(setting: Setting, layer: Layer, seen: Observed) -> Rounding | None:
+    """Of the operand of a layer; an index is not rounded."""
+    if layer.op is Op.TAKE:
+        return None
+    result = None
+    if layer.op is Op.CONV and not is_dynamic(setting):
+        result = seen.interval(layer.path, "y", setting.get("percentile"))
+    return replace(_operand(setting, layer.path, "x", seen), result=result)
 
 
-def _norm(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.linalg.norm(np.float64(a) - b) / max(float(np.linalg.norm(np.float64(b))), 1e-30))
+def _product(rule: QuantizeRule, layer: Layer, seen: Observed) -> ProductPlan:
+    assert rule.activations is not None
+    operands = (_operand(rule.activations, layer.path, str(i), seen) for i in range(layer.operands))
+    return ProductPlan(path=layer.path, rule=rule.match, operands=tuple(operands))
+
+
+def _operand(setting: Setting, path: str, which: str, seen: Observed) -> Rounding:
+    if is_dynamic(setting):
+        return Rounding(format=setting.name, block=block_of_operand(setting), affine=bool(setting.get("affine", False)))
+    return Rounding(format=setting.name, interval=seen.interval(path, which, setting.get("percentile")))
 
 
 def _error(code: str, quantization: Quantization, message: str, help: str) -> SpecError:

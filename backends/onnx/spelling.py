@@ -9,6 +9,7 @@ from __future__ import annotations
 from specc.backends.onnx import arrays, control, layers, numbers
 from specc.backends.onnx.emit import Emitter, Spell, Weight
 from specc.backends.onnx.noise import draw
+from specc.backends.onnx.rounding import round_to
 
 from specc.ir.ops import Op
 from specc.ir.program import Node
@@ -112,6 +113,7 @@ ONNX: dict[Op, Spell] = {
     Op.FLIP: arrays.flip,
     Op.TAKE: arrays.take,
     Op.SCATTER_ADD: arrays.scatter_add,
+    Op.ROUND_TO: round_to,
     Op.MATMUL: layers.matmul,
     Op.CHOLESKY: arrays.written_out,
     Op.INV: arrays.written_out,

@@ -39,6 +39,9 @@ def data_file(program: Program, dataset: Dataset, file: str = "data") -> Data:
     head = given.body[0]
     body = "\n".join(reader.text.splitlines()[head.end_lineno :]).strip("\n")
     lines = _examples(reader, dataset, conditions, finite(dataset))
+    if drawn(dataset):
+        where = f'FILE = Path(__file__).parent.parent / "{drawn(dataset)}"  # beside the project of a run'
+        body = body.replace("import numpy as np\n", f"import numpy as np\n\n{where}\n", 1)
     symbols = "\ndef symbols(" in reader.text
     if symbols:
         lines += ["", "", *_alphabet(dataset)]
@@ -75,6 +78,12 @@ def image_shape(dataset: Dataset) -> tuple[int, int, int] | None:
     return (dataset.reader.get("channels", 1), size, size)
 
 
+def drawn(dataset: Dataset) -> str | None:
+    """The file, in the folder of a run, of data that a parent's sampler draws."""
+    name = dataset.reader.get("name") if dataset.reader.name == "generated" else None
+    return f"{name}.npz" if name else None
+
+
 def finite(dataset: Dataset) -> bool:
     """Whether a reader gives so many examples, or as many as one asks for."""
     return READERS[dataset.reader.name].kind == "finite"
@@ -88,12 +97,15 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
     fields = [f"{space.name} (n, {shape}){kind}{where}" if shape else f"{space.name} (n,){kind}{where}"]
     fields += [
         f"{c.name} (n,) int64" if c.kind == "class" or not c.shape else f"{c.name} (n, {', '.join(map(str, c.shape))})"
-        for c in (*conditions, *dataset.fields)
+        for c in (*dataset.fields, *conditions)
     ]
     options = {k: v for k, v in dataset.reader.options if k in reader.options}
     passed = "".join(f", {k}={_value(v, reader.options[k])}" for k, v in options.items())
+    if drawn(dataset):
+        passed = f", path=str(path){passed}"
     call = f"load(split{passed})" if finite else f"draw(n, rng{passed})"
     signature = 'split: str = "train"' if finite else "n: int, rng: np.random.Generator"
+    signature += ", path: Path = FILE" if drawn(dataset) else ""
     lines = [
         f"def examples({signature}) -> dict[str, np.ndarray]:",
         *docstring(f"{'; '.join(fields)}.", 4),
@@ -108,6 +120,10 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
     )
     lines += [f'        raise ValueError(f"{_inside(problem)}")']
     entries = [f'"{_inside(space.name)}": x']
+    for f in dataset.fields:
+        if f.name not in reader.fields:
+            raise ValueError(f"the reader {dataset.reader.name} gives no `{f.name}`; it gives {', '.join(reader.fields)}")
+        entries.append(f'"{_inside(f.name)}": data["{_inside(f.name)}"]')
     for k, c in enumerate(conditions):
         key = c.name if c.name in reader.fields else "y" if k == 0 or c.kind == "class" else c.name
         lines += [
@@ -122,10 +138,6 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
                     '["', "['"
                 ).replace('"]', "']")
             ]
-    for f in dataset.fields:
-        if f.name not in reader.fields:
-            raise ValueError(f"the reader {dataset.reader.name} gives no `{f.name}`; it gives {', '.join(reader.fields)}")
-        entries.append(f'"{_inside(f.name)}": data["{_inside(f.name)}"]')
     return [*lines, *(f"    {part}" for part in fit(f"return {{{', '.join(entries)}}}", 124))]
 
 
@@ -146,7 +158,7 @@ def _scaled(dataset: Dataset) -> list[str]:
         lines.append(f"x = {factor}x{shift}")
     if space.dtype == "int":
         return [*lines, *(_levels(dataset, s) for s in dataset.steps if s.name in INTO)]
-    return [*lines, "x = x.astype(np.float32)"] if dataset.steps else lines
+    return lines
 
 
 def _levels(dataset: Dataset, step: Setting) -> str:

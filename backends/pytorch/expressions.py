@@ -131,6 +131,10 @@ def _shortest(value: float) -> str:
 def number(value: float | int | bool, type: Type = FLOAT) -> Piece:
     if value in TURNS:
         return Piece(TURNS[value], Level.PRODUCT, type, host=True, literal=value)
+    share, exponent = math.frexp(abs(value)) if math.isfinite(value) else (1.0, 0)
+    if share == 0.5 and exponent < -10:  # of a grid of bits
+        sign = "-" if value < 0 else ""
+        return Piece(f"{sign}2**{exponent - 1}", Level.SIGN if sign else Level.POWER, type, host=True, literal=value)
     text = literal(value)
     return Piece(text, Level.SIGN if text.startswith("-") else Level.ATOM, type, host=True, literal=value)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from specc.backends.pytorch.names import legal
 
+from specc.ir.types import Shape
 from specc.record import record
 
 NUMBER = re.compile(r"(\"[^\"]*\"|'[^']*')|(?<![\w.])(\d+)(?![\w.]|e-)|[\w.]+")
@@ -22,9 +23,11 @@ class Draft:
 
     name: str
     doc: str
+    about: str
     functions: tuple[str, ...]
     registrations: list[str]
     methods: list[str]
+    sizes: dict[str, int] = field(default_factory=dict)  # of what it is given, by their usual names
 
 
 @dataclass(slots=True)
@@ -33,6 +36,7 @@ class Family:
 
     name: str
     doc: str
+    about: str
     members: list[Draft]
     params: list[str] = field(default_factory=list)
     attributes: list[str] = field(default_factory=list)  # sizes that the methods read
@@ -89,7 +93,7 @@ def _family(name: str, members: list[Draft]) -> Family:
         for found in zip(*(_numbers(t[i]) for t in texts), strict=True)
     ]
     moving = [s for s in slots if len(set(s.values)) > 1]
-    params = _name_sizes(moving, texts[0], [m.doc for m in members])
+    params = _name_sizes(moving, texts[0], members)
     lines = list(texts[0])
     for slot in sorted(moving, key=lambda s: -s.start):
         text = lines[slot.line]
@@ -110,6 +114,7 @@ def _family(name: str, members: list[Draft]) -> Family:
     return Family(
         name=name,
         doc=_doc([m.doc for m in members]),
+        about=first.about,
         members=members,
         params=list(own.values()),
         attributes=used,
@@ -128,14 +133,33 @@ ROLES: list[tuple[str, tuple[str, ...]]] = [
 ]
 
 
-def _name_sizes(slots: list[Slot], text: list[str], docs: list[str]) -> dict[tuple[int, ...], str]:
-    """A name for each size that differs between members: the spec's own where it is a knob, else by its role; or a
-    multiple of another size, where the constructor can work it out."""
-    knobs: dict[tuple[int, ...], str] = {}
-    found = [dict(re.findall(r"(\w+) = (\d+)(?![\w.])", d)) for d in docs]
+def dimensions(shape: Shape) -> dict[str, int]:
+    """The sizes of an array of examples by the names that they usually have."""
+    sizes = [int(d) for d in shape[1:]]
+    match sizes:
+        case [width]:
+            return {"width": width}
+        case [length, width]:
+            return {"length": length, "width": width}
+        case [channels, rows, columns]:
+            return {"channels": channels, "rows": rows, "columns": columns, "places": rows * columns}
+    return {}
+
+
+def _shared(found: list[dict[str, int]]) -> dict[tuple[int, ...], str]:
+    """Names by their values in each member, of those that all members have."""
+    out: dict[tuple[int, ...], str] = {}
     for key in found[0]:
         if all(key in f for f in found):
-            knobs.setdefault(tuple(int(f[key]) for f in found), key)
+            out.setdefault(tuple(f[key] for f in found), key)
+    return out
+
+
+def _name_sizes(slots: list[Slot], text: list[str], members: list[Draft]) -> dict[tuple[int, ...], str]:
+    """A name for each size that differs between members: the spec's own where it is a knob, else by its role, else that of
+    a dimension; or a multiple of another size, where the constructor can work it out."""
+    knobs = _shared([{k: int(v) for k, v in re.findall(r"(\w+) = (\d+)(?![\w.])", m.doc)} for m in members])
+    given = _shared([m.sizes for m in members])
     first: dict[tuple[int, ...], Slot] = {}
     for slot in slots:
         first.setdefault(slot.values, slot)
@@ -143,7 +167,8 @@ def _name_sizes(slots: list[Slot], text: list[str], docs: list[str]) -> dict[tup
     bases = [v for v in first if v in read or _multiple(v, [u for u in first if u != v]) is None]
     out: dict[tuple[int, ...], str] = {}
     for values in bases:
-        wanted = legal(knobs.get(values) or _role(text[first[values].line], first[values].start))
+        role = _role(text[first[values].line], first[values].start)
+        wanted = legal(knobs.get(values) or role or given.get(values) or "size")
         name, count = wanted, 2
         while name in out.values():
             name, count = f"{wanted}_{count}", count + 1
@@ -182,7 +207,7 @@ def _role(line: str, at: int) -> str:
                 if re.search(pattern, line[: i + 1]) and commas < len(names):
                     return names[commas]
             break
-    return "size"
+    return ""
 
 
 def _doc(docs: list[str]) -> str:

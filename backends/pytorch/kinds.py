@@ -178,7 +178,7 @@ class Kinds:
                 return Kind(True, number, False, whole)
         elif (
             node.op in SAFE | SMOOTH
-            or (node.op in GROWS and not indexed)
+            or (node.op in GROWS | ROUNDS and not indexed)
             or (node.op in (Op.DIV, Op.FLOORDIV, Op.MOD) and numbers[1] != 0 and not kinds[1].indexed)
         ):
             return Kind(True, None, indexed, whole)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from specc.backends.pytorch.expressions import Piece, call, literal
+from specc.backends.pytorch.expressions import Piece, call, literal, tuple_of
+
+from specc.ir.formats import FORMATS
 
 
 def _numbers(site: Any, **defaults: int) -> dict[str, str]:
@@ -13,6 +15,9 @@ def _numbers(site: Any, **defaults: int) -> dict[str, str]:
 
 
 def linear(site: Any, x: Piece, weight: Piece, bias: Piece | None = None) -> str:
+    if rounds := site.node.get("rounds"):
+        formats = dict(zip(("weights", "activations", "gradients"), (f"rounding.{name}" for name in rounds), strict=True))
+        return call("rounding.linear", x.text, weight.text, bias.text if bias else "None", **formats)
     return call("F.linear", x.text, weight.text, *([bias.text] if bias else []))
 
 
@@ -70,3 +75,21 @@ def groupnorm(site: Any, x: Piece, *operands: Piece) -> str:
 def attention(site: Any, q: Piece, k: Piece, v: Piece) -> str:
     causal = "True" if site.node.get("causal", False) else None
     return call("F.scaled_dot_product_attention", q.text, k.text, v.text, is_causal=causal)
+
+
+def round_to(site: Any, x: Piece) -> str:
+    """A function of the part `rounding`, by the row of the table of formats."""
+    row, axes, rank = FORMATS[site["format"]], site["axes"], x.type.rank
+    element, block = row.element, site.node.get("block", 0)
+    places = sorted(i % rank for i in axes)
+    dim = None if places == [rank - 1] else str(places[0]) if len(places) == 1 else tuple_of([str(i) for i in places])
+    if row.scale == "e8m0" and block in (0, row.block):
+        return call(f"rounding.{site['format']}", x.text, dim=dim)
+    shared = {"dim": dim, "block": str(block) if block else None}
+    if element.exponent:
+        sizes = {"exponent": str(element.exponent), "mantissa": str(element.mantissa), "largest": literal(element.largest)}
+        return call("rounding.floats", x.text, **sizes, **shared, powers="True" if row.scale == "e8m0" else None)
+    if row.fit == "mean":
+        return call("rounding.ternary", x.text, **shared)
+    kind = "affine" if site.node.get("affine", False) else "fixed" if row.scale == "e8m0" else "integers"
+    return call(f"rounding.{kind}", x.text, bits=str(element.bits), **shared)

@@ -7,8 +7,10 @@ from dataclasses import dataclass, field
 
 from specc.backends.pytorch.kinds import Kind
 from specc.backends.pytorch.lines import exploded
-from specc.backends.pytorch.names import docstring, legal, snake
-from specc.backends.pytorch.printer import Manner, Printed, extern_name, print_block
+from specc.backends.pytorch.manner import Manner
+from specc.backends.pytorch.names import described, docstring, legal, snake
+from specc.backends.pytorch.printer import Printed, print_block
+from specc.backends.pytorch.values import extern_name
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Node, Program, walk
@@ -45,7 +47,7 @@ class Library:
     def manner(self, block: Block, **changes: object) -> Manner:
         """The usual manner for a block: locals keep clear of the functions that it calls."""
         called = dict.fromkeys(
-            n["function"] for n in walk(block) if n.op is Op.CALL and self.is_plain(n)
+            n["function"] for n in walk(block) if n.op is Op.CALL and self.is_plain(n) and self.wrapped(n["function"]) is None
         )  # one order: they are named
         outside = {extern_name(n) for n in walk(block) if n.op is Op.EXTERN}
         names = frozenset({self.name_of(f) for f in called} | {snake(f.split(".")[0]) for f in called} | outside)
@@ -76,6 +78,8 @@ class Library:
             printed = self.body(name, (False,) * len(function.block.params))
             stem = legal(snake(".".join(p for p in name.split(".") if not p.isdigit()).replace(".", "_")))
             text = "\n".join([", ".join(printed.params), *(re.sub(r"  # \(.*\)$", "", line) for line in printed.lines)])
+            whole = legal(snake(name.split(".")[0]))
+            stem = whole if (whole, text) in self.texts else stem
             if (stem, text) not in self.texts:
                 shown = stem
                 count = 2
@@ -85,6 +89,12 @@ class Library:
                 self.texts[stem, text] = shown
             self.plain[name] = Plain(self.texts[stem, text], function, printed)
         return self.plain[name]
+
+    def wrapped(self, function: str) -> str | None:
+        """A function that is one call of PyTorch's on its argument, as that call with a place for the argument."""
+        printed = self.body(function, (False,) * len(self.program.functions[function].block.params))
+        found = re.fullmatch(r"return (F\.\w+)\((\w+)((?:, [\w.=-]+)*)\)", printed.lines[0])
+        return f"{found[1]}({{}}{found[3]})" if found and printed.params == [found[2]] and len(printed.lines) == 1 else None
 
     def call_kind(self, node: Node, kinds: list[Kind]) -> list[Kind] | None:
         """Kinds of the results, or None if the function wants tensors where it would be given numbers."""
@@ -125,7 +135,7 @@ class Library:
         single = "Tensor | float" if host else "Tensor"
         result = single if count == 1 else f"tuple[{', '.join(['Tensor'] * count)}]"
         head = exploded(f"def {plain.name}(", params, f") -> {result}:", 128)
-        text = docstring(plain.function.doc, 4) if plain.function.doc else []
+        text = docstring(described(plain.function.about, plain.function.doc), 4) if plain.function.doc else []
         return [*head, *text, *(f"    {line}" for line in plain.printed.lines)]
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from specc.backends.pytorch.expressions import call, literal
+from specc.backends.pytorch.fills import table
 from specc.backends.pytorch.spelling import TORCH
 
 from specc.ir.ops import Op
@@ -40,6 +41,7 @@ class Place:
 
     make: str | None = None
     start: str | None = None
+    buffer: bool = False  # a table of numbers that no checkpoint has
     still: bool = False  # nothing here or below is trained
     below: dict[str, Place] = field(default_factory=dict)
 
@@ -74,7 +76,7 @@ class Layout:
         text, place = "self", self.root
         for part in path.split("."):
             kind = _container(place) if place.container and place is not self.root else "module"
-            below = place.below[part]
+            below = place.below.get(part, Place())  # none: a parameter of a module, by itself
             if kind == "list":
                 text += f"[{part}]"
             elif kind in ("dict", "parameters"):
@@ -94,6 +96,8 @@ class Layout:
         return lines + [line for owner, name, init in self.starts for line in self._start(owner, name, init)]
 
     def _register(self, owner: str, part: str, place: Place, path: str) -> list[str]:
+        if place.buffer:
+            return [f"{owner}.register_buffer({_string(part)}, {place.start}, persistent=False)"]
         value = f"nn.Parameter({place.start})" if place.start is not None else place.make or self._contents(place)
         if place.still and _container(place) != "module":  # what is below it comes later
             value += ".requires_grad_(False)"
@@ -184,11 +188,12 @@ def layout(functions: Iterable[Function], class_of: dict[str, str], is_plain: Ca
     for function in functions:
         nodes = list(walk(function.block))
         made = {n.out.id: n for n in nodes if n.op is Op.PARAM}
+        rounded = {n.out.id: made[n.inputs[0].id] for n in nodes if n.op is Op.ROUND_TO and n.inputs[0].id in made}
         for node in nodes:
             if node.op in (Op.CALL, Op.REPEAT) and not is_plain(node):
                 _sub_network(out, node, class_of)
             elif node.op in MAKERS:
-                _layer(out, node, made, nodes)
+                _layer(out, node, made, rounded, nodes)
             elif node.op is Op.PARAM:
                 continue
         for node in made.values():
@@ -202,17 +207,21 @@ def _sub_network(out: Layout, node: Node, class_of: dict[str, str]) -> None:
         out.at(path).make = class_of[node["function"]]
 
 
-def _layer(out: Layout, node: Node, made: dict[int, Node], nodes: list[Node]) -> None:
-    """A module for a node whose weight and bias are parameters of one stem that nothing else uses in another way."""
+def _layer(out: Layout, node: Node, made: dict[int, Node], rounded: dict[int, Node], nodes: list[Node]) -> None:
+    """A module for a node whose weight and bias are parameters of one stem that nothing else uses in another way. One whose
+    weight is rounded first has a module that holds its parameters, and is a function of them."""
     where = 0 if node.op is Op.TAKE else 1
-    params = [made.get(v.id) for v in (node.inputs[:1] if where == 0 else node.inputs[1:])]
+    operands = node.inputs[:1] if where == 0 else node.inputs[1:]
+    params = [made.get(v.id) or rounded.get(v.id) for v in operands]
     if not params or any(p is None for p in params):
         return
     paths = [p["path"] for p in params if p is not None]
     stem = paths[0].rpartition(".")[0]
     if not stem or paths != [f"{stem}.weight", f"{stem}.bias"][: len(paths)]:
         return
-    others = [n for n in nodes if n is not node and any(v.id == p.out.id for p in params if p for v in n.inputs)]
+    plain = operands[0].id not in rounded
+    own = {v.id for v in operands} | {p.out.id for p in params if p}
+    others = [n for n in nodes if n is not node and n.op is not Op.ROUND_TO and any(v.id in own for v in n.inputs)]
     if any(n.op is not node.op or n.attrs != node.attrs or len(n.inputs) != len(node.inputs) for n in others):
         return
     found = MAKERS[node.op](node, [p for p in params if p is not None])
@@ -225,7 +234,8 @@ def _layer(out: Layout, node: Node, made: dict[int, Node], nodes: list[Node]) ->
         for p, name in zip(params, ("weight", "bias"), strict=False):
             if p is not None and not _same(tuple(p["init"]), defaults[name]):
                 out.starts.append((stem, name, tuple(p["init"])))
-    out.layers[node] = stem
+    if plain and not node.get("rounds"):
+        out.layers[node] = stem
     for p, name in zip(params, ("weight", "bias"), strict=False):
         if p is not None:
             out.layers[p] = f"{stem}.{name}"
@@ -238,7 +248,9 @@ def _bare(out: Layout, node: Node) -> None:
     if stem and stem in out.layers.values() and name in ("weight", "bias"):
         return  # the same parameter of a module, read elsewhere
     place = out.at(node["path"])
-    if place.start is None and place.make is None:
+    if node["init"][0] == "table":
+        place.start, place.buffer = table(node["init"][1]), True
+    elif place.start is None and place.make is None:
         place.start = _tensor(tuple(node["shape"]), tuple(node["init"]))
 
 

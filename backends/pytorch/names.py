@@ -10,7 +10,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 WIDTH = 128
-IMPORTED = {"torch", "math", "nn", "F", "noise", "Tensor", "np", "numpy", "Model", "process", "model", "self"}
+IMPORTED = {"torch", "math", "nn", "F", "noise", "rounding", "Tensor", "np", "numpy", "Model", "process", "model", "self"}
 RESERVED = frozenset(IMPORTED | set(dir(builtins)) | set(keyword.kwlist))  # soft keywords such as `match` are fine names
 
 
@@ -79,6 +79,11 @@ def docstring(text: str, indent: int = 0, more: str = "") -> list[str]:
     if len(shown) == 1:
         return [f'{space}"""{shown[0]}"""']
     return [f'{space}"""{shown[0]}', *(f"{space}{s}" if s else "" for s in shown[1:]), f'{space}"""']
+
+
+def described(about: str, doc: str) -> str:
+    """What an author says of a definition, and the line that it comes from."""
+    return f"{about}\n\n{doc}" if about else doc
 
 
 def _wrap(line: str, width: int) -> list[str]:

@@ -9,16 +9,20 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from specc.backends.pytorch.families import Draft, Family, merge
+from specc.backends.pytorch.families import Draft, Family, dimensions, merge
 from specc.backends.pytorch.library import Library
 from specc.backends.pytorch.lines import exploded, fit
 from specc.backends.pytorch.modules import Layout, layout, reached, registered, submodule
-from specc.backends.pytorch.names import camel, docstring, legal, snake, strings
+from specc.backends.pytorch.names import camel, described, docstring, legal, snake, strings
 from specc.backends.pytorch.printer import print_block
+from specc.backends.pytorch.tables import with_tables
 
 from specc.ir.ops import Op
 from specc.ir.program import Function, Node, Program, walk
 from specc.ir.types import Shape
+
+SHAPES = re.compile(r"  # \(.*\)$")
+DOC = re.compile(r'^ *"""')
 
 
 @dataclass(slots=True)
@@ -76,16 +80,26 @@ class Networks:
         return list(groups.values())
 
     def _draft(self, functions: list[Function]) -> Draft:
+        functions = with_tables(functions)
         place = layout(functions, self.made, self.library.is_plain)
-        methods = [line for f in functions for line in ["", *self._method(f, place)]]
+        methods: list[str] = []
+        known: dict[tuple[str, ...], str] = {}
+        for f in functions:
+            lines = self._method(f, place)
+            text = tuple(SHAPES.sub("", line) for line in lines[1:] if not DOC.match(line))
+            same = known.setdefault(text, f.name)
+            self.method[f.name] = self.method[same]
+            methods += ["", *lines] if same == f.name else []
         first = functions[0]
         stem = first.name.split(".")[0]
         return Draft(
             name=camel(re.sub(r"^([a-z_]*[a-z])_?\d+$", r"\1", stem)),
             doc=first.doc,
+            about=first.about,
             functions=tuple(f.name for f in functions),
             registrations=place.registrations(),
             methods=methods[1:],
+            sizes=dimensions(first.block.params[0].type.shape) if first.block.params else {},
         )
 
     def _method(self, function: Function, place: Layout) -> list[str]:
@@ -104,6 +118,8 @@ class Networks:
             function.block, network=network, layer=layer, param=lambda node: place.reach(place.layers.get(node, node["path"]))
         )
         manner.taken |= frozenset(variables.values())
+        if any(n.get("cut") for n in walk(function.block)):
+            manner.taken |= {"parts", "cut", "kept"}
         printed = print_block(function.block, manner, indent=8)
         params = ["self", *(f"{p}: Tensor" for p in printed.params)]
         count = len(function.block.results)
@@ -125,7 +141,7 @@ class Networks:
         out = []
         for family in self.families:
             params = ["self", *(f"{name}: int" for name in family.params)]
-            lines = [f"class {family.name}(nn.Module):", *docstring(family.doc or family.name, 4), ""]
+            lines = [f"class {family.name}(nn.Module):", *docstring(described(family.about, family.doc or family.name), 4), ""]
             if family.registrations or family.attributes:
                 lines += [f"    {part}" for part in exploded("def __init__(", params, ") -> None:", 124)]
                 body = ["super().__init__()", *(f"self.{a} = {a}" for a in family.attributes), *family.registrations]
@@ -152,6 +168,10 @@ class Networks:
         """A bare parameter or a state as an objective or sampler reads it."""
         found = next((b for b in self.program.bare if b.path == node["path"]), None)
         return node["path"] if found is None else reached(found)
+
+    def is_state(self, node: Node) -> bool:
+        """Whether what a node reads is a state, which no objective trains."""
+        return any(b.path == node["path"] and not b.trainable for b in self.program.bare)
 
     def reach(self, bundle: str, function: str) -> str:
         """A network as an objective or sampler calls it."""

@@ -8,10 +8,10 @@ from specc.backends.pytorch.expressions import Piece
 from specc.backends.pytorch.kinds import Kind
 from specc.backends.pytorch.library import Library
 from specc.backends.pytorch.lines import exploded
-from specc.backends.pytorch.names import docstring, legal, snake
+from specc.backends.pytorch.names import described, docstring, legal, snake
 from specc.backends.pytorch.networks import Networks, show
 from specc.backends.pytorch.printer import print_block
-from specc.backends.pytorch.routine import in_routine
+from specc.backends.pytorch.routine import clocked, in_routine
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Entry, Function, Node, Program, Value, walk
@@ -31,27 +31,29 @@ class Objective:
 
 
 def objectives(program: Program, library: Library, networks: Networks) -> list[Objective]:
-    found, others = program.by_role("objective"), program.by_role("update")
+    found = program.by_role("objective")
+    others = [*program.by_role("update"), *program.by_role("start")]
     taken = {p.name for p in library.plain.values()}
     out = []
     for entry in (*found, *others):
         name = "loss" if entry.role == "objective" and len(found) == 1 else legal(snake(entry.name), taken)
         function = program.functions[entry.function]
         block, head = function.block, None
-        if len(found) == 1 and not in_routine(program):
+        if len(found) == 1 and not in_routine(program) and not clocked(entry):
             split = split_ahead(program, function)
             if split is not None:
                 head, block = split
         definitions = [_prepare(head, library)] if head is not None else []
-        definitions.append(_loss(name, entry, block, library, networks))
+        definitions.append(_loss(program, name, entry, block, library, networks))
         out.append(Objective(entry, name, definitions, head is not None))
     return out
 
 
-def _loss(name: str, entry: Entry, block: Block, library: Library, networks: Networks) -> list[str]:
+def _loss(program: Program, name: str, entry: Entry, block: Block, library: Library, networks: Networks) -> list[str]:
     trained = entry.role == "objective"
     block, mean = _whole_mean(block) if trained else (block, False)
     manner = library.manner(block, gradients="on" if trained else "off", network=networks.reach, param=networks.param)
+    manner.copied = networks.is_state if trained else lambda node: True
 
     def finish(pieces: list[Piece]) -> str:
         return ", ".join([f"{pieces[0].atom}.mean()" if mean else pieces[0].text, *(p.text for p in pieces[1:])])
@@ -63,7 +65,7 @@ def _loss(name: str, entry: Entry, block: Block, library: Library, networks: Net
     shapes = ", ".join(f"{p}: {show(v.type.shape)}" for p, v in zip(printed.params, block.params, strict=True) if v.type.rank)
     gives = ["the mean over the batch"] if trained else []
     gives += [f"the new {path}" for path in entry.writes]
-    doc = entry.doc or f"The {entry.role} {entry.name}."
+    doc = described(program.functions[entry.function].about, entry.doc or f"The {entry.role} {entry.name}.")
     text = docstring(doc, 4, f"{shapes}. Returns {' and '.join(gives)}." if shapes else "")
     result = "Tensor" if len(block.results) == 1 else "tuple[Tensor, ...]"
     head = [*([] if trained else ["@torch.no_grad()"]), *exploded(f"def {name}(", params, f") -> {result}:", 128)]

@@ -10,8 +10,10 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from specc.backends.pytorch.gradients import Group, around_gradients
 from specc.backends.pytorch.kinds import Kinds
 from specc.backends.pytorch.names import candidates, legal
+from specc.backends.pytorch.tables import FEW
 
 from specc.ir.ops import OPS, Op
 from specc.ir.program import Block, Node, Value, walk
@@ -19,7 +21,6 @@ from specc.ir.types import BATCH
 
 CONTROL = {Op.FOR, Op.WHILE, Op.IF, Op.PARTS, Op.REPEAT}
 ALIASES = {Op.BATCH_GATHER, Op.BATCH_SCATTER, Op.BATCH_SIZE, Op.PARAM}
-FEW = 4  # numbers that an expression may list
 
 
 @dataclass(slots=True, eq=False)
@@ -48,6 +49,7 @@ class Plan:
     taken: frozenset[str]
     forced: set[int] = field(default_factory=set)
     base: Value | None = None  # what the size of the batch and the device are read from
+    copied: Callable[[Node], bool] = lambda node: False  # whether gradients in a parameter are taken in a copy of it
     body: list[Statement] = field(default_factory=list)
     names: dict[int, str] = field(default_factory=dict)
     node_of: dict[int, Node] = field(default_factory=dict)
@@ -96,7 +98,12 @@ class Plan:
         if node is None or value.id in self.kinds.lifted:
             return False
         number = node.op in (Op.CONST, Op.CAST) and self.kinds[node.outputs[0]].host
-        return number or node.op in ALIASES
+        return (number or node.op in ALIASES) and not self.copies(node)
+
+    def copies(self, node: Node) -> bool:
+        """Whether this reads a parameter or state in which a gradient is taken that no objective's passes: it is of a copy."""
+        users = self._users[node.outputs[0].id]
+        return node.op is Op.PARAM and self.copied(node) and any(n is not None and n.op is Op.GRAD for n, _ in users)
 
     def _inline(self, value: Value, node: Node, block: Block) -> bool:
         if self.trivial(value):
@@ -134,7 +141,7 @@ class Plan:
         alive = _alive(block)
         out: list[Statement] = []
         done: set[Node] = set()
-        order = _around_gradients([n for n in nodes if n in alive], [n for n in block.nodes if n in alive])
+        order = around_gradients([n for n in nodes if n in alive], [n for n in block.nodes if n in alive])
         level = [n for n in order if isinstance(n, Node)]
         for node in order:
             if isinstance(node, Group):
@@ -289,14 +296,18 @@ class Plan:
                             self._busy[self.names[param.id]].append((start, end))
                         self._name(inner)
                     self._name_outputs(s, s.end)
+                case "repeat":
+                    carried = s.node["carried"]
+                    self._name_outputs(s, s.at, s.outputs[:carried])
+                    self._name_outputs(s, s.end, s.outputs[carried:])
                 case "grad":
                     self._name(s.bodies[0])
                     self._name_outputs(s, s.end)
                 case _:
                     self._name_outputs(s, s.at)
 
-    def _name_outputs(self, s: Statement, at: int) -> None:
-        for value in s.outputs:
+    def _name_outputs(self, s: Statement, at: int, outputs: tuple[Value, ...] | None = None) -> None:
+        for value in s.outputs if outputs is None else outputs:
             if value.id in self.names:  # the new value of a loop's variable, in place
                 continue
             end = self._until(value)
@@ -365,46 +376,6 @@ def _sized_by(node: Node) -> list[Value]:
             return list(node.inputs)
         case _:
             return []
-
-
-@dataclass(slots=True, eq=False)
-class Group:
-    """A gradient, and the nodes between what it is taken in and what it is taken of."""
-
-    gradient: Node
-    inside: list[Node]
-
-
-def _around_gradients(nodes: list[Node], every: list[Node] | None = None) -> list[Node | Group]:
-    """Nodes in an order in which each gradient stands right behind what it differentiates. every: all nodes around them."""
-    every = nodes if every is None else every
-    gradient = next((n for n in reversed(nodes) if n.op is Op.GRAD), None)
-    if gradient is None:
-        return list(nodes)
-    place = nodes.index(gradient)
-    before = nodes[:place]
-    down: set[int] = {v.id for v in gradient.inputs[1:]}
-    depends: set[Node] = set()
-    for n in every[: every.index(gradient)]:
-        if any(v.id in down for v in _inputs(n)):
-            depends.add(n)
-            down.update(v.id for v in n.outputs)
-    up: set[int] = {gradient.inputs[0].id}
-    inside: list[Node] = []
-    for n in reversed(before):
-        if n in depends and any(v.id in up for v in n.outputs):
-            inside.insert(0, n)
-            up.update(v.id for v in _inputs(n))
-    first = [n for n in before if n not in depends]
-    rest = [n for n in before if n in depends and n not in inside]
-    around = [*_around_gradients(first, every), Group(gradient, inside), *_around_gradients(rest, every)]
-    return [*around, *nodes[place + 1 :]]
-
-
-def _inputs(node: Node) -> list[Value]:
-    """Operands, and what the regions of a node read."""
-    inner = [v for region in node.regions for n in walk(region) for v in n.inputs]
-    return [*node.inputs, *inner, *(v for region in node.regions for v in region.results)]
 
 
 def batched(values: Iterable[Value]) -> Value | None:

@@ -1,59 +1,28 @@
-"""Prints the block of one function as lines of Python: the one printer of expressions and statements.
+"""Prints the block of one function as lines of Python: its statements, and through `Expressions` what stands in them.
 
 What differs by place (how a parameter or a network is reached, whether gradients are on) is in a `Manner`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from specc.backends.pytorch.expressions import Level, Piece, call, number
-from specc.backends.pytorch.kinds import FILLS, Kind, Kinds
+from specc.backends.pytorch.expressions import Level, Piece, call
+from specc.backends.pytorch.idioms import with_idioms
+from specc.backends.pytorch.kinds import Kind, Kinds
 from specc.backends.pytorch.likes import with_likes
 from specc.backends.pytorch.lines import INDENT, fit
+from specc.backends.pytorch.manner import Manner
 from specc.backends.pytorch.plan import Plan, Statement, batched
-from specc.backends.pytorch.spelling import TORCH, Site
 from specc.backends.pytorch.suggest import suggest
+from specc.backends.pytorch.values import Expressions
 
-from specc.ir.liveness import felt
 from specc.ir.ops import Op
-from specc.ir.program import Block, Node, Value, walk
-from specc.ir.types import DType, Shape, Type
+from specc.ir.program import Block, Value, walk
+from specc.ir.types import Shape, Type
 
-USUAL = {"assign": {"solver": "exact"}}  # options of the host's functions that need no saying
 LONGEST = 108  # of an expression, before a part of it gets a line and a name of its own
-SHAPED = (".reshape(", "flatten(", ".permute(", ".transpose(", ".mT")  # worth a comment with the shape
-
-
-class Functions(Protocol):
-    """What the printer asks about the functions around it."""
-
-    def name_of(self, function: str) -> str: ...
-
-    def call_kind(self, node: Node, kinds: list[Kind]) -> list[Kind] | None: ...
-
-    def is_plain(self, node: Node) -> bool: ...
-
-
-@dataclass(slots=True)
-class Manner:
-    """How things are written where a function stands.
-
-    gradients: "on" (an objective), "off" (a sampler, under no_grad), "either" (called from both).
-    generator: the name of the generator that draws use, in a function that runs ahead of training.
-    """
-
-    functions: Functions
-    taken: frozenset[str] = frozenset()
-    gradients: str = "either"
-    generator: str | None = None
-    network: Callable[[str, str], str] = lambda bundle, function: bundle  # a bundle and a function over it, as called
-    param: Callable[[Node], str] = lambda node: node["path"]
-    layer: Callable[[Node], str | None] = lambda node: None  # the module that does a node's work
-    extern: Callable[[str], str] = lambda name: name
 
 
 @dataclass(slots=True)
@@ -74,14 +43,13 @@ def print_block(
     finish: Callable[[list[Piece]], str] | None = None,
 ) -> Printed:
     """The statements of a block, the last of them its return. finish: what to write after `return`, from the results."""
-    block = with_likes(block)
+    block = with_likes(with_idioms(block))
     starts = params or [Kind(False)] * len(block.params)
     kinds = Kinds(manner.functions.call_kind, manner.functions.is_plain).run(block, starts)
     forced: set[int] = set()
     while True:
-        plan = Plan(
-            block, kinds, suggest, manner.taken, forced, base=batched(block.params) or next(iter(block.params), None)
-        ).make()
+        base = batched(block.params) or next(iter(block.params), None)
+        plan = Plan(block, kinds, suggest, manner.taken, forced, base=base, copied=manner.copied).make()
         printer = _Printer(plan, manner, indent, finish)
         lines = printer.run()
         if not printer.too_long - forced:
@@ -90,29 +58,32 @@ def print_block(
     return Printed(lines, [plan.names[v.id] for v in block.params], kinds, [kinds[v] for v in block.results])
 
 
-class _Printer:
+class _Printer(Expressions):
     def __init__(self, plan: Plan, manner: Manner, indent: int, finish: Callable[[list[Piece]], str] | None) -> None:
-        self.plan, self.manner, self.kinds, self.indent = plan, manner, plan.kinds, indent
+        super().__init__(plan, manner)
+        self.indent, self.finished = indent, finish is not None
         self.finish = finish or (lambda pieces: ", ".join(p.text for p in pieces))
         self.out: list[str] = []
         self.depth = 0
         self.too_long: set[int] = set()
-        self.nested: list[tuple[int, Value]] = []  # texts that went into the statement at hand
-        self.shaped = False
-        self.depth_of_gradients = 0
-        every = [n for n in walk(plan.block) if n.op is Op.GRAD]
-        self.gradients_left = Counter(tuple(v.id for v in n.inputs[1:]) for n in every)
-        wanted = {v.id for v in plan.block.results}
-        self.felt = {v.id for n in felt(plan.block, set(wanted)) for v in n.outputs}  # what gradients of results pass
-        wanted |= {n.inputs[0].id for n in every}
-        self.followed = {v.id for n in felt(plan.block, wanted) for v in n.outputs}  # and those of values that have one inside
 
     def run(self) -> list[str]:
-        self.statements(self.plan.body)
+        *before, last = self.plan.body or [None]
+        whole = last is not None and self.returned(last)
+        self.statements(before if whole else self.plan.body)
         self.begin()
+        if last is not None and whole:
+            self.line(f"return {self.called(last.node)}")
+            return self.out
         results = [self.tensor(v) if v.type.rank or not self.kinds[v].host else self.piece(v) for v in self.plan.block.results]
         self.line(f"return {self.finish(results)}")
         return self.out
+
+    def returned(self, last: Statement) -> bool:
+        """Whether the last statement is a call whose results are the block's, in order."""
+        plain = last.kind == "let" and last.node.op is Op.CALL and last.node.get("lanes", 1) == 1
+        same = [v.id for v in last.outputs] == [v.id for v in self.plan.block.results]
+        return plain and same and len(last.outputs) > 1 and not self.finished
 
     # Lines
 
@@ -137,123 +108,6 @@ class _Printer:
         if target != value.text:
             shape = type.shape if type is not None and self.shaped and type.shape else None
             self.line(f"{target} = {value.text}", shape)
-
-    # Expressions
-
-    def piece(self, value: Value) -> Piece:
-        if value.id in self.plan.names:
-            return Piece(self.plan.names[value.id], type=value.type, host=self.kinds[value].host, whole=self.kinds[value].whole)
-        node = self.plan.node_of[value.id]
-        made = self.expression(node)
-        if not self.plan.trivial(value):
-            self.nested.append((len(made.text), value))
-        return made
-
-    def tensor(self, value: Value) -> Piece:
-        """The value as a tensor, whatever it is."""
-        piece = self.piece(value)
-        return _lifted(piece, value.type) if piece.host else piece
-
-    def expression(self, node: Node) -> Piece:
-        """What a node computes. Its result is a tensor or a number, as `kinds` says."""
-        value = node.outputs[0]
-        host = self.kinds[value].host
-        if node.op is Op.CONST and host:
-            return number(node["value"] if value.type.dtype is not DType.BOOL else bool(node["value"]), value.type)
-        made = self.spelled(node)
-        text, level = made if isinstance(made, tuple) else (made, Level.ATOM)
-        self.shaped |= any(word in text for word in SHAPED) or node.op in (Op.NORMAL, Op.UNIFORM)
-        if value.id in self.kinds.lifted:
-            return _lifted(Piece(text, level, value.type, host=True), value.type)
-        return Piece(text, level, value.type, host, whole=self.kinds[value].whole)
-
-    def spelled(self, node: Node) -> str | tuple[str, Level]:
-        match node.op:
-            case Op.PARAM:
-                return self.manner.param(node)
-            case Op.CALL:
-                return self.called(node)
-            case Op.GRAD:
-                return self.gradient(node, [node.inputs[0]])
-            case Op.EXTERN:
-                usual = USUAL.get(extern_name(node), {})
-                options = {k: v for k, v in node.get("options") or () if usual.get(k) != v}
-                shown = {k: repr(v) if not isinstance(v, str) else _quoted(v) for k, v in options.items()}
-                return call(self.manner.extern(extern_name(node)), *(self.tensor(v).text for v in node.inputs), **shown)
-            case _:
-                module = self.manner.layer(node)
-                if module is not None:
-                    place = 1 if node.op is Op.TAKE else 0
-                    return call(module, self.tensor(node.inputs[place]).text)
-                return TORCH[node.op](self.site(node), *self.operands(node))
-
-    def operands(self, node: Node) -> list[Piece]:
-        pieces = [self.piece(v) for v in node.inputs]
-        hosts = [p.host for p in pieces]
-        result_host = self.kinds[node.outputs[0]].host or node.outputs[0].id in self.kinds.lifted
-        if node.op in FILLS and node.op is not Op.EXPAND:
-            return pieces
-        if node.op in (Op.NORMAL, Op.UNIFORM):
-            return pieces
-        if node.op is Op.TAKE:
-            return [self.tensor(node.inputs[0]), pieces[1]]
-        if pieces and all(hosts) and not result_host:  # what numbers cannot do: at least one of them becomes a tensor
-            chosen = next((i for i, v in enumerate(node.inputs) if self.kinds[v].number is None), 0)
-            pieces[chosen] = _lifted(pieces[chosen], node.inputs[chosen].type)
-        elif node.op not in TORCH or not _takes_numbers(node.op):
-            pieces = [_lifted(p, p.type) if p.host else p for p in pieces] if not result_host else pieces
-        return [self.exact(p, pieces, node) for p in pieces]
-
-    def exact(self, piece: Piece, pieces: list[Piece], node: Node) -> Piece:
-        """2 beside a tensor of integers is 2.0 where the result is a float."""
-        whole = piece.literal is not None and piece.type.dtype is DType.FLOAT and piece.text.lstrip("-").isdigit()
-        ints = any(not p.host and p.type.dtype is DType.INT for p in pieces)
-        if whole and ints and node.outputs[0].type.dtype is DType.FLOAT and node.op is not Op.DIV:
-            return Piece(f"{piece.text}.0", piece.level, piece.type, True, piece.literal)
-        return piece
-
-    def site(self, node: Node) -> Site:
-        like = batched(node.inputs)
-        base = self.plan.base
-        batch = call("len", self.piece(like).text) if like is not None else self.sizes()
-        source = like if like is not None and node.op is not Op.RESHAPE else base
-        device = None
-        if source is not None and self.manner.generator is None and not self.kinds[source].host:
-            device = f"{self.piece(source).atom}.device" if node.op in _ON_DEVICE else None
-        return Site(node, batch, device, self.manner.generator)
-
-    def sizes(self) -> str:
-        base = self.plan.base
-        return "1" if base is None or base.id not in self.plan.names else call("len", self.plan.names[base.id])
-
-    def called(self, node: Node) -> str:
-        bundle = node.get("bundle")
-        if self.manner.functions.is_plain(node):
-            taken = self.manner.functions.call_kind(node, [self.kinds[v] for v in node.inputs])
-            args = [self.piece(v) if taken is not None else self.tensor(v) for v in node.inputs]
-            return call(self.manner.functions.name_of(node["function"]), *(a.text for a in args))
-        name = self.manner.network(bundle, node["function"])
-        lanes = node.get("lanes", 1)
-        each = len(node.inputs) // lanes
-        if lanes == 1:
-            return call(name, *(self.tensor(v).text for v in node.inputs))
-        columns = [[self.tensor(v).text for v in node.inputs[k::each]] for k in range(each)]
-        return call(name, *(f"torch.cat([{', '.join(c)}])" for c in columns))
-
-    def gradient(self, node: Node, inside: list[Value]) -> str:
-        """The call that takes a gradient, of what the values inside lead to."""
-        e, *wrt = (self.piece(v) for v in node.inputs)
-        of = e.text if not node.inputs[0].type.rank else f"{e.atom}.sum()"
-        text = wrt[0].text if len(wrt) == 1 else f"[{', '.join(p.text for p in wrt)}]"
-        alone = self.felt.isdisjoint(v.id for v in (*node.outputs, *inside))  # nothing else goes back through its graph
-        again = "True" if (self.manner.gradients != "off" and not alone) or self.depth_of_gradients > 1 else None
-        same = tuple(v.id for v in node.inputs[1:])
-        self.gradients_left[same] -= 1
-        kept = "True" if again is None and self.gradients_left[same] > 0 else None  # for the next one in the same values
-        passed = self.felt if self.depth_of_gradients <= 1 else self.followed
-        if again is not None and passed.isdisjoint(v.id for v in node.outputs):
-            again, kept = None, "True"  # others go back through the same graph, but not through this gradient
-        return call("torch.autograd.grad", of, text, create_graph=again, retain_graph=kept)
 
     # Statements
 
@@ -297,8 +151,8 @@ class _Printer:
 
     def _grad(self, s: Statement) -> None:
         for value in s.node.inputs[1:]:
-            name = self.piece(value).text
-            self.line(f"{name}.requires_grad_()")
+            if value.id in self.plan.names:  # others are parameters, which have theirs
+                self.watch(value)
         scoped = self.manner.gradients != "on" and not self.depth_of_gradients
         self.depth_of_gradients += 1
         if scoped:
@@ -311,6 +165,15 @@ class _Printer:
         self.line(f"{names[0]} = {text}[0]" if len(names) == 1 else f"{', '.join(names)} = {text}")
         self.depth_of_gradients -= 1
         self.depth -= scoped
+
+    def watch(self, value: Value) -> None:
+        """Asks for gradients in a value. What an objective or sampler is given belongs to its caller and stays as it is."""
+        name = self.piece(value).text
+        if self.out and self.out[-1].startswith(f"{INDENT * self.depth}{name} = ") and self.out[-1].endswith(".detach()"):
+            self.out[-1] += ".requires_grad_()"
+            return
+        given = self.manner.gradients != "either" and any(v is value for v in self.plan.block.params)
+        self.line(f"{name} = {name}.detach().requires_grad_()" if given else f"{name}.requires_grad_()")
 
     def _start(self, s: Statement, values: tuple[Value, ...]) -> None:
         """Loop variables that are not in place already."""
@@ -425,38 +288,21 @@ class _Printer:
         blocks = f"reversed({blocks})" if node.get("reverse", False) else blocks
         item = self.manner.network(f"{node['bundle']}.*", node["function"])
         variable = item.split(".")[0]
-        carried = node["carried"]
-        self.moves(names, args[:carried])
-        self.line(f"for {variable} in {blocks}:")
-        self.inside(lambda: self.line(f"{', '.join(names)} = {call(item, *names, *args[carried:])}"))
-
-
-_ON_DEVICE = {Op.IOTA, Op.CONST, Op.NORMAL, Op.UNIFORM, Op.RESHAPE, Op.SPREAD}
-_NUMBERS = {
-    Op.NEG, Op.ABS, Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.FLOORDIV, Op.MOD, Op.POW, Op.MIN, Op.MAX, Op.EQ, Op.NE, Op.LT, Op.LE,
-    Op.AND, Op.OR, Op.NOT, Op.WHERE, Op.CAST,
-}  # fmt: skip
-
-
-def extern_name(node: Node) -> str:
-    """The function of the host's that a node calls."""
-    return node.get("name") or node.outputs[0].name or "extern"
-
-
-def _takes_numbers(op: Op) -> bool:
-    return op in _NUMBERS
-
-
-def _lifted(piece: Piece, type: Type) -> Piece:
-    """A number as a tensor without dimensions."""
-    if type.dtype is DType.FLOAT:
-        return Piece(call("torch.tensor", piece.text, dtype="torch.float64"), type=type)
-    return Piece(call("torch.tensor", piece.text), type=type)
-
-
-def _quoted(text: str) -> str:
-    body = repr(text)
-    return body if '"' in text else f'"{body[1:-1]}"'.replace("\\'", "'")
+        carried, cut = node["carried"], node.get("cut", ())
+        first = len(args) - len(cut)
+        self.moves(names[:carried], args[:carried])
+        if not cut:
+            self.line(f"for {variable} in {blocks}:")
+            self.inside(lambda: self.line(f"{', '.join(names)} = {call(item, *names, *args[carried:])}"))
+            return
+        own = [call(f"{a}.chunk", str(node["count"]), dim=str(axis)) for a, axis in zip(args[first:], cut, strict=True)]
+        self.line("parts = []")
+        self.line(f"for {variable}, *cut in zip({', '.join([blocks, *own])}):")
+        turn = call(item, *names[:carried], *args[carried:first], "*cut")
+        self.inside(lambda: self.line(f"{', '.join(names[:carried])}, *kept = {turn}"))
+        self.inside(lambda: self.line("parts.append(kept)"))
+        for k, (name, axis) in enumerate(zip(names[carried:], cut, strict=True)):
+            self.line(f"{name} = torch.cat([kept[{k}] for kept in parts], dim={axis})")
 
 
 def _mentions(text: str, name: str) -> bool:

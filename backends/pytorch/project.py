@@ -7,6 +7,7 @@ import re
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from specc.backends.pytorch.artefact import generate_file
 from specc.backends.pytorch.choose import choose, part
 from specc.backends.pytorch.data import Data, data_file, numbers_file
 from specc.backends.pytorch.library import Library
@@ -47,10 +48,13 @@ def project(program: Program) -> dict[str, str]:
     if losses and data is not None:
         files["train.py"] = train_script(program, losses, samplers, data, turn)
         files["loader.py"] = choose(part("loader_finite" if data.finite else "loader_endless"), ())
+        files["log.py"] = choose(part("log"), ())
         if program.starts:
             files["first.py"] = choose(part("first"), ())
         if lenders(program):
             files["parents.py"] = parents_file(program)
+        if generate := ways(program, "generate", library, networks):
+            files["generate.py"] = generate_file(program, generate[0], local)
         if program.averages:
             files["averages.py"] = averages_file(program, library, local)
         if losses[0].prepared:
@@ -58,17 +62,27 @@ def project(program: Program) -> dict[str, str]:
     files["checkpoint.py"] = choose(part("checkpoint"), ())
     if samplers:
         files["pictures.py"] = choose(part("pictures"), ())
-    if any("noise." in text for name, text in files.items() if name in ("sample.py", "query.py", "process.py")):
+    if any("noise." in text for name, text in files.items() if name in ("sample.py", "query.py", "process.py", "generate.py")):
         files["noise.py"] = choose(part("noise"), ())
+    kinds = {kind for text in files.values() for kind in re.findall(r"\brounding\.(\w+)", text)}
+    if kinds:
+        files["rounding.py"] = choose(part("rounding"), _with_helpers(kinds))
     for name in sorted(library.externs):
         files[f"{name}.py"] = choose(part(name), ())
     files["spec.lock.json"] = json.dumps(_lock(program, networks), indent=2, ensure_ascii=False) + "\n"
     return files
 
 
+def _with_helpers(kinds: set[str]) -> set[str]:
+    """Functions of the part `rounding` that a project calls, with those that they call."""
+    scaled = {k for k in kinds if k.startswith("mx")}
+    found = kinds | {"floats" for k in scaled if k.startswith("mxfp")} | {"fixed" for k in scaled if k.startswith("mxint")}
+    return found | {"powers" for _ in found & {"floats", "fixed"}}
+
+
 def _local(library: Library) -> dict[str, str]:
     """Where the names that files share come from."""
-    local = {"Model": "model", "noise": "noise", "checkpoint": "checkpoint", "picture": "pictures"}
+    local = {"Model": "model", "noise": "noise", "rounding": "rounding", "checkpoint": "checkpoint", "picture": "pictures"}
     local |= {p.name: "model" if name in library.bare else "process" for name, p in library.plain.items()}
     local |= {name: name for name in library.externs}
     return local
@@ -102,7 +116,8 @@ def _objective(program: Program, losses: list[Objective], local: dict[str, str])
     timed = any(re.search(r"\bt\b", line) for lines in definitions for line in lines)
     shapes = f"{'t runs from data (smallest) to noise (largest). ' if timed else ''}Shapes: B examples."
     more = "\n".join([*([program.doc, ""] if program.doc else []), shapes])
-    return module(f"What {program.name} minimises.", definitions, local, more)
+    does = "minimises" if program.by_role("objective") else "updates"
+    return module(f"What {program.name} {does}.", definitions, local, more)
 
 
 def _lock(program: Program, networks: Networks) -> dict[str, Any]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from specc.backends.pytorch.choose import choose, part
 from specc.backends.pytorch.expressions import literal
+from specc.backends.pytorch.kinds import Kind
 from specc.backends.pytorch.library import Library
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal, snake
+from specc.backends.pytorch.printer import print_block
 from specc.backends.pytorch.source import module
 
 from specc.ir.program import Parent, Program
@@ -46,7 +48,9 @@ def averages_file(program: Program, library: Library, local: dict[str, str]) -> 
 
 
 def _decay(program: Program, library: Library, function: str, name: str) -> list[str]:
-    printed = library.body(function, (True, True))
+    block = program.functions[function].block
+    printed = print_block(block, library.manner(block), [Kind(True)] * len(block.params))
+    gives = "float" if printed.results[0].host else "Tensor"
     types = zip(printed.params, ("int", "float"), strict=True)
-    head = f"def {name}({', '.join(f'{p}: {t}' for p, t in types)}) -> Tensor | float:"
+    head = f"def {name}({', '.join(f'{p}: {t}' for p, t in types)}) -> {gives}:"
     return [head, *docstring(program.functions[function].doc, 4), *(f"    {line}" for line in printed.lines)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -120,7 +120,7 @@ class Turn:
             name = self.names[entry.name]
             self.imports.add(name)
             clock = [f"{i.name}={i.name}" for i in entry.inputs if i.role in CLOCK]
-            writes = [f"writes={_strings(entry.writes)}"] if entry.writes else []
+            writes = [f"writes={strings(entry.writes)}"] if entry.writes else []
             if entry.role == "update":
                 self.line(depth, f"self.update({', '.join([name, 'batch', *writes, *clock])})")
                 continue
@@ -207,7 +207,13 @@ def in_routine(program: Program) -> bool:
     """Whether training is more than the steps of one optimizer on one objective."""
     found = program.by_role("objective")
     plain = len(found) == 1 and not program.routine and not found[0].writes and not program.setting("optimizers")
-    return not plain or any(i.role in CLOCK for i in found[0].inputs)
+    plain = plain and not program.by_role("start")
+    return not plain or (bool(program.starts) and clocked(found[0]))
+
+
+def clocked(entry: Entry) -> bool:
+    """Whether an objective asks for the step or the progress of training."""
+    return any(i.role in CLOCK for i in entry.inputs)
 
 
 def names_of(program: Program, library: Library, printed: Iterable[Printed]) -> dict[str, str]:
@@ -220,7 +226,7 @@ def maps(program: Program) -> Iterator[str]:
     return iter(dict.fromkeys(s.maps for s in all_steps(program.routine) if s.maps is not None))
 
 
-def _strings(values: tuple[str, ...]) -> str:
+def strings(values: Sequence[str]) -> str:
     inner = ", ".join(json.dumps(v) for v in values)
     return f"({inner},)" if len(values) == 1 else f"({inner})"
 

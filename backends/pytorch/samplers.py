@@ -8,7 +8,7 @@ from specc.backends.pytorch.expressions import literal
 from specc.backends.pytorch.kinds import Kind
 from specc.backends.pytorch.library import OURS, Library
 from specc.backends.pytorch.lines import exploded
-from specc.backends.pytorch.names import docstring, legal, snake
+from specc.backends.pytorch.names import described, docstring, legal, snake
 from specc.backends.pytorch.networks import Networks, show
 from specc.backends.pytorch.printer import print_block
 
@@ -35,6 +35,7 @@ def _way(program: Program, entry: Entry, name: str, library: Library, networks: 
     function = program.functions[entry.function]
     manner = library.manner(function.block, gradients="off", network=networks.reach, param=networks.param)
     manner.taken |= {name}
+    manner.copied = lambda node: True
     numbers = [i.role == "argument" and not i.type.shape for i in entry.inputs]
     kinds = [Kind(n) for n in numbers]
     printed = print_block(function.block, manner, kinds)
@@ -47,9 +48,10 @@ def _way(program: Program, entry: Entry, name: str, library: Library, networks: 
     shapes = [f"{p}: {show(i.type.shape)}" for p, i, n in zip(printed.params, entry.inputs, numbers, strict=True) if not n]
     out = ", ".join(show(v.type.shape) for v in function.block.results)
     calls = f" Calls the network {entry.calls} times." if entry.calls and entry.calls > 1 else ""
-    doc = docstring(entry.doc or f"{entry.role} {entry.name}", 4, f"{', '.join(shapes)}. Returns {out}.{calls}")
+    doc = described(function.about, entry.doc or f"{entry.role} {entry.name}")
+    text = docstring(doc, 4, f"{', '.join(shapes)}. Returns {out}.{calls}")
     head = exploded(f"def {name}(", params, f") -> {result}:", 128)
-    return Way(entry, name, ["@torch.no_grad()", *head, *doc, *(f"    {line}" for line in printed.lines)])
+    return Way(entry, name, ["@torch.no_grad()", *head, *text, *(f"    {line}" for line in printed.lines)])
 
 
 def default(i: Input) -> str:

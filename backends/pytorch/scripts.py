@@ -15,11 +15,11 @@ from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal
 from specc.backends.pytorch.objective import Objective
 from specc.backends.pytorch.related import lenders
-from specc.backends.pytorch.routine import Group, Player, Turn, batches_of, parameters_of, patterned, players, steps_of
+from specc.backends.pytorch.routine import CLOCK, Group, Player, Turn, batches_of, parameters_of, patterned, players, steps_of
 from specc.backends.pytorch.samplers import Way, arguments
 from specc.backends.pytorch.source import grouped, import_lines, table, tidy, used_names
 
-from specc.ir.program import Program
+from specc.ir.program import Entry, Program
 
 OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop", "adagrad": "Adagrad"}
 DECAYS = ("cosine", "linear", "constant")
@@ -36,27 +36,35 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         raise ValueError(f"there is no schedule of the learning rate {decay}")
     warmup = int(program.setting("warmup", 0) or 0)
     losses = [o for o in losses if o.entry.role == "objective"]
+    learns, watched = bool(losses), _watched(program)
     features = {"one" if turn is None else "routine", "finite" if data.finite else "endless", decay}
+    features |= {"learns"} if learns else set()
+    features |= {"players"} if learns and turn is not None else set()
+    features |= {"watched"} if watched else set()
     features |= {"schedule"} if warmup or decay != "constant" else set()
     features |= {"warmup"} if warmup else set()
-    features |= {"starts"} if program.starts else set()
+    begin = program.by_role("start")
+    features |= {"modules"} if program.starts else set()
+    features |= {"computed"} if begin else set()
+    features |= {"starts"} if program.starts or begin else set()
     features |= {"ema"} if program.setting("ema") else set()
     features |= {"clip"} if program.setting("clip") else set()
     features |= {"text"} if data.text_symbols else set()
-    features |= {"prepared"} if losses[0].prepared else set()
+    features |= {"prepared"} if learns and losses[0].prepared else set()
     asked = conditions(program, samplers, [])
     if samplers and _pictured(program) and not asked.needed() & set(asked.of[samplers[0].entry.name]):
         features |= {"pictures", *_pictured(program)}
-    over = losses[0].entry.over
+    over = losses[0].entry.over if learns else ()
     trained = {root for root in program.networks if not program.untrained(root)}
     if turn is None and over and set(over) != trained:
         features.add("over")
     features |= {"frozen"} if len(trained) < len(program.networks) else set()
     features |= {"parents"} if lenders(program) else set()
     features |= {"averages"} if program.averages else set()
-    features |= {"states"} if any(not b.trainable for b in program.bare) else set()
+    features |= {"generated"} if program.by_role("generate") else set()
+    features |= {"states"} if begin or any(not b.trainable for b in program.bare) else set()
     features |= {"groups"} if program.groups > 1 else set()
-    features |= {"updates"} if program.by_role("update") else set()
+    features |= {"updates"} if begin or program.by_role("update") else set()
     features |= {"rounds"} if batches_of(steps_of(program)) > 1 else set()
     features |= {"fnmatch"} if any(patterned(program, p) for o in losses for p in o.entry.over) else set()
     knobs = _knobs(program, losses, features, warmup)
@@ -65,9 +73,12 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     usage = [
         f"    python train.py{starts}{' ' * (24 - len(starts))} # {int(program.setting('steps', 1000)):,} steps into {default}",
         "    python train.py --resume                # go on from the last checkpoint",
-        "    torchrun --nproc-per-node 2 train.py    # data parallel: each process takes its share of a batch",
     ]
-    names = ["loss", "prepare"] if losses[0].prepared else ["loss"]
+    usage += ["    torchrun --nproc-per-node 2 train.py    # data parallel: each process takes its share of a batch"] * learns
+    names = ["loss", "prepare"] if "prepared" in features else ["loss"]
+    starting = _starting(begin[0], turn) if begin and turn is not None else ""
+    if turn is not None and program.starts and learns:
+        turn.imports.add(losses[0].name)
     every = f"PICTURE_EVERY = {int(program.setting('picture_every', 1000) or 0)}  # steps; 0 for none"
     replaced = {
         "knobs": "\n".join(knobs),
@@ -75,12 +86,33 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "objective": f"from objective import {', '.join(names if turn is None else turn.imported('objective'))}",
         "process": "\n".join(f"from process import {', '.join(used)}" for used in [turn and turn.imported("process")] if used),
         "iterators": f"from collections.abc import {'Callable, Iterator' if turn is not None else 'Iterator'}",
+        "value": f"            value = loss(self.model, *batch{_clock(losses[0]) if learns else ''})",
         "turn": "\n".join(f"        {line}" for line in turn.lines) if turn is not None else "",
+        "start_modules": f"        start_from(self.model, {losses[0].name}, batch)" if learns else "",
+        "start_tensors": starting,
         "data": f"from data import {'alphabet, ' if data.text_symbols else ''}examples",
         "picture_every": every,
     }
     text = grouped(choose(part("train"), features, replaced))
     return tidy("\n".join([docstring(f"Train {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""', "", text]))
+
+
+def _clock(loss: Objective) -> str:
+    """How far training is, as arguments of a loss that asks for it."""
+    return "".join(f", {i.name}={CLOCK[i.role]}" for i in loss.entry.inputs if i.role in CLOCK)
+
+
+def _watched(program: Program) -> list[str]:
+    """States that are one number: columns of the log."""
+    return [b.path for b in program.bare if not b.trainable and b.shape == () and b.dtype == "float"]
+
+
+def _starting(entry: Entry, turn: Turn) -> str:
+    """The line that gives parameters and states their computed starts."""
+    name = turn.names[entry.name]
+    turn.imports.add(name)
+    clock = "".join(f", {i.name}={0 if i.role == 'step' else 0.0}" for i in entry.inputs if i.role in CLOCK)
+    return f"        self.update({name}, batch, STARTS{clock})"
 
 
 def _knobs(program: Program, losses: list[Objective], features: set[str], warmup: int) -> list[str]:
@@ -92,14 +124,14 @@ def _knobs(program: Program, losses: list[Objective], features: set[str], warmup
     if "rounds" in features:
         lines.append(f"BATCHES = {batches_of(steps_of(program))}  # a step")
     teams = players(program) if "routine" in features else []
-    usual = not teams or any(g.setting is None for player in teams for g in player.groups)
+    usual = (bool(losses) and not teams) or any(g.setting is None for player in teams for g in player.groups)
     lines += _numbers(program.setting("optimizer", "adam"), "", "") if usual else []
     for player in teams:
         for group in player.groups:
             if group.setting is not None:
                 whose = player.name if len(player.groups) == 1 else ", ".join(group.over)
                 lines += _numbers(group.setting, player.prefix(group), f" of {whose}", _beside(program, player, group))
-    if "schedule" in features:
+    if "schedule" in features and losses:
         lines.append(f"WARMUP = {warmup}  # steps" + ("" if "constant" in features else ", before the learning rate falls"))
     if "ema" in features:
         lines.append(f"EMA = {literal(program.setting('ema'))}  # of the weights, per step")
@@ -108,7 +140,11 @@ def _knobs(program: Program, losses: list[Objective], features: set[str], warmup
     lines.append(f'PRECISION = "{"bf16" if _word(program.setting("precision", "fp32")) in ("bf16", "bfloat16") else "fp32"}"')
     lines.append(f'OUT = Path("runs/{_folder(program.name)}")')
     names = ["loss"] if len(losses) == 1 else [o.name for o in losses]
-    lines.append(f"LOSSES = {_strings(names)}  # columns of the log")
+    lines.append(f"LOSSES = {_strings([*names, *_watched(program)])}  # columns of the log")
+    if "watched" in features:
+        lines.append(f"WATCHED = {_strings(_watched(program))}  # states among them")
+    if "computed" in features:
+        lines.append(f"STARTS = {_strings(list(program.by_role('start')[0].writes))}  # what the first batch decides")
     if "over" in features:
         lines.append(f"OVER = {_strings(list(losses[0].entry.over))}  # what is trained")
     if "images" in features:
@@ -281,7 +317,7 @@ def sample_script(program: Program, samplers: list[Way], derived: list[Way], loc
     text = choose(part("sample"), features, replaced)
     own = local | ({"examples": "data"} if asked.derived else {})
     ways = [*samplers, *([asked.derived] if asked.derived else [])]
-    return _with_functions(program, text, ways, own, "Draw from a trained", _sample_usage(program, samplers))
+    return with_functions(text, ways, own, _head(program, "Draw from a trained", _sample_usage(program, samplers)))
 
 
 def _sample_usage(program: Program, samplers: list[Way]) -> list[str]:
@@ -289,7 +325,11 @@ def _sample_usage(program: Program, samplers: list[Way]) -> list[str]:
     return [f"    python sample.py {run} --sampler {first} -n 64 --seed 0 --out samples.npz"]
 
 
-def _with_functions(program: Program, text: str, found: list[Way], local: dict[str, str], what: str, usage: list[str]) -> str:
+def _head(program: Program, what: str, usage: list[str]) -> list[str]:
+    return [docstring(f"{what} {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""']
+
+
+def with_functions(text: str, found: list[Way], local: dict[str, str], head: list[str]) -> str:
     """A part with printed functions between its imports and its tables."""
     lines = text.split("\n")
     first = next(i for i, line in enumerate(lines) if line and not line.startswith(("import ", "from ")))
@@ -298,8 +338,7 @@ def _with_functions(program: Program, text: str, found: list[Way], local: dict[s
     names = used_names(f"{functions}\n\n\n{rest}")
     own = {k: v for k, v in local.items() if v not in ("sample", "query")}
     imports = _imports(names, own)
-    head = docstring(f"{what} {program.name}.", 0)[0][:-3]
-    return tidy("\n".join([head, "", "Usage:", *usage, '"""', "", *imports, "", "", functions, "", "", rest]))
+    return tidy("\n".join([*head, "", *imports, "", "", functions, "", "", rest]))
 
 
 def _imports(names: set[str], local: dict[str, str]) -> list[str]:
@@ -327,7 +366,7 @@ def query_script(program: Program, queries: list[Way], local: dict[str, str]) ->
     run = f"runs/{_folder(program.name)}"
     given = "-n 1000" if _counted(queries[0]) else "--data in.npz"
     usage = [f"    python query.py {run} --query {queries[0].entry.name} {given} --out out.npz"]
-    return _with_functions(program, text, queries, local, "Ask a trained", usage)
+    return with_functions(text, queries, local, _head(program, "Ask a trained", usage))
 
 
 def _counted(query: Way) -> bool:

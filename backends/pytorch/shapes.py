@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from specc.backends.pytorch.expressions import Piece, call, tuple_of
 
-from specc.ir.types import BATCH, Dim, Shape
+from specc.ir.types import BATCH, GROWING, Dim, Shape
 
 Text = str
 
@@ -29,15 +29,25 @@ def reshape(x: Piece, shape: Shape) -> Text:
     gone = _squeezed(old, shape)
     if gone is not None:
         return call(f"{x.atom}.squeeze", str(gone))
-    if len(shape) < len(old) and shape[:-1] == old[: len(shape) - 1] and BATCH not in old[len(shape) - 1 :]:
+    if _flattened(old, shape):
         return call(f"{x.atom}.flatten", str(len(shape) - 1))
     extra = len(shape) - len(old)
     for axis, d in enumerate(old):
         parts = shape[axis : axis + extra + 1]
         if extra > 0 and d != BATCH and shape == (*old[:axis], *parts, *old[axis + 1 :]):
             return call(f"{x.atom}.unflatten", str(axis if axis < len(old) - 1 else -1), tuple_of([str(p) for p in parts]))
-    text = ", ".join("-1" if d == BATCH else str(d) for d in shape)
+    places = f"{x.atom}.shape[{old.index(GROWING)}]" if GROWING in shape else ""
+    text = ", ".join("-1" if d == BATCH else places if d == GROWING else str(d) for d in shape)
     return call(f"{x.atom}.reshape", text)
+
+
+def general(old: Shape, new: Shape) -> bool:
+    """Whether a change of shape is more than putting dimensions of size 1 in, taking one out, or joining the last ones."""
+    return old != new and _unsqueezed(old, new) is None and _squeezed(old, new) is None and not _flattened(old, new)
+
+
+def _flattened(old: Shape, new: Shape) -> bool:
+    return 0 < len(new) < len(old) and new[:-1] == old[: len(new) - 1] and BATCH not in old[len(new) - 1 :]
 
 
 def _unsqueezed(old: Shape, new: Shape) -> list[str] | None:
@@ -99,7 +109,8 @@ def sliced(x: Piece, axis: int, start: int, stop: int, step: int = 1) -> Text:
     n = x.type.shape[axis]
     if (start, stop, step) == (0, n, 1):
         return x.text
-    text = f"{start or ''}:{'' if stop == n else stop}" + (f":{step}" if step != 1 else "")
+    first, last = (f"{d - n if d == n - 1 > 1 else d}" if isinstance(n, int) else str(d) for d in (start, stop))
+    text = f"{first if start else ''}:{'' if stop == n else last}" + (f":{step}" if step != 1 else "")
     return index(x, axis, text)
 
 
@@ -121,8 +132,13 @@ def take(x: Piece, at: Piece, axis: int, batch: int) -> Text:
     if batch == axis == x.type.rank - 1 and not places:
         return f"{x.atom}.gather(-1, {at.atom}[..., None]).squeeze(-1)"
     wanted = (1,) * (axis - batch), (1,) * (x.type.rank - axis - 1)
-    spread = ", ".join([*_common(at, batch), *map(str, wanted[0]), *(_flat(at, batch)), *map(str, wanted[1])])
-    found = call("torch.take_along_dim", x.text, f"{at.atom}.reshape({spread})", dim=str(axis))
+    if GROWING in at.type.shape:  # one dimension, whose size is not known
+        ones = [["None"] * len(w) for w in wanted]
+        spread = f"{at.atom}[{', '.join([*[':'] * batch, *ones[0], ':', *ones[1]])}]"
+    else:
+        sizes = [*_common(at, batch), *map(str, wanted[0]), *(_flat(at, batch)), *map(str, wanted[1])]
+        spread = f"{at.atom}.reshape({', '.join(sizes)})"
+    found = call("torch.take_along_dim", x.text, spread, dim=str(axis))
     if not places:
         return f"{found}.squeeze({axis})"
     return found if places == 1 else call(f"{found}.unflatten", str(axis), tuple_of([str(d) for d in at.type.shape[batch:]]))

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring
 
-WHOLE = {"checkpoint", "noise"}  # files that are imported as modules
+WHOLE = {"checkpoint", "noise", "rounding"}  # files that are imported as modules
 PACKAGES = {"numpy", "torch", "tqdm", "scipy", "safetensors", "PIL", "matplotlib"}
 PROJECT = {
     "ahead",
@@ -17,16 +17,19 @@ PROJECT = {
     "checkpoint",
     "data",
     "first",
+    "generate",
     "loader",
+    "log",
     "model",
     "noise",
     "objective",
     "parents",
     "pictures",
     "process",
+    "rounding",
     "sample",
 }
-STANDARD = {"argparse", "functools", "inspect", "json", "math", "sys"}
+STANDARD = {"argparse", "functools", "hashlib", "inspect", "json", "math", "os", "sys"}
 
 
 def module(

@@ -7,34 +7,15 @@ with the level at which it binds. Ops that are statements, calls or need the fun
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import Any
 
 from specc.backends.pytorch import layers, shapes
 from specc.backends.pytorch.expressions import Level, Piece, call, compare, infix, literal, negated, power, tuple_of
+from specc.backends.pytorch.fills import const, draw, iota, number_like, spread, whole
+from specc.backends.pytorch.site import Site, Spelling, Text
 
 from specc.ir.ops import Op
-from specc.ir.program import Node
-from specc.ir.types import BATCH, DType
-from specc.record import record
+from specc.ir.types import DType
 
-Text = str | tuple[str, Level]
-
-
-@record
-class Site:
-    """A node, and how the size of the batch and the device are written where it stands."""
-
-    node: Node
-    batch: str = "len(x)"
-    device: str | None = None
-    generator: str | None = None
-
-    def __getitem__(self, key: str) -> Any:
-        return self.node[key]
-
-
-Spelling = Callable[..., Text]
 TO_KIND = {DType.FLOAT: "float", DType.INT: "long", DType.BOOL: "bool"}
 
 
@@ -113,18 +94,11 @@ def _bounded(function: str, method: str, option: str) -> Spelling:
 def _where(site: Site, c: Piece, a: Piece, b: Piece) -> Text:
     if c.host:
         if a.host != b.host and site.node.out.type.rank:  # a number in place of a tensor
-            a, b = Piece(_like(a, b)) if a.host else a, Piece(_like(b, a)) if b.host else b
+            a, b = Piece(number_like(a, b)) if a.host else a, Piece(number_like(b, a)) if b.host else b
         return f"{a.at(Level.OR)} if {c.at(Level.OR)} else {b.at(Level.CHOICE)}", Level.CHOICE
     if a.host and b.host:
         a, b = _as_float(a, site), _as_float(b, site)
     return call("torch.where", c.text, a.text, b.text)
-
-
-def _like(x: Piece, like: Piece) -> str:
-    """A number at each place of a tensor."""
-    if x.literal in (0, 1):
-        return call("torch.zeros_like" if x.literal == 0 else "torch.ones_like", like.text)
-    return call("torch.full_like", like.text, x.text)
 
 
 def _as_float(x: Piece, site: Site) -> Piece:
@@ -174,30 +148,6 @@ def _along(name: str, after: str = "") -> Spelling:
     return spell
 
 
-def _const(site: Site) -> Text:
-    value, shape = site["value"], tuple(site.node.get("shape", ()))
-    kind = DType(site.node.get("dtype", "float"))
-    if not isinstance(value, tuple):
-        number = literal(bool(value) if kind is DType.BOOL else value)
-        return _filled(Piece(number, type=site.node.out.type, host=True, literal=value), shape, site) if shape else number
-    texts = [literal(bool(v) if kind is DType.BOOL else int(v) if kind is DType.INT else float(v)) for v in value]
-    if kind is DType.FLOAT and texts and all(t.lstrip("-").isdigit() for t in texts):
-        texts[0] += ".0"
-    return call("torch.tensor", _nested(texts, shape), device=site.device)
-
-
-def _nested(texts: list[str], shape: tuple[int, ...]) -> str:
-    """Lists of lists, as deep as the shape."""
-    if not shape:
-        return texts[0]
-    each = len(texts) // shape[0]
-    return f"[{', '.join(_nested(texts[i * each : (i + 1) * each], shape[1:]) for i in range(shape[0]))}]"
-
-
-def _iota(site: Site) -> Text:
-    return call("torch.arange", str(site["n"]), device=site.device)
-
-
 def _transpose(site: Site, x: Piece) -> Text:
     return shapes.transpose(x, site["perm"])
 
@@ -223,64 +173,12 @@ def _scatter_add(site: Site, x: Piece, at: Piece) -> Text:
     return shapes.scatter_add(x, at, site["axis"], site["n"], site.node.get("batch", 0), site.batch)
 
 
-def _draw(name: str) -> Spelling:
-    """noise.normal(seed, ...) where numbers are keyed by example, else ordinary ones."""
-
-    def spell(site: Site, *operands: Piece) -> Text:
-        node, shape = site.node, site.node.out.type.shape
-        if node.get("keyed", True):
-            inner = tuple_of([str(d) for d in shape[1:]]) if shape[1:] else "()"
-            indices = tuple_of([p.text for p in operands[1:]]) if operands[1:] else None
-            return call(f"noise.{name}", operands[0].text, place=str(node["place"]), shape=inner, indices=indices)
-        plain = {"normal": "randn", "uniform": "rand"}[name]
-        if site.generator is not None:
-            return call(f"torch.{plain}", *_sizes(shape, site.batch), generator=site.generator)
-        if operands and len(shape) > 1 and operands[0].type.shape == shape and operands[0].type.dtype is DType.FLOAT:
-            return call(f"torch.{plain}_like", operands[0].text)
-        return call(f"torch.{plain}", *_sizes(shape, site.batch), device=site.device)
-
-    return spell
-
-
-def _sizes(shape: tuple[int | str, ...], batch: str) -> list[str]:
-    return [batch if d == BATCH else str(d) for d in shape] or ["()"]
-
-
-def _spread(site: Site, x: Piece, like: Piece) -> Text:
-    if not x.type.rank and x.host:
-        if x.literal is not None and like.type == site.node.out.type:
-            if x.literal in (0, 1):
-                return call("torch.zeros_like" if x.literal == 0 else "torch.ones_like", like.text)
-            return call("torch.full_like", like.text, x.text)
-        return call("torch.full", f"({site.batch},)", filling(x), device=site.device)
-    moved = x.atom
-    if x.type.dtype is DType.FLOAT and not x.type.rank:  # of double precision, perhaps
-        moved += f".to({like.text})" if _float(like) else f".to({like.atom}.device, torch.float32)"
-    return call(f"{moved}.expand", site.batch, *["-1"] * x.type.rank)
-
-
-def _float(x: Piece) -> bool:
-    return x.type.dtype is DType.FLOAT
-
-
-def filling(x: Piece) -> str:
-    """A number to fill a tensor with: written so that the tensor has the number's type."""
-    if x.type.dtype is DType.FLOAT and x.text.lstrip("-").isdigit():
-        return f"{x.text}.0"
-    return f"float({x.text})" if x.type.dtype is DType.FLOAT and x.literal is None and x.whole else x.text
-
-
-def _filled(x: Piece, shape: tuple[int | str, ...], site: Site) -> str:
-    """An array of one number."""
-    if x.literal in (0, 1) and x.type.dtype is DType.FLOAT and shape:
-        return call("torch.zeros" if x.literal == 0 else "torch.ones", *map(str, shape), device=site.device)
-    return call("torch.full", tuple_of([str(d) for d in shape]) if shape else "()", filling(x), device=site.device)
-
-
-def _reshape(site: Site, x: Piece) -> Text:
+def _reshape(site: Site, x: Piece, like: Piece | None = None) -> Text:
     shape = tuple(site["shape"])
+    if like is not None:
+        return f"{x.atom}.reshape_as({like.text})"
     if x.host:
-        return _filled(x, shape, site)
+        return whole(x, shape, site)
     return shapes.reshape(x, shape), (x.level if shape == x.type.shape else Level.ATOM)
 
 
@@ -297,8 +195,8 @@ def _batch_cost(site: Site, a: Piece, b: Piece) -> Text:
 
 
 TORCH: dict[Op, Spelling] = {
-    Op.CONST: _const,
-    Op.IOTA: _iota,
+    Op.CONST: const,
+    Op.IOTA: iota,
     Op.NEG: _negate,
     Op.ABS: _method("abs", "abs"),
     Op.SIGN: _method("sign"),
@@ -362,6 +260,7 @@ TORCH: dict[Op, Spelling] = {
     Op.FLIP: _flip,
     Op.TAKE: _take,
     Op.SCATTER_ADD: _scatter_add,
+    Op.ROUND_TO: layers.round_to,
     Op.MATMUL: _infix("@"),
     Op.CHOLESKY: _function("torch.linalg.cholesky"),
     Op.INV: _function("torch.linalg.inv"),
@@ -374,10 +273,10 @@ TORCH: dict[Op, Spelling] = {
     Op.GROUPNORM: layers.groupnorm,
     Op.RMSNORM: layers.rmsnorm,
     Op.ATTENTION: layers.attention,
-    Op.NORMAL: _draw("normal"),
-    Op.UNIFORM: _draw("uniform"),
+    Op.NORMAL: draw("normal"),
+    Op.UNIFORM: draw("uniform"),
     Op.STOP: lambda site, x: f"{x.atom}.detach()",
-    Op.SPREAD: _spread,
+    Op.SPREAD: spread,
     Op.BATCH_SIZE: lambda site, like: call("len", like.text),
     Op.BATCH_INDEX: _batch_index,
     Op.BATCH_SUM: lambda site, x: f"{x.atom}.sum(dim=0)",
@@ -391,11 +290,11 @@ TORCH: dict[Op, Spelling] = {
 ELSEWHERE: dict[Op, str] = {
     Op.PARAM: "an attribute of a module: modules.py",
     Op.GRAD: "torch.autograd.grad around the statements that it differentiates: gradients.py",
-    Op.FOR: "a loop: statements.py",
-    Op.WHILE: "a loop: statements.py",
-    Op.IF: "a branch: statements.py",
-    Op.PARTS: "parts of the batch: statements.py",
-    Op.CALL: "a call of a function or module: printer.py",
+    Op.FOR: "a loop: printer.py",
+    Op.WHILE: "a loop: printer.py",
+    Op.IF: "a branch: printer.py",
+    Op.PARTS: "parts of the batch: printer.py",
+    Op.CALL: "a call of a function or module: values.py",
     Op.REPEAT: "a loop over a ModuleList: printer.py",
-    Op.EXTERN: "a function in a part: printer.py",
+    Op.EXTERN: "a function in a part: values.py",
 }

@@ -94,11 +94,10 @@ def evidence(run: Run, program: Program, entry: str, count: int | None, seed: in
 
     from specc.runtime.ort import example_seeds
 
-    name, rng = program.data[0].space.name, np.random.default_rng(seed)
-    train, real = (examples(run, split, count or ENDLESS, rng) for split in ("train", "test"))
+    train, real = held_out(run, program, count or ENDLESS, np.random.default_rng(seed))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "samples.npz"
-        arguments = ["--sampler", entry, "-n", str(count or len(real[name])), "--seed", str(seed), "--out", str(file)]
+        arguments = ["--sampler", entry, "-n", str(count or len(real["x"])), "--seed", str(seed), "--out", str(file)]
         python(run.project / "sample.py", str(run.folder), *arguments)
         with np.load(file, allow_pickle=False) as saved:
             samples = {key: saved[key] for key in saved.files}
@@ -108,8 +107,14 @@ def evidence(run: Run, program: Program, entry: str, count: int | None, seed: in
         finite = np.isfinite(samples["x"].reshape(len(samples["x"]), -1)).all(axis=1)
         samples = {key: value[finite] for key, value in samples.items()}
     label = next((c.name for c in program.conditions if c.classes), None)
-    train, real = ({"x": fields[name], **fields} for fields in (train, real))
     return Evidence(run, program, entry, samples, train, real, label)
+
+
+def held_out(run: Run, program: Program, count: int, rng: np.random.Generator) -> tuple[dict[str, np.ndarray], ...]:
+    """Examples to train probes on and held-out ones, with the data itself as `x`; so many of a law that never ends."""
+    name = program.data[0].space.name
+    found = (examples(run, split, count, rng) for split in ("train", "test"))
+    return tuple({"x": fields[name], **fields} for fields in found)
 
 
 def settings(found: Evidence) -> list[Setting]:

@@ -56,12 +56,12 @@ def conditions(
     return {i.name: np.asarray(known[i.name], kinds[i.type.dtype.value]) for i in asked}
 
 
-def asked(run: Run, program: Program, entry: str, count: int) -> dict[str, np.ndarray]:
-    """What a query is tried on: held-out examples and their conditions; numbers at random for inputs of its own."""
+def asked(run: Run, program: Program, entry: str, count: int, split: str = "test") -> dict[str, np.ndarray]:
+    """What a query is tried on: examples and their conditions; numbers at random for inputs of its own."""
     import numpy as np
 
     rng = np.random.default_rng(0)
-    known = examples(run, "test", count, rng)
+    known = examples(run, split, count, rng)
     rows = np.arange(count) % len(next(iter(known.values())))
     found: dict[str, np.ndarray] = {}
     for i in program.entries[entry].inputs:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from specc.ir.program import Program, Quantization
 
 CALIBRATED = 64  # held-out examples that ranges of activations are chosen on
+TARGETS = ("cpu", "web", "cuda")  # as `specc.ir.formats` lists them
+JUDGING = "How many samples the report of a quantised file is judged on; 0 for none."
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
 
@@ -29,22 +32,41 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.argument("run", type=FOLDER)
 @click.option("--sampler", help="A sampler of the spec; the only one by default.")
 @click.option("--query", help="A query of the spec, in place of a sampler.")
-@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.onnx")
-@click.option("--quantize", help="The `quantize` section to apply.")
+@click.option("-o", "--out", type=click.Path(dir_okay=False, path_type=Path), help="FILE.onnx")
+@click.option("--web", type=click.Path(file_okay=False, path_type=Path), help="A folder for a page that draws in the browser.")
+@click.option("--ort-web", type=click.Path(exists=True, path_type=Path), help="onnxruntime-web, a folder or .tgz; else by npm.")
+@click.option("--quantize", help="The `quantize` section to apply; by default the one that the model was trained with.")
+@click.option("--for", "target", type=click.Choice(TARGETS), default="cpu", show_default=True, help="Where it will run.")
+@click.option("--samples", type=click.IntRange(min=0), default=256, show_default=True, help=JUDGING)
 @click.option("--examples", type=click.IntRange(min=1), default=4, show_default=True, help="How many the certificate compares.")
+@click.option("--trajectory", is_flag=True, help="Let the file show the states of its loop, for animations.")
 @click.option("--json", "machine", is_flag=True, help="The certificate as JSON on stdout.")
 def command(
-    run: Path, sampler: str | None, query: str | None, out: Path, quantize: str | None, examples: int, machine: bool
+    run: Path,
+    sampler: str | None,
+    query: str | None,
+    out: Path | None,
+    web: Path | None,
+    ort_web: Path | None,
+    quantize: str | None,
+    target: str,
+    samples: int,
+    examples: int,
+    trajectory: bool,
+    machine: bool,
 ) -> None:
     """Write a sampler or query of RUN as one ONNX file and compare it with the reference and with PyTorch.
 
-    The certificate is printed and kept as FILE.certificate.json; exit code 3 when the file is not what was trained.
+    The certificate is printed and kept as FILE.certificate.json; exit code 3 when the file is not what was trained. With --web,
+    write a folder of static files that draws in the browser instead.
     """
     from specc.backends.onnx.emit import UnsupportedError
     from specc.backends.onnx.export import export
     from specc.runtime.certificate import certify
     from specc.runtime.ort import example_seeds
 
+    if (out is None) == (web is None):
+        raise click.UsageError("say where to write: -o FILE.onnx, or --web DIR")
     here = Run(run)
     program = here.program()
     entry = entry_of(program, sampler if query is None else query, "sampler" if query is None else "query")
@@ -56,19 +78,34 @@ def command(
         given = asked(here, program, entry, tried)
     else:
         given = conditions(here, program, entry, example_seeds(0, tried), weights)
+    symbols = here.symbols()
+    looked = formats.calibrate if formats is not None else None
+    data = asked(here, program, looked, CALIBRATED, "train") if looked is not None else None
+    if out is None:
+        assert web is not None
+        return page(array, weights, entry, formats, calibration(formats, given, data), symbols, web, ort_web)
     try:
-        symbols = here.symbols()
         known = {"symbols": list(symbols)} if symbols is not None else None
         written = export(
-            array, entry, weights, out, quantization=formats, calibration=calibration(formats, given), metadata=known
+            array,
+            entry,
+            weights,
+            out,
+            quantization=formats,
+            calibration=calibration(formats, given, data),
+            target=target,
+            metadata=known,
+            trajectory=trajectory,
         )
     except (UnsupportedError, ValueError, KeyError) as error:
         raise Failure(f"{entry} cannot be exported: {error}") from None
     except OSError as error:
         raise Failure(f"{out} could not be written: {error.strerror or error}") from None
     say(f"{entry}: {written.file_bytes / 2**20:.1f} MB, {written.nodes} nodes -> {out}")
-    if written.quantization is not None:
-        say(str(written.quantization))
+    if formats is not None:
+        from specc.cli import quantized
+
+        quantized.finish(here, program, entry, weights, formats, written, samples)
     eager = in_project(here, program, entry, examples)
     shown = {name: value[:examples] for name, value in given.items()}
     certificate = certify(program, array, entry, weights, out, torch=eager, examples=examples, conditions=shown)
@@ -81,13 +118,46 @@ def command(
         raise Failure(f"{out} is not close enough to the reference", "please report it with the spec and the certificate")
 
 
-def calibration(quantization: Quantization | None, conditions: dict[str, np.ndarray]) -> Calibration | None:
-    """What to calibrate on where the sampler is conditioned on examples; the usual where it is not."""
-    if quantization is None or not conditions:
+def page(
+    array: Program,
+    weights: dict[str, np.ndarray],
+    entry: str,
+    formats: Quantization | None,
+    ranges: Calibration | None,
+    symbols: str | None,
+    folder: Path,
+    ort_web: Path | None,
+) -> None:
+    """Write a sampler as a page."""
+    from specc.backends import web
+    from specc.backends.onnx.emit import UnsupportedError
+
+    if array.entries[entry].role != "sampler":
+        raise click.UsageError("a page is of a sampler")
+    wanted = web.Asked(entry=entry, quantization=formats, calibration=ranges, symbols=symbols)
+    try:
+        files = web.write(array, weights, wanted, folder, ort_web)
+    except (UnsupportedError, ValueError, KeyError) as error:
+        raise Failure(f"{entry} cannot be a page: {error}") from None
+    except web.RuntimeMissingError as error:
+        raise Failure(str(error), error.help) from None
+    except OSError as error:
+        raise Failure(f"{folder} could not be written: {error.strerror or error}") from None
+    say(f"{entry}: {sum(f.stat().st_size for f in files) / 2**20:.1f} MB -> {folder}")
+    say(f"see it: python -m http.server -d {folder}")
+
+
+def calibration(
+    quantization: Quantization | None, conditions: dict[str, np.ndarray], data: dict[str, np.ndarray] | None = None
+) -> Calibration | None:
+    """What to calibrate on where the sampler is conditioned on examples, or methods look at a query of examples, `data`; the
+    usual otherwise."""
+    if quantization is None or not (conditions or data):
         return None
     from specc.backends.onnx.calibrate import Calibration
 
-    return Calibration(examples=len(next(iter(conditions.values()))), conditions=conditions)
+    made = Calibration(data=data)
+    return replace(made, examples=len(next(iter(conditions.values()))), conditions=conditions) if conditions else made
 
 
 def entry_of(program: Program, wanted: str | None, kind: str = "sampler") -> str:
@@ -105,7 +175,7 @@ def entry_of(program: Program, wanted: str | None, kind: str = "sampler") -> str
 
 def quantization_of(program: Program, wanted: str | None) -> Quantization | None:
     if wanted is None:
-        return None
+        return next((q for q in program.quantize if q.trained), None)
     found = next((q for q in program.quantize if q.name == wanted), None)
     if found is None:
         known = ", ".join(q.name for q in program.quantize) or "the spec has no `quantize` section"

@@ -1,7 +1,9 @@
-"""`specc sample`: samples of a run, by its own sample.py, or of an ONNX file, by ONNX Runtime."""
+"""`specc sample`: samples of a run, by its own sample.py, or of an ONNX file, by NumPy and ONNX Runtime alone."""
 
 from __future__ import annotations
 
+import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +17,9 @@ if TYPE_CHECKING:
 
     from specc.runtime.ort import Model
 
-FORMATS = (".npz", ".png", ".txt")
+FORMATS = (".npz", ".png", ".gif", ".txt")
 ARRAYS = (".npy", ".npz")
 STRIDE = 1_000_003  # between the seeds of two values of --seed, as in a project's sample.py
-BATCH = 256  # samples at once; they do not depend on it
 
 
 @click.command("sample")
@@ -26,72 +27,110 @@ BATCH = 256  # samples at once; they do not depend on it
 @click.option("--sampler", help="One of the spec's samplers; an ONNX file has one.")
 @click.option("-n", "count", type=click.IntRange(min=1), default=64, show_default=True, help="How many samples.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same samples.")
+@click.option("--batch", type=click.IntRange(min=1), default=256, show_default=True, help="How many at once; for a file.")
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A condition or an input: y=3, low=FILE.npz")
 @click.option(
-    "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.npz (x), FILE.png or FILE.txt"
+    "-o", "--out", type=click.Path(dir_okay=False, path_type=Path), required=True, help="FILE.npz (x), .png, .gif or .txt"
 )
-def command(what: Path, sampler: str | None, count: int, seed: int, given: tuple[str, ...], out: Path) -> None:
+def command(what: Path, sampler: str | None, count: int, seed: int, batch: int, given: tuple[str, ...], out: Path) -> None:
     """Draw samples and write them, in data space."""
     if out.suffix not in FORMATS:
         raise click.UsageError(f"{out} should end in {' or '.join(FORMATS)}")
     settings = dict(assignment(text) for text in given)
     try:
-        draw(what, sampler, count, seed, settings, out)
+        if what.is_dir():
+            from_run(Run(what), sampler, count, seed, settings, out)
+        else:
+            from_onnx(what, sampler, count, seed, batch, settings, out)
     except OSError as error:
         raise Failure(f"{out} could not be written: {error.strerror or error}") from None
     say(f"wrote {out}")
 
 
-def draw(what: Path, sampler: str | None, count: int, seed: int, settings: dict[str, Any], out: Path) -> None:
-    if what.is_dir():
-        from_run(Run(what), sampler, count, seed, settings, out)
-        return
-    from specc.runtime.ort import load
-
+def from_onnx(file: Path, sampler: str | None, count: int, seed: int, batch: int, settings: dict[str, Any], out: Path) -> None:
     try:
-        model = load(what)
-    except (ValueError, RuntimeError) as error:
-        raise Failure(f"{what} cannot be opened: {str(error).splitlines()[0]}") from None
+        from specc.runtime.ort import load
+        from specc.runtime.refused import FileError, InputError
+
+        model = load(file)
+    except ImportError as error:
+        raise Failure(f"a package is missing: {error}", "pip install onnxruntime") from None
+    except FileError as error:
+        raise Failure(f"{file} cannot be opened: {error}", error.help) from None
     only = model.metadata.get("entry")
     if sampler is not None and sampler != only:
-        raise click.UsageError(f"{what} holds the sampler `{only}`, not `{sampler}`")
+        raise click.UsageError(f"{file} holds the sampler `{only}`, not `{sampler}`")
     try:
-        fields = from_model(model, count, seed, settings)
-    except ValueError as error:
+        fields, path = from_model(model, count, seed, batch, settings, watched=out.suffix == ".gif")
+    except InputError as error:
         raise click.UsageError(str(error)) from None
-    save(fields, out, *value_range(model.metadata), model.metadata.get("symbols"))
+    except FileError as error:
+        raise Failure(f"{file} cannot be run: {error}", error.help) from None
+    save(fields, out, *value_range(model.metadata), model.metadata.get("symbols"), path)
 
 
-def from_model(model: Model, count: int, seed: int, settings: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Samples of an ONNX file with the conditions they were drawn for. The seeds are those of a project's sample.py."""
+def from_model(
+    model: Model, count: int, seed: int, batch: int, settings: dict[str, Any], watched: bool
+) -> tuple[dict[str, np.ndarray], np.ndarray | None]:
+    """Samples of an ONNX file with the conditions they were drawn for, and their states (T, B, *shape) if they are watched.
+
+    The seeds are those of a project's sample.py.
+    """
     import numpy as np
 
+    from specc.runtime.refused import FileError
+
+    shown = [name for name in model.outputs if name.startswith("trajectory")] if watched else []
+    if watched and not shown:
+        raise FileError("it does not show its trajectory", "export it again with: specc export RUN --trajectory -o FILE.onnx")
     given = {name: from_file(name, value, count) if isinstance(value, str) else value for name, value in settings.items()}
     whole = model.feeds(seed * STRIDE + np.arange(count, dtype=np.int64), given)
-    roles = {i["name"]: i["role"] for i in model.inputs}
-    varying = {i["name"] for i in model.inputs if i["shape"][:1] == ["B"]}
-    parts = []
-    for start in range(0, count, BATCH):
-        rows = slice(start, start + BATCH)
-        parts.append(model.run({k: v[rows] if k in varying else v for k, v in whole.items()}, ["x"])["x"])
-    return {"x": np.concatenate(parts), **{k: v for k, v in whole.items() if roles[k] == "condition"}}
+    parts, paths = [], []
+    with progress(count) as bar:
+        for found in model.batches(whole, count, batch, ["x", *shown]):
+            parts.append(found["x"])
+            paths.append([*(state for name in shown for state in found[name]), found["x"]])
+            if bar is not None:
+                bar.update(len(found["x"]))
+    conditions = {i["name"]: whole[i["name"]] for i in model.inputs if i["role"] == "condition"}
+    return {"x": np.concatenate(parts), **conditions}, joined(paths) if shown else None
+
+
+def joined(paths: list[list[np.ndarray]]) -> np.ndarray:
+    """States of batches beside each other, (T, B, *shape); a batch that was done sooner rests at its end."""
+    import numpy as np
+
+    longest = max(map(len, paths))
+    return np.concatenate([np.stack(p + p[-1:] * (longest - len(p))) for p in paths], axis=1)
+
+
+def progress(count: int) -> AbstractContextManager[Any]:
+    """A bar of how many samples are done, where a person looks; else None."""
+    if not sys.stderr.isatty():
+        return nullcontext()
+    return click.progressbar(length=count, label="samples", file=sys.stderr)
 
 
 def from_file(name: str, file: str, count: int) -> np.ndarray:
-    """The numbers of a file, a row for each sample: a .npy, or a .npz under this name. ValueError says what is wrong."""
+    """The numbers of a file, a row for each sample: a .npy, or a .npz under this name. InputError says what is wrong."""
     import numpy as np
+
+    from specc.runtime.refused import InputError
 
     try:
         found = np.load(file, allow_pickle=False)
         array = found if isinstance(found, np.ndarray) else found[name]
-    except (OSError, KeyError) as error:
-        raise ValueError(f"{file} cannot be read: {error}") from None
-    if len(array) < count:
-        raise ValueError(f"{file} has {len(array)} rows, and {count} samples are wanted")
+    except (OSError, KeyError, ValueError, EOFError) as error:
+        raise InputError(f"{name}: {file} cannot be read: {error}") from None
+    if array.ndim == 0 or len(array) < count:
+        raise InputError(f"{name}: {file} has {len(array) if array.ndim else 0} rows, and {count} samples are wanted")
     return np.asarray(array[:count])
 
 
 def from_run(run: Run, sampler: str | None, count: int, seed: int, settings: dict[str, Any], out: Path) -> None:
+    if out.suffix == ".gif":
+        help = "specc export RUN --trajectory -o FILE.onnx, then specc sample FILE.onnx"
+        raise click.UsageError(f"a run gives no animations; export its sampler for one: {help}")
     lock = run.locked()
     if lock is None:
         raise click.UsageError(f"{run.folder} is not a run: `specc train SPEC -o {run.folder}` makes one")
@@ -135,8 +174,18 @@ def lines(x: np.ndarray, symbols: list[str] | None) -> str:
     return "".join("".join(symbols[i] if symbols[i].isprintable() else " " for i in row) + "\n" for row in x)
 
 
-def save(fields: dict[str, np.ndarray], out: Path, low: float, high: float, symbols: list[str] | None = None) -> None:
-    """An NPZ, a line for each sample of integers, or a picture of x: a grid of images, or points of the plane."""
+def save(
+    fields: dict[str, np.ndarray],
+    out: Path,
+    low: float,
+    high: float,
+    symbols: list[str] | None = None,
+    path: np.ndarray | None = None,
+) -> None:
+    """An NPZ, a line for each sample of integers, or a picture: a grid of images, or points of the plane.
+
+    path: states (T, B, *shape), for an animation of them in place of a picture of x.
+    """
     import numpy as np
 
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -155,9 +204,12 @@ def save(fields: dict[str, np.ndarray], out: Path, low: float, high: float, symb
         return
     from specc.runtime import pictures
 
-    if x.ndim == 4 and x.shape[1] in (1, 3):
-        pictures.image_grid(x, out, low=low, high=high)
-    elif x.ndim == 2 and x.shape[1] == 2:
-        pictures.scatter(x, out)
-    else:
+    image, plane = x.ndim == 4 and x.shape[1] in (1, 3), x.ndim == 2 and x.shape[1] == 2
+    if not image and not plane:
         raise Failure(f"there is no picture of samples of shape {x.shape[1:]}", "write a .npz instead")
+    if path is not None:
+        pictures.animation(path, out, low=low, high=high)
+    elif image:
+        pictures.image_grid(x, out, low=low, high=high)
+    else:
+        pictures.scatter(x, out)

@@ -13,8 +13,8 @@ from typing import Any
 
 from specc.ir.program import Block, Function, Program
 
-APART = {"spec", "digest", "level", "functions", "quantize", "evaluate", "groups", "doc"}  # fields of a program
-SAID = {"span", "doc"}  # fields of its parts that say where they are written
+APART = {"spec", "digest", "level", "functions", "quantize", "evaluate", "cache", "groups", "doc"}  # fields of a program
+SAID = {"span", "doc", "about"}  # fields of its parts that say where they are written
 
 
 def digest(program: Program) -> str:

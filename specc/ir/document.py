@@ -22,6 +22,7 @@ from specc.ir.program import (
     Average,
     Bare,
     Block,
+    Bound,
     Dataset,
     Entry,
     Function,
@@ -38,7 +39,7 @@ from specc.ir.program import (
     Step,
     Value,
 )
-from specc.ir.types import BATCH, Dim, DType, Type
+from specc.ir.types import BATCH, GROWING, Dim, DType, Type
 from specc.ir.verify import IRError, verify
 from specc.source import Source, Span
 
@@ -104,9 +105,9 @@ def _type(x: Any) -> Type:
 
 
 def _dim(text: str) -> Dim:
-    if text != BATCH and not re.fullmatch(r"[0-9]{1,12}", text):
+    if text not in (BATCH, GROWING) and not re.fullmatch(r"[0-9]{1,12}", text):
         raise ValueError(f"{text!r} is not a dimension")
-    return BATCH if text == BATCH else int(text)
+    return text if text in (BATCH, GROWING) else int(text)
 
 
 def _span(x: Any) -> Span:
@@ -259,12 +260,25 @@ class QuantizeRuleDoc(Part):
     match: str
     weights: SettingDoc | None = None
     activations: SettingDoc | None = None
+    cache: SettingDoc | None = None
+    gradients: SettingDoc | None = None
+
+
+class BoundDoc(Part):
+    makes = Bound
+    name: str
+    compare: str
+    value: Number
+    span: SpanText | None = None
 
 
 class QuantizationDoc(Part):
     makes = Quantization
     name: str
     rules: tuple[QuantizeRuleDoc, ...]
+    bounds: tuple[BoundDoc, ...] = ()
+    trained: bool = False
+    calibrate: str | None = None
     span: SpanText | None = None
 
 
@@ -375,10 +389,12 @@ class FunctionDoc(Part):
     kind: Literal["network", "function", "entry"]
     block: BlockDoc
     doc: str = ""
+    about: str = ""
     span: SpanText | None = None
 
     def build(self) -> Function:
-        return Function(name=self.name, kind=self.kind, block=self.block.block({}), doc=self.doc, span=self.span)
+        block = self.block.block({})
+        return Function(name=self.name, kind=self.kind, block=block, doc=self.doc, about=self.about, span=self.span)
 
 
 class ProgramDoc(Part):
@@ -402,6 +418,7 @@ class ProgramDoc(Part):
     evaluate: tuple[Plain, ...] = ()
     parents: tuple[ParentDoc, ...] = ()
     averages: tuple[AverageDoc, ...] = ()
+    cache: bool = True
     groups: int = 1
     doc: str = ""
 
@@ -437,7 +454,9 @@ def _used(ids: Sequence[int], scope: Scope) -> tuple[Value, ...]:
 def _described(p: Program) -> ProgramDoc:
     plain = {name: getattr(p, name) for name in ProgramDoc.model_fields}
     functions = tuple(
-        FunctionDoc.model_validate({"name": f.name, "kind": f.kind, "block": _block(f.block), "doc": f.doc, "span": f.span})
+        FunctionDoc.model_validate(
+            {"name": f.name, "kind": f.kind, "block": _block(f.block), "doc": f.doc, "about": f.about, "span": f.span}
+        )
         for f in p.functions.values()
     )
     return ProgramDoc.model_validate(plain | {"functions": functions, "entries": tuple(p.entries.values())})

@@ -94,6 +94,8 @@ def reduced(c: Calc, node: Node, inputs: tuple[Value, ...]) -> Value | None:
         case Op.NEG | Op.NOT:
             inner = c.b.made_by(inputs[0])
             return inner.inputs[0] if inner is not None and inner.op is node.op else None
+        case Op.SUM | Op.MEAN if (plus := _negated(c, inputs[0])) is not None:
+            return c.neg(c.op(node.op, plus, axes=node["axes"]))
         case Op.WHERE if numbers[0] is not None:
             return inputs[1] if numbers[0] else inputs[2]
         case Op.WHERE | Op.MIN | Op.MAX | Op.AND | Op.OR if inputs[-1].id == inputs[-2].id:
@@ -199,8 +201,8 @@ def _shape(c: Calc, node: Node, inputs: tuple[Value, ...]) -> Value | None:
             return x
         case Op.CAST if x.type.dtype is node.out.type.dtype:
             return x
-        case Op.SUM | Op.MEAN | Op.PROD | Op.AMAX | Op.AMIN | Op.LOGSUMEXP if not node["axes"]:
-            return x
+        case Op.SUM | Op.MEAN | Op.PROD | Op.AMAX | Op.AMIN | Op.LOGSUMEXP if all(x.type.shape[a] == 1 for a in node["axes"]):
+            return c.reshape(x, node.out.type.shape)
         case Op.STOP if c.uniform(x) is not None:
             return x
         case Op.SPREAD if (root := c.batch_of(inputs[1])).id != inputs[1].id:

@@ -20,6 +20,7 @@ class Metric:
     doc: str
     source: str
     module: str | None = None  # the file in specc/runtime/metrics, without .py; none for what the compiler counts
+    numbers: int = 1  # how many it gives
     perfect: float = 0.0  # for samples of the very law of the data (unbiased estimates scatter around it)
     knobs: dict[str, float | int | bool] = field(default_factory=dict)  # with their defaults
     packages: tuple[str, ...] = ("numpy",)
@@ -90,6 +91,7 @@ METRICS: dict[str, Metric] = {
         takes="two sets of features",
         module="manifold",
         better="higher",
+        numbers=2,
         perfect=1.0,
         doc="shares of samples inside the real manifold and of real examples inside the samples' manifold",
         source="Kynkaanniemi et al., Improved Precision and Recall Metric for Assessing Generative Models, 2019",

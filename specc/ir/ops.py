@@ -91,6 +91,8 @@ class Op(Enum):
     FLIP = "flip"
     TAKE = "take"
     SCATTER_ADD = "scatter_add"
+    # Rounding to a format, with scales from the numbers themselves
+    ROUND_TO = "round_to"
     # Linear maps and layers
     MATMUL = "matmul"
     CHOLESKY = "cholesky"
@@ -235,6 +237,13 @@ OPS: dict[Op, Row] = {
         Lift.SPECIAL,
         "The transpose of `take`: adds x at indices into n zeros.",
     ),
+    Op.ROUND_TO: Row(
+        "round_to(x, format, axes, block=0, affine=false)",
+        rules.round_to,
+        Lift.AXES,
+        "The nearest numbers of a format; those along axes share a scale, or each `block` of them. Derivatives pass straight "
+        "through.",
+    ),
     Op.MATMUL: Row(
         "matmul(a, b)", rules.matmul, Lift.SPECIAL, "Matrix product of the last two dimensions; those before broadcast."
     ),
@@ -242,7 +251,13 @@ OPS: dict[Op, Row] = {
         "cholesky(a)", rules.square, Lift.SAME, "The lower triangular l with l l' = a, of positive definite (..., n, n)."
     ),
     Op.INV: Row("inv(a)", rules.square, Lift.SAME, "The inverse of matrices (..., n, n)."),
-    Op.LINEAR: Row("linear(x, weight[, bias])", rules.linear, Lift.SAME, "x (..., d) with weight (n, d), bias (n): (..., n)."),
+    Op.LINEAR: Row(
+        "linear(x, weight[, bias], rounds=())",
+        rules.linear,
+        Lift.SAME,
+        "x (..., d) with weight (n, d), bias (n): (..., n). rounds: formats of weight, x and gradients, whose blocks lie along "
+        "what each product sums over, in training those of the backward pass as well.",
+    ),
     Op.CONV: Row(
         "conv(x, weight[, bias], stride, padding, dilation, groups)",
         rules.conv,
@@ -328,11 +343,12 @@ OPS: dict[Op, Row] = {
         "A function over the bundle's parameters; with lanes > 1 the arguments of each lane in turn, for one batched run.",
     ),
     Op.REPEAT: Row(
-        "repeat(args..., function, bundle, count, carried, reverse=false)",
+        "repeat(args..., function, bundle, count, carried, reverse=false, cut=())",
         rules.repeat,
         Lift.SPECIAL,
         "A network applied `count` times over bundle.0, bundle.1, ... (from the last one with `reverse`); the first `carried` "
-        "arguments are its results again.",
+        "arguments are its results again. The last ones are cut along the axes `cut`, a part for each turn, and its results "
+        "for them are put together again.",
     ),
     Op.SPREAD: Row("spread(x, like)", rules.spread, Lift.SPECIAL, "A shared value, one for each example of `like`."),
     Op.BATCH_SIZE: Row("batch_size(like)", rules.batch_size, Lift.SPECIAL, "Number of examples, shared int."),

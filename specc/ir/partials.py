@@ -234,6 +234,7 @@ PARTIALS: dict[Op, tuple[Partial | None, ...]] = {
     Op.ERFINV: (_erfinv,),
     Op.LGAMMA: (_lgamma,),
     Op.CAST: (_cast,),
+    Op.ROUND_TO: (_same,),
     Op.SILU: (_silu,),
     Op.GELU: (_gelu,),
     Op.RELU: (_relu,),

@@ -70,13 +70,14 @@ class Function:
     """A function of values and, for a network, of a bundle of parameters with paths relative to it.
 
     kind: "network" (has parameters, printed as a module), "function" (plain), "entry" (an objective, sampler or query).
-    doc: the line of the spec that it comes from, as a reader would like to see it.
+    doc: the line of the spec that it comes from, as a reader would like to see it. about: the comment over its definition.
     """
 
     name: str
     kind: str
     block: Block
     doc: str = ""
+    about: str = ""
     span: Span | None = None
 
 
@@ -98,12 +99,14 @@ class Input:
 
 @record(kw_only=True)
 class Entry:
-    """A way into the program. role: "objective", "update", "sampler", "query", or "condition": what computes the derived
-    conditions of an example, in the order of `Program.conditions`.
+    """A way into the program. role: "objective", "update", "start", "sampler", "query", "generate": what draws the data of
+    a stage, x and then its fields; or "condition": what computes the derived conditions of an example, in the order of
+    `Program.conditions`.
 
     For an objective the function returns one value per example (or a shared scalar), `over` lists what it trains: names of
     networks and bare parameters, and patterns of paths (`G.*.bias`). `writes` are the paths of states whose new values the
-    function gives as its last results; an update gives nothing else. For a sampler, `calls` is the number of network calls
+    function gives as its last results; an update gives nothing else, nor does the start of a training, which is
+    computed on the first batch and may write parameters as well. For a sampler, `calls` is the number of network calls
     of one sample (None when it depends on the data). `hidden`: calls, and evaluations of single examples, that a pass has
     written out in the entry, where they are no calls any more.
     """
@@ -161,17 +164,39 @@ class Dataset:
 
 @record(kw_only=True)
 class QuantizeRule:
-    """One rule of a `quantize` section: for these paths, this format. First match wins; `keep` is a rule with no format."""
+    """One rule of a `quantize` section: for these paths, this format. First match wins; `keep` is a rule with no format.
 
-    match: str  # a path pattern ("*.mlp.*"), or first, last, clock
+    cache: of the keys and values of attention, one scale for each of their rows. gradients: of what comes back through linear
+    maps while training.
+    """
+
+    match: str  # a path pattern ("*.mlp.*"), a place (first) or a kind (conv)
     weights: Setting | None = None
     activations: Setting | None = None
+    cache: Setting | None = None
+    gradients: Setting | None = None
+
+
+@record(kw_only=True)
+class Bound:
+    """What a number of the report of a quantised file is held against: `frechet_ratio <= 1.1`."""
+
+    name: str
+    compare: str
+    value: float
+    span: Span | None = None
 
 
 @record(kw_only=True)
 class Quantization:
+    """trained: the model itself computes with rounded numbers, in training as well. calibrate: the query on whose network
+    calls, made on examples, methods look; an export's own entry where none is named."""
+
     name: str
     rules: tuple[QuantizeRule, ...]
+    bounds: tuple[Bound, ...] = ()
+    trained: bool = False
+    calibrate: str | None = None
     span: Span | None = None
 
 
@@ -268,6 +293,7 @@ class Program:
     evaluate: tuple[Any, ...] = ()
     parents: tuple[Parent, ...] = ()
     averages: tuple[Average, ...] = ()
+    cache: bool = True  # samplers that fill a sequence place by place keep what they can of earlier places
     groups: int = 1  # a batch of training has a whole multiple of so many examples
     doc: str = ""  # the comment over the model
 

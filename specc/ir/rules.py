@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from specc.ir.types import BATCH, EXAMPLE, FLOAT, INT, Dim, DType, Shape, Type, broadcast, per_dimension, size
+from specc.ir.types import BATCH, EXAMPLE, FLOAT, GROWING, INT, Dim, DType, Shape, Type, broadcast, per_dimension, size
 
 Types = tuple[Type, ...]
 A = dict[str, Any]
@@ -91,6 +91,13 @@ def reduce(types: Types, a: A) -> Types:
     return (x.shaped(tuple(d for i, d in enumerate(x.shape) if i not in gone)),)
 
 
+def round_to(types: Types, a: A) -> Types:
+    x = types[0]
+    axes = {_axis(i, x.rank) for i in a["axes"]}
+    _need(bool(axes) and all(isinstance(x.shape[i], int) for i in axes), "a scale belongs to some axes of one example")
+    return floating(types, a)
+
+
 def argmax(types: Types, a: A) -> Types:
     x = types[0]
     gone = _axis(a["axis"], x.rank)
@@ -104,8 +111,9 @@ def along(types: Types, a: A) -> Types:
 
 def reshape(types: Types, a: A) -> Types:
     shape = tuple(a["shape"])
-    have, want = [d for d in types[0].shape if d != BATCH], [d for d in shape if d != BATCH]
-    same = types[0].shape.count(BATCH) == shape.count(BATCH) and size(tuple(have)) == size(tuple(want))
+    have, want = ([d for d in s if isinstance(d, int)] for s in (types[0].shape, shape))
+    named = all(types[0].shape.count(d) == shape.count(d) for d in (BATCH, GROWING))
+    same = named and size(tuple(have)) == size(tuple(want))
     _need(same, f"{_show(types[0].shape)} cannot become {_show(shape)}: the number of elements differs")
     return (types[0].shaped(shape),)
 
@@ -137,13 +145,13 @@ def slice_(types: Types, a: A) -> Types:
 def concat(types: Types, a: A) -> Types:
     first = types[0]
     axis = _axis(a["axis"], first.rank)
-    total = 0
+    total: Dim = 0
     for t in types:
         rest = t.rank == first.rank and all(
             d == e for i, (d, e) in enumerate(zip(t.shape, first.shape, strict=True)) if i != axis
         )
         _need(rest, f"{_show(first.shape)} and {_show(t.shape)} differ outside axis {axis}")
-        total += size((t.shape[axis],))
+        total = GROWING if GROWING in (total, t.shape[axis]) else size((total,)) + size((t.shape[axis],))
     return (Type(first.dtype, (*first.shape[:axis], total, *first.shape[axis + 1 :]), _axes(types)),)
 
 
@@ -296,7 +304,20 @@ def call(types: Types, a: A) -> Types:
 
 
 def repeat(types: Types, a: A) -> Types:
-    return types[: a["carried"]]
+    return (*types[: a["carried"]], *types[len(types) - len(a.get("cut", ())) :])
+
+
+def turn(types: Types, a: A) -> Types:
+    """What one turn of a REPEAT is given or gives, where all its turns have these types."""
+    cut: tuple[int, ...] = a.get("cut", ())
+    first = len(types) - len(cut)
+    return (*types[:first], *(_part(t, axis, a["count"]) for t, axis in zip(types[first:], cut, strict=True)))
+
+
+def _part(whole: Type, axis: int, count: int) -> Type:
+    n = size((whole.shape[axis],))
+    _need(n % count == 0, f"{count} turns do not share {n} evenly")
+    return whole.shaped((*whole.shape[:axis], n // count, *whole.shape[axis + 1 :]))
 
 
 def spread(types: Types, a: A) -> Types:

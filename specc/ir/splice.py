@@ -8,6 +8,7 @@ from dataclasses import replace
 from specc.ir.ops import Op
 from specc.ir.program import Block, Builder, Function, Ids, Node, Value
 from specc.ir.rewrite import Subst
+from specc.ir.types import size
 from specc.ir.verify import IRError
 
 Inside = Callable[[Node], bool]
@@ -60,15 +61,27 @@ class Splicer:
         """Append what a CALL or REPEAT node calls; gives the values of its results."""
         block = self.functions[node["function"]].block
         if node.op is Op.REPEAT:
-            carried = node["carried"]
-            state, rest = inputs[:carried], inputs[carried:]
-            for i in turns(node):
-                state = self.insert(builder, block, (*state, *rest), join(bundle, f"{node['bundle']}.{i}"))
-            return state
+            return self.repeated(builder, node, inputs, bundle)
         below = "" if node.get("bundle") is None else join(bundle, node["bundle"])
         n = len(block.params)
         lanes = (inputs[lane * n : lane * n + n] for lane in range(node.get("lanes", 1)))
         return tuple(value for lane in lanes for value in self.insert(builder, block, lane, below))
+
+    def repeated(self, builder: Builder, node: Node, inputs: tuple[Value, ...], bundle: str) -> tuple[Value, ...]:
+        """Append the turns of a REPEAT, one after another; each has its part of what is cut."""
+        block, carried, cut = self.functions[node["function"]].block, node["carried"], node.get("cut", ())
+        state, rest, whole = inputs[:carried], inputs[carried : len(inputs) - len(cut)], inputs[len(inputs) - len(cut) :]
+        kept: list[tuple[Value, ...]] = []
+        for k, i in enumerate(turns(node)):
+            own = []
+            for value, axis in zip(whole, cut, strict=True):
+                n = size((value.type.shape[axis],)) // node["count"]
+                own.append(builder.add(Op.SLICE, value, axis=axis, start=k * n, stop=k * n + n, step=1))
+            results = self.insert(builder, block, (*state, *rest, *own), join(bundle, f"{node['bundle']}.{i}"))
+            state = results[:carried]
+            kept.append(results[carried:])
+        together = (builder.add(Op.CONCAT, *parts, axis=axis) for parts, axis in zip(zip(*kept, strict=True), cut, strict=True))
+        return (*state, *(together if cut else ()))
 
     def region(self, builder: Builder, block: Block, subst: Subst, bundle: str, fresh: bool) -> Block:
         """The block rebuilt in a builder. subst: what stands for values of the original; new ones are added to it."""

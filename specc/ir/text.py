@@ -68,8 +68,11 @@ def _program(p: Program) -> Iterator[str]:
         yield f"train {key} = {plain(value)}"
     for q in p.quantize:
         for rule in q.rules:
-            parts = [f"{k} {plain(v)}" for k, v in (("weights", rule.weights), ("activations", rule.activations)) if v]
-            yield f"quantize {q.name}: {rule.match} {', '.join(parts) or 'keep'}"
+            said = ((k, getattr(rule, k)) for k in ("weights", "activations", "cache", "gradients"))
+            parts = [f"{k} {plain(v)}" for k, v in said if v]
+            yield f"quantize {q.name}{' while training' if q.trained else ''}: {rule.match} {', '.join(parts) or 'keep'}"
+        for b in q.bounds:
+            yield f"quantize {q.name}: require {b.name} {b.compare} {b.value:g}"
     for metric in p.evaluate:
         yield f"evaluate {plain(metric)}"
     for root, name in p.networks.items():

@@ -14,6 +14,7 @@ Dim = int | str
 Shape = tuple[Dim, ...]
 
 BATCH = "B"  # the size of the batch, wherever it stands in a shape
+GROWING = "T"  # the places so far of a value that grows from round to round of a loop; none of a constant
 EXAMPLE = "example"  # the implicit axis of one example after another
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from specc.ir import rules
 from specc.ir.ops import OPS, Op
 from specc.ir.program import Block, Entry, Function, Node, Program, Value, all_steps
 from specc.ir.rewrite import captured_by
@@ -47,9 +48,9 @@ def verify(program: Program) -> Program:
 
 def _check_writes(program: Program, entry: Entry) -> None:
     """The last results of an entry have the types of the states that it writes."""
-    states = {b.path: b for b in program.bare if not b.trainable}
+    states = {b.path: b for b in program.bare if not b.trainable or entry.role == "start"}
     results = program.functions[entry.function].block.results
-    count = len(entry.writes) + (entry.role != "update")
+    count = len(entry.writes) + (entry.role not in ("update", "start"))
     _check(not entry.writes or len(results) == count, f"entry {entry.name}: {len(results)} results and {count} are needed")
     for path, value in zip(reversed(entry.writes), reversed(results), strict=False):
         _check(path in states, f"entry {entry.name}: it writes {path}, which is no state")
@@ -169,11 +170,12 @@ class _Checker:
         callee = self.program.functions.get(node["function"])
         if callee is None:
             raise IRError(f"{where}: there is no function {node['function']}")
-        given = tuple(v.type for v in node.inputs)
+        turn = rules.turn if node.op is Op.REPEAT else lambda types, a: types
+        given = turn(tuple(v.type for v in node.inputs), dict(node.attrs))
         taken = tuple(v.type for v in callee.block.params) * lanes
         _check(given == taken, f"{where}: {callee.name} takes {_show(taken)} and is given {_show(given)}")
         results = tuple(v.type for v in callee.block.results) * lanes
-        have = tuple(v.type for v in node.outputs)
+        have = turn(tuple(v.type for v in node.outputs), dict(node.attrs))
         _check(results == have, f"{where}: {callee.name} gives {_show(results)} and the call says {_show(have)}")
         plain = node.op is Op.CALL and node.get("bundle") is None
         _check(plain == (callee.kind == "function"), f"{where}: a {callee.kind} called with bundle {node.get('bundle')}")

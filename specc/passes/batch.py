@@ -155,6 +155,8 @@ class _Lifter:
                 lanes = attrs.get("lanes", 1)
                 if "types" in attrs:
                     attrs["types"] = tuple(lift(t) for t in attrs["types"])
+                if "cut" in attrs:  # of caches, which all examples have
+                    attrs["cut"] = tuple(axis + 1 for axis in attrs["cut"])
                 fitted = tuple(self.fit(v, p.type) for v, p in zip(node.inputs, callee * lanes, strict=True))
                 self.emit(node, fitted, attrs)
             case Op.EXTERN:

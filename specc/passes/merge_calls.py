@@ -1,7 +1,8 @@
 """Independent calls of one network over one bundle become one call with lanes: guidance runs as one batch.
 
 Equal calls are one call first. Nodes move only as far as the arguments of a merged call must exist before it and its results
-after it. A call inside the reach of a gradient stays alone: its gradient would run through the other lanes for nothing.
+after it. A call inside the reach of a gradient stays alone: its gradient would run through the other lanes for nothing. So does
+a call of a network in which examples meet: they would meet those of the other lanes.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from specc.ir.ops import Op
-from specc.ir.program import Block, Builder, Ids, Node, Program
+from specc.ir.program import Block, Builder, Ids, Node, Program, walk
 from specc.ir.rewrite import canonical, ids_after, map_functions, reads
 from specc.ir.splice import Splicer
 
@@ -20,8 +21,20 @@ Group = list[int]  # places of calls in a block
 
 def merge_calls(program: Program) -> Program:
     """Every block of every function. Plain functions hide the calls inside them: `inline` first to merge across those."""
-    ids = ids_after(program)
-    return map_functions(program, lambda f: replace(f, block=_merged(canonical(_shared(f.block, ids)))))
+    ids, alone = ids_after(program), _mixing(program)
+    return map_functions(program, lambda f: replace(f, block=_merged(canonical(_shared(f.block, ids)), alone)))
+
+
+def _mixing(program: Program) -> set[str]:
+    """The functions in which a value of one example depends on the batch, by themselves or by what they call."""
+
+    def mixes(node: Node) -> bool:
+        return node.op.value.startswith("batch_") or (node.op is Op.CALL and node["function"] in found)
+
+    found: set[str] = set()
+    while more := {f.name for f in program.functions.values() if f.name not in found and any(map(mixes, walk(f.block)))}:
+        found |= more
+    return found
 
 
 def _shared(block: Block, ids: Ids) -> Block:
@@ -29,11 +42,11 @@ def _shared(block: Block, ids: Ids) -> Block:
     return Splicer({}, ids).region(Builder(ids), block, {}, "", fresh=False)
 
 
-def _merged(block: Block) -> Block:
-    nodes = [replace(n, regions=tuple(_merged(r) for r in n.regions)) if n.regions else n for n in block.nodes]
+def _merged(block: Block, alone: set[str]) -> Block:
+    nodes = [replace(n, regions=tuple(_merged(r, alone) for r in n.regions)) if n.regions else n for n in block.nodes]
     before = _dependencies(nodes)
     groups: list[Group] = []
-    for i in _mergeable(nodes, before):
+    for i in _mergeable(nodes, before, alone):
         for group in groups:
             trial = [[*g, i] if g is group else g for g in groups]
             if _key(nodes[group[0]]) == _key(nodes[i]) and _order(len(nodes), before, trial) is not None:
@@ -61,12 +74,13 @@ def _dependencies(nodes: list[Node]) -> list[set[int]]:
     return before
 
 
-def _mergeable(nodes: list[Node], before: list[set[int]]) -> list[int]:
+def _mergeable(nodes: list[Node], before: list[set[int]], alone: set[str]) -> list[int]:
     differentiated: set[int] = set()
     for i in reversed(range(len(nodes))):
         if nodes[i].op is Op.GRAD or i in differentiated:
             differentiated |= before[i]
-    return [i for i, n in enumerate(nodes) if n.op is Op.CALL and n.get("bundle") is not None and i not in differentiated]
+    calls = [i for i, n in enumerate(nodes) if n.op is Op.CALL and n.get("bundle") is not None]
+    return [i for i in calls if i not in differentiated and nodes[i]["function"] not in alone]
 
 
 def _order(count: int, before: list[set[int]], groups: list[Group]) -> list[Group] | None:

@@ -16,7 +16,7 @@ import numpy as np
 from specc.ir.ops import OPS, Lift, Op
 from specc.ir.program import Block, Function, Node, Value
 from specc.ir.splice import turns
-from specc.ir.types import BATCH, EXAMPLE, DType, Type
+from specc.ir.types import BATCH, EXAMPLE, GROWING, DType, Type
 from specc.record import record
 from specc.reference.externs import EXTERNS
 from specc.reference.ops import REFERENCE, as_kind, bind
@@ -102,8 +102,9 @@ class Machine:
             return Cell(array, cell.varies)
         if cell.varies and EXAMPLE not in value.type.axes:
             raise ValueError(f"{value} is shared by its type {value.type}, but varies by example")
-        shape = tuple(self.examples if d == BATCH else d for d in value.type.shape)
-        if array.shape[cell.varies :] != shape:
+        sizes = zip(value.type.shape, array.shape[cell.varies :], strict=False)
+        shape = tuple(self.examples if d == BATCH else n if d == GROWING else d for d, n in sizes)
+        if array.shape[cell.varies :] != shape or len(shape) != value.type.rank:
             raise ValueError(f"{value} has shape {array.shape[cell.varies :]}, but its type is {value.type}")
         return Cell(array, cell.varies)
 
@@ -138,7 +139,7 @@ class Machine:
     # Plain ops
 
     def operation(self, node: Node, cells: list[Cell]) -> Cell:
-        f, attrs = REFERENCE[node.op], bind(dict(node.attrs), self.batch)
+        f, attrs = REFERENCE[node.op], bind(dict(node.attrs), self.batch, _grown(node, cells))
         if not any(c.varies for c in cells):
             return Cell(f(*(c.array for c in cells), **attrs))
         if OPS[node.op].lift is Lift.ALIGN:
@@ -299,16 +300,37 @@ class Machine:
         return [cell for i in range(lanes) for cell in self.apply(callee, inside, args[i * n : i * n + n])]
 
     def repeat(self, function: Function, node: Node, bundle: str, env: Env) -> Sequence[Cell]:
-        callee, carried = self.functions[node["function"]], node["carried"]
+        callee, carried, cut = self.functions[node["function"]], node["carried"], node.get("cut", ())
         args = [env[v.id] for v in node.inputs]
-        for i in turns(node):
-            args[:carried] = self.apply(callee, _join(bundle, f"{node['bundle']}.{i}"), args)
-        return args[:carried]
+        first = len(args) - len(cut)
+        parts = [_cut(c, axis, node["count"]) for c, axis in zip(args[first:], cut, strict=True)]
+        kept: list[list[Cell]] = []
+        for k, i in enumerate(turns(node)):
+            args[first:] = [p[k] for p in parts]
+            results = self.apply(callee, _join(bundle, f"{node['bundle']}.{i}"), args)
+            args[:carried] = results[:carried]
+            kept.append(results[carried:])
+        together = [_together(column, axis) for column, axis in zip(zip(*kept, strict=True), cut, strict=True)] if cut else []
+        return [*args[:carried], *together]
 
 
 def first_part(share: float, examples: int) -> int:
     """How many of the examples a share is: the nearest number, halves up."""
     return int(share * examples + 0.5)
+
+
+def _cut(cell: Cell, axis: int, count: int) -> list[Cell]:
+    return [Cell(part, cell.varies) for part in np.split(cell.array, count, axis=axis + cell.varies)]
+
+
+def _together(cells: Sequence[Cell], axis: int) -> Cell:
+    return Cell(np.concatenate([c.array for c in cells], axis=axis + cells[0].varies), cells[0].varies)
+
+
+def _grown(node: Node, cells: list[Cell]) -> int:
+    """How many places the operands have that grow; none where none does."""
+    pairs = ((v.type.shape, c) for v, c in zip(node.inputs, cells, strict=True))
+    return next((c.array.shape[shape.index(GROWING) + c.varies] for shape, c in pairs if GROWING in shape), 0)
 
 
 def _join(bundle: str, path: str) -> str:

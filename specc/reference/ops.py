@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from specc.ir.ops import Op
-from specc.ir.types import BATCH, DType
+from specc.ir.types import BATCH, GROWING, DType
 from specc.reference import layers
+from specc.reference.rounding import round_to
 
 Array = np.ndarray
 
@@ -31,15 +32,13 @@ def as_kind(x: Any, kind: DType, float_type: Any = np.float64) -> Array:
             return np.asarray(x, dtype=np.bool_)
 
 
-def bind(attrs: dict[str, Any], batch: int | None) -> dict[str, Any]:
-    """Attributes with the size of the batch where they say `"B"`."""
-    if batch is None:
-        return attrs
-    bound = dict(attrs)
-    if bound.get("n") == BATCH:
-        bound["n"] = batch
+def bind(attrs: dict[str, Any], batch: int | None, grown: int = 0) -> dict[str, Any]:
+    """Attributes with the size of the batch where they say `"B"`, and of what grows where they say `"T"`."""
+    bound, sizes = dict(attrs), {GROWING: grown} if batch is None else {BATCH: batch, GROWING: grown}
+    if bound.get("n") in sizes:
+        bound["n"] = sizes[bound["n"]]
     if "shape" in bound:
-        bound["shape"] = tuple(batch if d == BATCH else d for d in bound["shape"])
+        bound["shape"] = tuple(sizes.get(d, d) for d in bound["shape"])
     return bound
 
 
@@ -366,6 +365,7 @@ REFERENCE: dict[Op, Callable[..., Array]] = {
     Op.FLIP: flip,
     Op.TAKE: take,
     Op.SCATTER_ADD: scatter_add,
+    Op.ROUND_TO: round_to,
     Op.MATMUL: layers.matmul,
     Op.CHOLESKY: layers.cholesky,
     Op.INV: layers.inv,

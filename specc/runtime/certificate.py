@@ -209,8 +209,13 @@ def _steps(
     """The error of each step of the loops at the entry's top level, from the reference's values before it."""
     from specc.backends.onnx.export import export
     from specc.backends.onnx.steps import INDEX, STATE, with_steps
+    from specc.reference.interpret import run
 
     stepped, entries = with_steps(array, entry)
+    carried = {s.loop: len(s.before) for s in trace}
+    if any(carried.get(e.loop, e.carried) != e.carried for e in entries):  # the file keeps caches, which the trace has not
+        trace = []
+        run(array, entry, feeds, weights, trace=trace)
     gaps = []
     with tempfile.TemporaryDirectory() as folder:
         for step in entries:

@@ -9,13 +9,14 @@ Each example of a call has a seed of its own, so a sample is the same whichever 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from specc.record import record
+from specc.runtime.refused import FileError, InputError, described, explained
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -41,9 +42,12 @@ class Model:
         return [o.name for o in self.session.get_outputs()]
 
     def run(self, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """One run of the graph on arrays by input name."""
+        """One run of the graph on arrays by input name. Raises FileError, which names the op."""
         names = list(outputs) if outputs is not None else self.outputs
-        return dict(zip(names, self.session.run(names, dict(feeds)), strict=True))
+        try:
+            return dict(zip(names, self.session.run(names, dict(feeds)), strict=True))
+        except Exception as error:  # ONNX Runtime's own have no common class
+            raise explained(error) from None
 
     def feeds(
         self,
@@ -55,12 +59,12 @@ class Model:
         """Arrays by input name for these seeds, one for each example.
 
         conditions: an array with a row for each example, or one value for all; a class condition that is left out takes the
-        classes in turn. arguments: values for inputs with a default. noise: numbers for draws, by place.
+        classes in turn. arguments: values for inputs with a default. noise: numbers for draws, by place. Raises InputError.
         """
         n, given = len(seeds), {**(conditions or {}), **(arguments or {})}
         known = {i["name"] for i in self.inputs}
         if unknown := sorted(set(given) - known):
-            raise ValueError(f"no input {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+            raise InputError(f"no input {', '.join(unknown)}; there are {', '.join(sorted(known))}")
         out: dict[str, np.ndarray] = {}
         for i in self.inputs:
             name, shape = i["name"], i["shape"]
@@ -69,14 +73,12 @@ class Model:
             elif i["role"] == "index":
                 out[name] = np.arange(n, dtype=np.int64)
             elif name in given:
-                value = np.asarray(given[name], KINDS[i["dtype"]])
-                whole = [n if d == "B" else d for d in shape]
-                out[name] = np.broadcast_to(value, whole).copy()
+                out[name] = _given(i, given[name], [n if d == "B" else d for d in shape])
             elif i["role"] == "condition" and i["classes"]:
                 each = np.arange(n, dtype=np.int64).reshape(n, *(1 for _ in shape[1:])) % i["classes"]
                 out[name] = np.broadcast_to(each, (n, *shape[1:])).copy()
             elif i["default"] is None:
-                raise ValueError(f"the input {name} is needed: {i['dtype']} {shape}")
+                raise InputError(f"the input {name} is needed: {i['dtype']} {shape}")
         return out | {f"noise_{place}": np.asarray(z, np.float32) for place, z in (noise or {}).items()}
 
     def sample(
@@ -89,12 +91,37 @@ class Model:
     ) -> np.ndarray:
         """n samples (n, *shape) in data space, `batch` at a time; it does not matter for the result."""
         whole = self.feeds(example_seeds(seed, n), conditions, arguments)
+        return np.concatenate([part["x"] for part in self.batches(whole, n, batch or max(n, 1))])
+
+    def batches(
+        self, whole: Mapping[str, np.ndarray], n: int, size: int, outputs: Sequence[str] = ("x",)
+    ) -> Iterator[dict[str, np.ndarray]]:
+        """The outputs for n examples, so many at a time."""
         varying = {i["name"] for i in self.inputs if i["shape"][:1] == ["B"]}
-        parts = []
-        for start in range(0, n, batch or max(n, 1)):
-            rows = slice(start, start + (batch or n))
-            parts.append(self.run({k: v[rows] if k in varying else v for k, v in whole.items()}, ["x"])["x"])
-        return np.concatenate(parts)
+        for start in range(0, n, size):
+            rows = slice(start, start + size)
+            yield self.run({k: v[rows] if k in varying else v for k, v in whole.items()}, outputs)
+
+
+def _given(i: Mapping[str, Any], value: Any, shape: list[int]) -> np.ndarray:
+    """A value for an input as an array of its shape. Raises InputError, which names the input."""
+    name, kind = i["name"], i["dtype"]
+    try:
+        array = np.asarray(value)
+        exact = array.astype(KINDS[kind])
+    except (TypeError, ValueError):
+        raise InputError(f"the input {name} takes numbers, not {value!r}") from None
+    if kind != "float" and not np.array_equal(exact, array):
+        raise InputError(f"the input {name} takes whole numbers, and was given {array.ravel()[0]}")
+    if not np.isfinite(array).all():
+        raise InputError(f"the input {name} was given a number that is not finite")
+    if i["classes"] and not ((exact >= 0) & (exact <= i["classes"])).all():
+        raise InputError(f"the input {name} takes classes from 0 to {i['classes'] - 1}, or {i['classes']} for none")
+    try:
+        return np.broadcast_to(exact, shape).copy()
+    except ValueError:
+        wanted = "one number" if not shape else f"an array of shape {tuple(shape)}"
+        raise InputError(f"the input {name} takes {wanted}, and was given one of shape {array.shape}") from None
 
 
 def example_seeds(seed: int, n: int) -> np.ndarray:
@@ -103,18 +130,24 @@ def example_seeds(seed: int, n: int) -> np.ndarray:
 
 
 def load(path: str | Path, threads: int | None = None) -> Model:
-    """Open a file that `specc.backends.onnx.export` wrote. Raises ValueError for any other."""
+    """Open a file that `specc.backends.onnx.export` wrote. Raises FileError for any other."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     if threads is not None:
         options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # ONNX Runtime's own have no common class
+        raise explained(error) from None
     pairs = session.get_modelmeta().custom_metadata_map
-    metadata = {k.removeprefix(PREFIX): _value(v) for k, v in pairs.items() if k.startswith(PREFIX)}
-    if "inputs" not in metadata:
-        raise ValueError(f"{path} was not exported by specc")
+    try:
+        metadata = {k.removeprefix(PREFIX): _value(v) for k, v in pairs.items() if k.startswith(PREFIX)}
+    except (ValueError, RecursionError):
+        raise FileError(f"{path} describes itself in JSON that cannot be read") from None
+    inputs = (*session.get_inputs(), *session.get_overridable_initializers())
+    described(metadata, inputs, session.get_outputs(), path)
     return Model(session=session, metadata=metadata)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.digest import digest
 from specc.ir.program import Program
+from specc.ir.rounded import rounded
 from specc.record import record
 from specc.sema import builtins, library
 from specc.sema.checks import check_mathematics, check_model
@@ -102,6 +103,7 @@ def _made(one: Unit, definitions: dict[tuple[str, str], Definition]) -> list[Dia
     if made is not None:
         check_model(m, made)
         if not any(d.severity == "error" for d in ev.diagnostics):
+            made = next((rounded(made, q) for q in made.quantize if q.trained), made)
             one.program = replace(made, digest=digest(made))
     return ev.diagnostics
 
@@ -181,5 +183,6 @@ def _add(item: tree.Section, made: list[Unit], models: list[Unit], named: Units)
 
 
 def _comment(source: Source, section: tree.Section) -> str:
-    """The comment lines over a model, or at the top of the file."""
-    return library.comment(source.text, section.span.start)
+    """The comment lines over a model, or else at the top of the file."""
+    top = source.text.split("\n\n")[0] + "\n"
+    return library.comment(source.text, section.span.start) or library.comment(top, len(top))

@@ -146,5 +146,5 @@ def _written(ev: Evaluator, origin: Origin) -> Inverse:
         have = describe(result) if x is None else f"shape {shown(x.type.shape)}"
         fail("E0301", span, f"`inverse` gives {have}, and x has shape {shown(wanted.shape)}")
     block = frame.builder.block(ev.spread(x, frame, span))
-    function = replace(forward, block=block, doc=f"the inverse of {forward.name}", span=span)
+    function = replace(forward, block=block, doc=f"the inverse of {definition.name}", about="", span=span)
     return _registered(ev, Inverse(function, tuple(range(1, 1 + len(others)))))

@@ -483,17 +483,25 @@ def _member(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) 
     return (word_of(i) or i) in [word_of(item) or item for item in ev.static_list(items, span)]
 
 
+def _range(ev: Evaluator, span: Span) -> tuple[float, float]:
+    """The process's range of times."""
+    names = ev.world.names
+    if "t_min" not in names:
+        fail("E0209", span, "there is no range of times here", help="a process says one: `over t in [0, 1]`")
+    return names["t_min"], names["t_max"]
+
+
 def _for_all(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> bool:
     """for_all(t => condition): on 257 times of the process's range, ends included."""
     (f,) = exactly("for_all", args, kwargs, 1, span)
-    low, high = ev.world.names["t_min"], ev.world.names["t_max"]
+    low, high = _range(ev, span)
     return all(bool(ev.call(f, [low + (high - low) * i / 256], {}, frame, span)) for i in range(257))
 
 
 def _falls(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> bool:
     """falls(f): whether a function of time falls strictly, on 257 times of the process's range, ends included."""
     (f,) = exactly("falls", args, kwargs, 1, span)
-    low, high = ev.world.names["t_min"], ev.world.names["t_max"]
+    low, high = _range(ev, span)
     values = [ev.numeric(f, low + (high - low) * i / 256) for i in range(257)]
     return all(b < a for a, b in itertools.pairwise(values))
 
@@ -506,7 +514,7 @@ def _like(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) ->
         return TypeRef(Type(dtype, (*_ints([copies], span), *shape)), "tensor")
     if isinstance(x, TypeRef):
         return x
-    return TypeRef(Type(dtype, shape), "tensor", ev.classes.get(x.id))
+    return TypeRef(Type(dtype, shape), "tensor", ev.classes.get(x.id) if isinstance(x, Value) else None)
 
 
 def _batch_cost(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:

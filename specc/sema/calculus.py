@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from specc.ir.liveness import felt
 from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.sema.arguments import Args, Knobs, exactly
@@ -96,6 +97,8 @@ def depends(frame: Frame, value: Value, on: Value) -> bool:
         node = frame.builder.made_by(v)
         if node is not None and node.op is not Op.STOP:
             stack.extend(node.inputs)
+            inside = (n for region in node.regions for n in felt(region, {r.id for r in region.results}))
+            stack.extend(w for n in inside for w in n.inputs)  # what regions capture
             stack.extend(r for region in node.regions for r in region.results)
     return False
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from specc.ir.formats import WORDS
 from specc.ir.ops import Op
 from specc.ir.paths import parameters
 from specc.ir.program import Function, Program, walk
 from specc.ir.types import EXAMPLE, FLOAT
 from specc.reference.interpret import evaluate
 from specc.sema import library
+from specc.sema.decoding import check_caches
 from specc.sema.model import Model, mention, place_of
 from specc.sema.networks import names_in
 from specc.sema.prove import check_bijections
@@ -55,6 +57,8 @@ def check_model(m: Model, program: Program) -> None:
     check_fields(m)
     if not _failed(m):
         check_quantize(m, program)
+    if not _failed(m):
+        check_caches(m, program)
     if not _failed(m):
         check_bijections(m, program)
     if not _failed(m):
@@ -124,7 +128,7 @@ def check_samplers(m: Model, program: Program) -> None:
     known: Known = {}
     examples = math.lcm(*m.ev.groups.values())
     for entry in program.entries.values():
-        if entry.role in ("objective", "update"):
+        if entry.role in ("objective", "update", "start", "generate"):
             continue
         at = next((mention(s) for k in ("sampler", "query") for s in m.found.get(k, []) if s.span == entry.span), m.span)
         match rehearse(program, entry.name, known, examples, m.ev.tried):
@@ -443,7 +447,7 @@ def check_quantize(m: Model, program: Program) -> None:
     for quantization in program.quantize:
         assert quantization.span is not None
         for rule in quantization.rules:
-            if rule.match in ("first", "last", "clock", "*") or any(fnmatch.fnmatchcase(w, rule.match) for w in weights):
+            if rule.match in (*WORDS, "*") or any(fnmatch.fnmatchcase(w, rule.match) for w in weights):
                 continue
             some = choices(weights[:4])
             message = f"the rule {rule.match!r} of `{quantization.name}` matches no weight"

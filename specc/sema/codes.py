@@ -229,6 +229,14 @@ CODES: dict[str, Page] = {
         "backbone dit(dim = 30, heads = 4)\n",
         "backbone dit(dim = 32, heads = 4)\n",
     ),
+    "E0409": Page(
+        "a sampler that cannot keep a cache",
+        "`decode { cache = true }` asks that samplers which fill a sequence place by place keep what the network needs of "
+        "earlier places. It follows each op of the network: one that lets a place look at those behind it, or at itself, stops "
+        "it. Without the section such a sampler asks for the whole sequence in each round.",
+        "backbone transformer(causal = false)\nsampler ancestral_ar\ndecode { cache = true }\n",
+        "backbone transformer(causal = true)\nsampler ancestral_ar\ndecode { cache = true }\n",
+    ),
     "E0421": Page(
         "a bijection that does not invert",
         "`inverse(forward(x))` must be x, whatever the weights: it is tried out with random ones. A derived inverse holds by "
@@ -324,6 +332,20 @@ CODES: dict[str, Page] = {
         "Loops of the program itself (`for`, `repeat`) may be long.",
         "static for i in 1..10000000 { h = h + 1 }\n",
         "for i in 1..1000 { h = h + 1 }\n",
+    ),
+    "E0605": Page(
+        "a format of numbers that does not fit its use",
+        "Formats have blocks, scales and zeros of some kinds and not of others, and products of two activations have no "
+        "weights to round. The message says which formats can do what is asked.",
+        "quantize q { weights = mxfp4(affine = true) }\n",
+        "quantize q { weights = int4(affine = true) }\n",
+    ),
+    "E0606": Page(
+        "a bound on a quantised file that does not hold",
+        "`require` in a `quantize` section bounds what rounding may cost. It is measured when the file is exported; a file "
+        "that misses its bound is not kept.",
+        "quantize q { weights = int2; require frechet_ratio <= 1.1 }\n",
+        "quantize q { weights = int8; require frechet_ratio <= 1.1 }\n",
     ),
     "W0403": Page(
         "noise that still shows the data",

@@ -20,6 +20,7 @@ from specc.ir.program import (
     Function,
     Input,
     Program,
+    Quantization,
     Setting,
     Space,
     Step,
@@ -28,8 +29,9 @@ from specc.ir.program import (
     walk,
 )
 from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import held, library, represent, routine, sections, views
+from specc.sema import artefacts, held, library, represent, routine, sections, views
 from specc.sema.arithmetic import add, binary, describe, lift, where
+from specc.sema.decoding import caching
 from specc.sema.evaluation import Judged, evaluation
 from specc.sema.frame import Around, Condition, EntryState, Event, Frame, ObjectiveDone, Walk
 from specc.sema.laws import primitive
@@ -48,6 +50,7 @@ from specc.sema.model import (
     show,
     sort_sections,
 )
+from specc.sema.quantization import quantization
 from specc.sema.report import choices, did_you_mean, fail, foreign
 from specc.sema.values import Definition, Dynamic, Instance, Partial, TypeRef
 from specc.source import Span
@@ -214,6 +217,30 @@ def objectives(m: Model) -> None:
         m.defaults.append(Default("loss", "", "mse", "default"))
 
 
+def begin(m: Model) -> None:
+    """The entry that computes what parameters and states start from, on the first batch; each sees those before it."""
+    order = [item.span for item in m.block.items]
+    starting = [h for h in m.ev.held_by.values() if h.start and h.span in order and m.anew(h.path)]
+    found = sorted(starting, key=lambda h: order.index(h.span))
+    if not found:
+        return
+    frame, entry = _start(m, "objective")
+    frame.per_batch = True
+    for one in found:
+        if (value := m.attempt(one.span, held.begin, m.ev, one, frame)) is not None:
+            entry.walk.states[one.path] = add(frame, one.span, Op.STOP, value)
+    writes = tuple(entry.walk.states)
+    block = _read(entry, frame.builder.block(*entry.walk.states.values()))
+    early = next((h for n in walk(block) for h in found if n.op is Op.PARAM and n["path"] == h.path), None)
+    if early is not None:
+        fail("E0305", early.span, f"a start before this one reads `{early.path}`", help="let this one stand first")
+    doc = f"what {', '.join(writes)} start{'s' * (len(writes) == 1)} from, on the first batch"
+    function = _entry_function(m, _free_label(m, "start"), frame, block, doc, m.span)
+    inputs = tuple(entry.inputs)
+    made = Entry(name=function.name, role="start", function=function.name, inputs=inputs, writes=writes, doc=doc, span=m.span)
+    m.entries[made.name] = made
+
+
 def _objective(m: Model, section: tree.Section) -> None:
     p = partial(m, section, ("loss",))
     fits(m, p, section)
@@ -228,8 +255,9 @@ def _loss(m: Model, p: Partial, name: str, doc: str, span: Span) -> None:
     instance = m.ev.instantiate(p, m.top)
     _, entry = _walked(m, instance, span, Walk())
     found = routine.units(entry.walk.events)
-    if not any(u.event.sort == "minimize" for u in found):
-        fail("E0209", span, f"the loss `{name}` minimises nothing", help="end it with `minimize EXPRESSION over NETWORK`")
+    if not found:
+        help = "end it with `minimize EXPRESSION over NETWORK`, or with an `update`"
+        fail("E0209", span, f"the loss `{name}` minimises nothing", help=help)
     several = sum(u.event.sort == "minimize" for u in found) > 1
     parts: list[tuple[tuple[Around, ...], Step]] = []
     for unit in found:
@@ -261,10 +289,11 @@ def _training_entry(m: Model, instance: Instance, name: str, doc: str, span: Spa
     over = _trained(m, block, unit.event) if objective else ()
     label = (f"{name}_{routine.player(over)}" if several else name) if objective else f"{name}_update"
     label = _free_label(m, label)
+    doc = doc if objective else line_of(unit.event.span)
     if several and objective:
         at = unit.event.span if not foreign(unit.event.span) else span
         doc = f"{doc.rpartition('  [')[0]}, over {', '.join(over)}  [{place(at)}]"
-    function = _entry_function(m, label, frame, block, doc if objective else line_of(unit.event.span), span)
+    function = _entry_function(m, label, frame, block, doc, span, instance.definition.summary if objective else "")
     made = Entry(
         name=label,
         role="objective" if objective else "update",
@@ -330,10 +359,10 @@ def _reached(block: Block) -> dict[str, str | None]:
     return found
 
 
-def _entry_function(m: Model, name: str, frame: Frame, block: Block, doc: str, span: Span) -> Function:
+def _entry_function(m: Model, name: str, frame: Frame, block: Block, doc: str, span: Span, about: str = "") -> Function:
     if frame.entry is not None:
         m.used |= frame.entry.used
-    made = Function(name=m.ev.unique(name), kind="entry", block=block, doc=doc, span=span)
+    made = Function(name=m.ev.unique(name), kind="entry", block=block, doc=doc, about=about, span=span)
     m.ev.functions[made.name] = made
     return made
 
@@ -342,6 +371,25 @@ def samplers(m: Model) -> None:
     for kind in ("sampler", "query"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _program, m, section, kind)
+
+
+def generators(m: Model) -> None:
+    """The entry that draws the data of a stage from a parent: the sample, then its fields."""
+    used = m.data[0].reader.get("name") if m.data and m.data[0].reader.name == "generated" else None
+    for name, made in m.generated.items():
+        if name != used:
+            fail("E0205", made.span, f"no data come from `{name}`", help=f"say `data x: SPACE from {name}`, or leave it out")
+        if name in m.entries:
+            fail("E0208", made.span, f"a second `{name}`", help="give the dataset another name")
+        if m.represented is not None:
+            fail("E0211", made.span, "data that are generated are not represented yet")
+        frame, entry = _start(m, "sampler")
+        drawn = artefacts.results(made, m.ev, frame, m.data[0].space, m.data[0].fields)
+        doc = line_of(made.span)
+        function = _entry_function(m, name, frame, frame.builder.block(*drawn), doc, made.span)
+        inputs = _needed(m, function, tuple(entry.inputs))
+        whole = Entry(name=name, role="generate", function=function.name, inputs=inputs, doc=doc, span=made.span)
+        m.entries[name] = artefacts.entry_of(made, whole)
 
 
 def _own_inputs(m: Model, definition: Definition, frame: Frame, entry: EntryState) -> Iterator[tuple[str, Any]]:
@@ -398,7 +446,7 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
         if (kind := results[0].type.dtype.value) != m.data[0].space.dtype:
             fail("E0301", mention(section), f"`{name}` returns {kind}s, and the data are {m.data[0].space.dtype}s")
     doc = line_of(section.span)
-    function = _entry_function(m, name, frame, frame.builder.block(*results), doc, section.span)
+    function = _entry_function(m, name, frame, frame.builder.block(*results), doc, section.span, p.definition.summary)
     inputs = _needed(m, function, tuple(entry.inputs))
     m.entries[name] = Entry(name=name, role=role, function=function.name, inputs=inputs, doc=doc, span=section.span)
     given = dict(p.kwargs)
@@ -445,8 +493,10 @@ def settings(m: Model) -> None:
         text = value.name if isinstance(value, Setting) else str(value)
         m.defaults.append(Default("train", key, text, "spec" if said else f"default ({knob.doc})"))
     for section in m.found.get("quantize", []):
-        if (made := m.attempt(section.span, sections.quantization, m.ev, section, m.ev.builtins, m.top)) is not None:
+        if (made := m.attempt(section.span, _quantization, m, section)) is not None:
             m.quantize.append(made)
+    for section in m.found.get("decode", []):
+        m.cache = m.attempt(section.span, caching, m, section) is not False
     for section in m.found.get("evaluate", []):
         m.evaluate.extend(m.attempt(section.span, _evaluation, m, section) or [])
 
@@ -455,6 +505,16 @@ def _evaluation(m: Model, section: tree.Section) -> list[Setting]:
     samplers, queries = ([name_of(s) for s in m.found.get(kind, [])] for kind in ("sampler", "query"))
     judged = Judged(samplers, queries, labelled=any(s.classes for s, _ in m.conditions))
     return evaluation(m.ev, section, m.env, m.top, judged)
+
+
+def _quantization(m: Model, section: tree.Section) -> Quantization:
+    labelled, queries = any(s.classes for s, _ in m.conditions), [name_of(s) for s in m.found.get("query", [])]
+    made = quantization(m.ev, section, m.ev.builtins, m.top, labelled=labelled, queries=queries)
+    if made.trained and any(q.trained for q in m.quantize):
+        fail(
+            "E0208", section.span, "the model is trained with one set of formats", help="leave `train = qat` out of the others"
+        )
+    return made
 
 
 def _memories(m: Model) -> None:
@@ -518,6 +578,7 @@ def program(m: Model, doc: str) -> Program:
         quantize=tuple(m.quantize),
         evaluate=tuple(m.evaluate),
         averages=_averages(m, networks),
+        cache=m.cache,
         groups=math.lcm(*(many for (role, _), many in m.ev.groups.items() if role == "objective")),
         doc=doc,
     )
@@ -565,7 +626,9 @@ def elaborate_model(m: Model, doc: str) -> Program | None:
             help="add a `backbone` with `predict` and a `sampler`",
         )
     m.attempt(None, objectives, m)
+    m.attempt(None, begin, m)
     samplers(m)
+    m.attempt(None, generators, m)
     if m.derived:
         m.attempt(m.derived[0].span, conditions, m)
     settings(m)

@@ -182,7 +182,8 @@ class Evaluator(Functions):
         path, origin = views.place(self.through, held.path)
         if origin is not None:
             path = views.bare(self, path, origin)
-            self.held_by[path] = held = replace(held, path=path, trainable=held.trainable and origin.bundles.kind == "copy")
+            trainable = held.trainable and origin.bundles.kind == "copy"
+            self.held_by[path] = held = replace(held, path=path, trainable=trainable, start=None)
         if held.path in entry.walk.states:
             return entry.walk.states[held.path]
         dtype = {} if held.type.dtype is DType.FLOAT else {"dtype": held.type.dtype.value}
@@ -343,6 +344,9 @@ class Evaluator(Functions):
             return ParameterSet(tuple(f"{value.bundle}.{p}" for p in patterns))
         if isinstance(value, (list, tuple)):
             i = self.expr(node.items[0], env, frame) if not isinstance(node.items[0], tree.Slice) else None
+            if isinstance(i, Value) and value and all(type(v) is int for v in value):
+                table = add(frame, node.span, Op.CONST, value=tuple(value), shape=(len(value),), dtype="int")
+                return add(frame, node.span, Op.TAKE, table, i, axis=0)
             if not isinstance(i, int):
                 fail("E0305", node.span, "an index into a list must be an integer known while compiling")
             if not -len(value) <= i < len(value):
@@ -587,7 +591,10 @@ class Evaluator(Functions):
                 return self.outlined(f, bound, frame, span)
             except Captures:
                 pass
-        return self.body(f.body, env, frame if frame.lined == f.outline else replace(frame, lined=f.outline))
+        value = self.body(f.body, env, frame if frame.lined == f.outline else replace(frame, lined=f.outline))
+        if f.name == "prior" and entry is not None and entry.noise is None and isinstance(value, Value):
+            entry.noise = value
+        return value
 
     def rewritten(self, f: Closure, frame: Frame) -> Closure | None:
         """The guidance's own version of a function of the world, where guidance applies."""

@@ -77,6 +77,7 @@ class EntryState:
     each: tuple[int, ...] = ()  # the shape that a single number is drawn in: times for each element
     guided: bool = True
     inside_guidance: bool = False
+    noise: Value | None = None  # what `prior()` gave, of the first sampler that it belongs to
     passing: tuple[Any, ...] = ()  # arguments that the guided function takes beyond those of the guidance
     null: bool = False
     used: set[str] = field(default_factory=set)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
+from specc.diagnostics import SpecError
+from specc.ir.program import Value
+from specc.ir.types import EXAMPLE, Type
 from specc.sema import networks
-from specc.sema.arithmetic import describe, shown
+from specc.sema.arithmetic import describe, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import EntryState, Frame
 from specc.sema.report import fail
-from specc.sema.values import Env, Held, TypeRef
+from specc.sema.values import Captures, Env, Held, TypeRef, runtime
+from specc.source import Span
 from specc.syntax import tree
 
 
-def declare(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> Held:
-    """`param w: vector(d) = normal(1) on sphere`, `state a: scalar = 0`: the same one each time its statement is run."""
+def declare(ev: Evaluator, item: tree.Section, env: Env, frame: Frame, within: Env | None = None) -> Held:
+    """`param w: vector(d) = normal(1) on sphere`, `state a: scalar = 0`: the same one each time its statement is run.
+    within: the names for a start that is computed, where x is an example and not its type."""
     if not isinstance(item.head, tree.Name) or item.type is None:
         fail("E0304", item.span, f"it is written `{item.kind} NAME: TYPE = START`", help="as in `state a: scalar = 0`")
     name = item.head.id
@@ -25,12 +30,50 @@ def declare(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> Held:
     if known is not None:
         return known
     type_ = type_of(ev, item.type, env, frame)
-    start = item.values[0] if item.values else None
-    init = ("zeros",) if start is None else networks.initial(ev.expr(start, env, frame, symbols=True), start.span)
+    init, start = _start(ev, item, within or env, frame)
     through = constraint(ev, item, env, frame)
-    made = Held(name, type_.type, init, item.kind == "param", item.span, through)
+    made = Held(name, type_.type, init, item.kind == "param", item.span, through, start)
     ev.held_by[name] = made
     return made
+
+
+def _start(
+    ev: Evaluator, item: tree.Section, env: Env, frame: Frame
+) -> tuple[tuple[Any, ...], tuple[tree.Expr, Env, bool] | None]:
+    """What a tensor starts from: as the IR writes it where that is said, and zeros before a start that is computed."""
+    if item.law is not None:
+        return ("zeros",), (item.law, env, True)
+    if not item.values:
+        return ("zeros",), None
+    node, depth = item.values[0], ev.depth
+    try:
+        value = ev.expr(node, env, frame, symbols=True)
+    except (Captures, SpecError):  # of values that exist in an entry; a mistake is said there
+        ev.depth, value = depth, []
+    if runtime(value) or isinstance(value, (Held, list)):
+        return ("zeros",), (node, env, False)
+    return networks.initial(value, node.span), None
+
+
+def begin(ev: Evaluator, held: Held, frame: Frame) -> Value:
+    """The computed start of a tensor, in the entry that is being written for it."""
+    assert held.start is not None
+    node, env, drawn = held.start
+    kind = TypeRef(held.type, "tensor")
+    value = _drawn(ev, node, kind, env, frame, True) if drawn else ev.expr(node, env, frame)
+    return fitting(lift(value, frame, node.span, held.type.dtype), held, node.span)
+
+
+def fitting(value: Value, held: Held, span: Span) -> Value:
+    """A new value of a parameter or state, which is one for all examples and of its type."""
+    what = "parameter" if held.trainable else "state"
+    if EXAMPLE in value.type.axes:
+        message = f"`{held.path}` is one for all examples, and this is another for each"
+        fail("E0301", span, message, help="say `batch.mean(...)`", labels=((held.span, f"the {what}"),))
+    if value.type != Type(held.type.dtype, held.type.shape):
+        message = f"`{held.path}` is {Type(held.type.dtype, held.type.shape)}, and this is {value.type}"
+        fail("E0301", span, message, labels=((held.span, f"the {what}"),))
+    return value
 
 
 def in_loss(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> None:
@@ -39,6 +82,9 @@ def in_loss(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> None:
         help = "write it among the sections of the model, in a loss, or in a network"
         fail("E0309", item.span, f"`{item.kind}` does not belong here", help=help)
     held = declare(ev, item, env, frame)
+    if held.start is not None:
+        help = "write it among the sections of the model"
+        fail("E0305", item.span, "what a loss brings along starts from numbers that are known while compiling", help=help)
     env.names[held.path] = held
 
 
@@ -65,7 +111,7 @@ def latent(ev: Evaluator, item: tree.Section, env: Env, frame: Frame, entry: Ent
     if item.type is None or item.law is None:
         fail("E0304", item.span, "a latent is written `latent NAME: TYPE ~ LAW`", help="as in `latent z: vector(32) ~ normal`")
     kind = type_of(ev, item.type, env, frame)
-    value = _drawn(ev, item.law, kind, env, frame)
+    value = _drawn(ev, item.law, kind, env, frame, False)
     if value.type.shape != kind.type.shape or value.type.dtype != kind.type.dtype:
         message = f"this draws shape {shown(value.type.shape)}"
         fail("E0301", item.law.span, message, labels=((item.type.span, "promised here"),))
@@ -75,16 +121,20 @@ def latent(ev: Evaluator, item: tree.Section, env: Env, frame: Frame, entry: Ent
     entry.bindings[item.head.id] = value
 
 
-def _drawn(ev: Evaluator, node: tree.Expr, kind: TypeRef, env: Env, frame: Frame) -> Any:
-    """One draw from a law, which takes the shape of the latent unless it says its own."""
+def _drawn(ev: Evaluator, node: tree.Expr, kind: TypeRef, env: Env, frame: Frame, per_batch: bool) -> Any:
+    """One draw from a law, which takes the shape of the latent unless it says its own, or of a function that draws."""
     call = node if isinstance(node, tree.Call) else tree.Call(span=node.span, func=node, args=())
     scope = env
-    if kind.classes is None and not any(a.name == "like" for a in call.args):
+    function = ev.definition("function", call.func.id) if isinstance(call.func, tree.Name) else None
+    shaped = function is None or any(p.name == "like" for p in function[0].params)
+    if shaped and kind.classes is None and not any(a.name == "like" for a in call.args):
         scope = env.child(**{"its type": kind})
         like = tree.Arg(span=node.span, name="like", type=None, value=tree.Name(span=node.span, id="its type"))
         call = tree.Call(span=node.span, func=call.func, args=(*call.args, like))
     law = ev.expr(call, scope, frame)
+    if isinstance(law, Value):
+        return law
     sample = getattr(law, "sample", None)
     if sample is None:
         fail("E0304", node.span, f"{describe(law)} is not a law to draw from")
-    return sample(frame, node.span, False)
+    return sample(frame, node.span, per_batch)

@@ -60,9 +60,9 @@ def comment(text: str, offset: int) -> str:
     """The comment lines that end just before an offset."""
     lines: list[str] = []
     for line in reversed(text[:offset].split("\n")[:-1]):
-        if not line.startswith("#"):
+        if not line.lstrip().startswith("#"):
             break
-        lines.insert(0, line[1:].strip())
+        lines.insert(0, line.strip()[1:].strip())
     return " ".join(lines)
 
 
@@ -143,7 +143,7 @@ def define(section: tree.Section, *, library: bool = False, summary: str = "") -
         result=section.result,
         section=section,
         library=library,
-        summary=summary,
+        summary=summary or comment(section.span.source.text, section.span.start),
     )
 
 

@@ -10,8 +10,9 @@ from specc.diagnostics import SpecError
 from specc.ir.program import Builder, Entry, Space, Step, Value
 from specc.ir.types import DType, Type
 from specc.record import record
-from specc.sema import held, interfaces, library, memory, sections, spaces, statements
+from specc.sema import artefacts, held, interfaces, library, memory, sections, spaces, statements
 from specc.sema.arithmetic import describe, settled, shown
+from specc.sema.artefacts import Generated
 from specc.sema.evaluate import MOST_WORK, Evaluator
 from specc.sema.frame import Frame
 from specc.sema.members import EQUATIONS, members
@@ -44,6 +45,7 @@ PARTS = ("process", "predict", "source", "coupling", "times", "guidance")
 DEFAULTS = {"source": "standard_normal", "coupling": "independent", "times": "uniform"}
 SECTIONS = (
     *PARTS,
+    "dataset",
     "data",
     "condition",
     "field",
@@ -61,24 +63,23 @@ SECTIONS = (
     "query",
     "train",
     "quantize",
+    "decode",
     "evaluate",
 )
 LATER = (
-    "decode",
     "plan",
     "fit",
     "environment",
     "target",
     "density",
     "carry",
-    "dataset",
     "adapter",
     "search",
     "choice",
 )
-ONCE = (*PARTS, "data", "represent", "backbone", "train")
+ONCE = (*PARTS, "data", "represent", "backbone", "train", "decode")
 # any number, each with a name of its own
-NAMED = ("condition", "field", "latent", "param", "state", "memory", "network", "patch", "bijection", "quantize")
+NAMED = ("dataset", "condition", "field", "latent", "param", "state", "memory", "network", "patch", "bijection", "quantize")
 
 
 @record
@@ -104,11 +105,13 @@ class Model:
     parts: dict[str, Instance] = field(default_factory=dict)
     defaults: list[Default] = field(default_factory=list)
     data: list[Any] = field(default_factory=list)
+    generated: dict[str, Generated] = field(default_factory=dict)  # datasets that a parent's sampler makes
     represented: Represented | None = None
     conditions: list[tuple[Any, TypeRef]] = field(default_factory=list)
     entries: dict[str, Entry] = field(default_factory=dict)
     train: dict[str, Any] = field(default_factory=dict)
     quantize: list[Any] = field(default_factory=list)
+    cache: bool = True
     evaluate: list[Any] = field(default_factory=list)
     derived: list[tree.Section] = field(default_factory=list)  # conditions computed from each example
     computed: list[Space] = field(default_factory=list)  # their spaces
@@ -117,6 +120,7 @@ class Model:
     routine: list[Step] = field(default_factory=list)
     used: set[str] = field(default_factory=set)  # conditions that some entry reads
     promised: list[tree.Statement] = field(default_factory=list)  # what the interfaces of the process require
+    anew: Callable[[str], bool] = lambda root: True  # whether a root starts here, and not where a parent left it
     top: Frame = field(init=False)
 
     def __post_init__(self) -> None:
@@ -439,6 +443,9 @@ def build_world(m: Model) -> None:
     """Names that losses, samplers and guidance share: the interfaces' defaults, then what process and predict give."""
     world = m.ev.world
     m.ev.interfaces = ("bijection",) if "bijection" in m.found else ()
+    for section in m.found.get("dataset", []):
+        if (drawn := m.attempt(section.span, artefacts.declare, m.ev, section, m.env, m.top)) is not None:
+            m.generated[drawn.name] = drawn
     for kind in ("data", "field", "condition"):
         for section in m.found.get(kind, []):
             m.attempt(mention(section), _data, m, section, kind)
@@ -560,7 +567,7 @@ def _state(m: Model) -> None:
 def _data(m: Model, section: tree.Section, kind: str) -> None:
     doc = line_of(section.span)
     if kind == "data":
-        made = sections.dataset(m.ev, section, m.env, m.top, doc)
+        made = sections.dataset(m.ev, section, m.env, m.top, doc, {name: g.reader for name, g in m.generated.items()})
         m.data.append(made)
         _free(m, made.space.name, section)
         m.ev.world.names.update({"x": Dynamic("x"), made.space.name: Dynamic("x")})
@@ -593,7 +600,7 @@ def _holding(m: Model, section: tree.Section) -> None:
     if section.kind == "memory":
         m.ev.world.names[name_of(section)] = memory.declare(m.ev, section, scope, m.top)
         return
-    made = held.declare(m.ev, section, scope, m.top)
+    made = held.declare(m.ev, section, scope, m.top, m.env)
     m.ev.world.names[made.path] = made
 
 

@@ -34,6 +34,8 @@ from specc.sema.values import (
 from specc.source import Span
 from specc.syntax import tree
 
+LONGEST = 80  # letters of a list that a docstring shows
+
 
 def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object) -> Any:
     """A call of one of the model's own networks, with the conditions that it names, or of one that a network shares."""
@@ -247,7 +249,8 @@ def separate(
             inputs[key] = value
         else:
             named[key] = value
-    parent = partial.env if partial.env is not None and not definition.library else ev.builtins
+    seen = ev.world if definition.interface is not None else ev.builtins  # what comes with the process it is for
+    parent = partial.env if partial.env is not None and not definition.library else seen
     env = ev.bind(definition.name, definition.params, [*partial.args, *knobs], named, parent, frame, span)
     out: list[Any] = []
     for a in definition.inputs:
@@ -375,6 +378,7 @@ def function_for(
         kind="network",
         block=live(block) if frame.starts else block,
         doc=f"{definition.kind} {definition.name}({shown})",
+        about=definition.summary,
         span=span,
     )
     ev.functions[name] = made
@@ -422,7 +426,8 @@ def _show(value: Any) -> str:
         case Closure():
             return value.span.text
         case list():
-            return f"[{', '.join(map(_show, value))}]"
+            every = ", ".join(map(_show, value))
+            return f"[{every}]" if len(every) <= LONGEST else f"[{len(value)} of them]"
         case Law():
             return value.name
         case _:
@@ -475,6 +480,8 @@ def parameter(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> None
         fail("E0309", item.span, "a bare parameter belongs in a network")
     if not isinstance(item.head, tree.Name) or item.type is None:
         fail("E0304", item.span, "a parameter is written `param NAME: TYPE = START`")
+    if item.law is not None:
+        fail("E0204", item.law.span, "a network's parameter starts with `=`", help="as in `param w: vector(8) = normal(0.02)`")
     kind = ev.expr(item.type, env, frame)
     if not isinstance(kind, TypeRef):
         fail("E0304", item.type.span, f"{describe(kind)} is not a type")

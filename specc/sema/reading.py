@@ -18,6 +18,7 @@ from specc.sema.values import Env, TypeRef
 from specc.source import Span
 from specc.syntax import tree
 
+ANY = "any"  # a field of this name: what stands beside x is for the data themselves to say
 INTO = ("tokens", "counts", "bits")  # steps that make integers of numbers
 
 
@@ -64,6 +65,8 @@ def check_field(
     found = ev.definition("reader", dataset.reader.name)
     assert found is not None and section.head is not None and section.type is not None
     known = fields(found[0].body)
+    if ANY in known:
+        return
     classes = space.kind == "class"
     renamed = section.kind == "condition" and (first or classes) and space.name not in known and "y" in known
     name = "y" if renamed else space.name

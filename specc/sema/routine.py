@@ -14,9 +14,9 @@ from typing import Any
 
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Step, Value, walk
-from specc.ir.types import BOOL, EXAMPLE, FLOAT, INT, Type
+from specc.ir.types import BOOL, FLOAT, INT
 from specc.record import record
-from specc.sema import views
+from specc.sema import held, views
 from specc.sema.arithmetic import add, binary, describe, lift, shown, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Around, EntryState, Event, Frame, ObjectiveDone, Walk
@@ -209,13 +209,7 @@ def player(over: tuple[str, ...]) -> str:
 
 def _new(ev: Evaluator, item: tree.Update, state: Held, env: Env, frame: Frame) -> Value:
     value = lift(ev.expr(item.value, env, frame), frame, item.value.span, state.type.dtype)
-    if EXAMPLE in value.type.axes:
-        message = f"`{state.path}` is one for all examples, and this is another for each"
-        fail("E0301", item.value.span, message, help="say `batch.mean(...)`", labels=((state.span, "the state"),))
-    if value.type != Type(state.type.dtype, state.type.shape):
-        message = f"`{state.path}` is {Type(state.type.dtype, state.type.shape)}, and this is {value.type}"
-        fail("E0301", item.value.span, message, labels=((state.span, "the state"),))
-    return value
+    return held.fitting(value, state, item.value.span)
 
 
 def _map(ev: Evaluator, item: tree.Update, over: tuple[str, ...], env: Env, frame: Frame) -> dict[str, Any]:

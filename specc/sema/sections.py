@@ -1,13 +1,13 @@
-"""Sections that hold settings rather than equations: data, conditions, train, quantize, evaluate."""
+"""Sections that hold settings rather than equations: data, conditions, train."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from specc.ir.formats import FORMATS, METHODS
-from specc.ir.program import Dataset, Quantization, QuantizeRule, Setting, Space
+from specc.ir.program import Dataset, Setting, Space
 from specc.record import record
 from specc.sema import library, spaces
 from specc.sema.arithmetic import describe
@@ -46,8 +46,6 @@ TRAIN: dict[str, Knob] = {
     "save_every": Knob(1000, "whole", "steps between checkpoints"),
 }
 STEPS = ("dequantize", "flip", "standardize", *INTO)  # after `|>`, for data
-WEIGHTS = ("axis", "block", "method")  # knobs of the format of weights
-ACTIVATIONS = ("calibrate", "percentile")
 MOST = 1_000_000_000  # of anything that is counted
 KINDS_OF_SETTINGS = {"optimizer": "optimizer", "decay": "decay"}
 
@@ -263,8 +261,10 @@ def data_space(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> 
     return made, kind
 
 
-def dataset(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, doc: str) -> Dataset:
-    """`data x: SPACE from READER |> step`"""
+def dataset(
+    ev: Evaluator, section: tree.Section, env: Env, frame: Frame, doc: str, generated: Mapping[str, Setting]
+) -> Dataset:
+    """`data x: SPACE from READER |> step`; generated: datasets that a parent's sampler makes, by name."""
     space, kind = data_space(ev, section, env, frame)
     ev.world.names.update(spaces.dimensions(space.kind, space.shape, space.classes))
     source = next((c for c in section.clauses if c.word == "from"), None)
@@ -280,7 +280,8 @@ def dataset(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, doc: s
     while isinstance(node, tree.Binary) and node.op == "|>":
         steps.insert(0, node.right)
         node = node.left
-    reader = setting(ev, node, env, frame, "reader")
+    own = generated.get(node.id) if isinstance(node, tree.Name) else None
+    reader = own or setting(ev, node, env, frame, "reader")
     made = tuple(_step(ev, s, env, frame) for s in steps)
     assert section.type is not None
     placed = [(s, n.span) for s, n in zip(made, steps, strict=True)]
@@ -298,66 +299,3 @@ def _step(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame) -> Setting:
         help = did_you_mean(made.name, STEPS) or f"known are {choices(STEPS)}"
         fail("E0203", node.span, f"there is no step `{made.name}` for data", help=help)
     return made
-
-
-def quantization(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> Quantization:
-    """`quantize NAME { weights = int8(axis = channel); activations = ...; keep = [first, last]; rule "*.mlp.*" { ... } }`"""
-    if not isinstance(section.head, tree.Name) or section.body is None:
-        fail("E0304", section.span, "quantisation is written `quantize NAME { weights = int8(axis = channel) }`")
-    rules: list[QuantizeRule] = []
-    keep: list[QuantizeRule] = []
-    general: dict[str, Setting] = {}
-    for item in section.body.items:
-        if isinstance(item, tree.Section) and item.kind == "rule" and isinstance(item.head, tree.String):
-            found = _formats(ev, item.body.items if item.body else (), env, frame)
-            rules.append(
-                QuantizeRule(match=item.head.value, weights=found.get("weights"), activations=found.get("activations"))
-            )
-        elif isinstance(item, tree.Bind) and isinstance(item.targets[0], tree.Name) and item.targets[0].id == "keep":
-            words = plain(ev.expr(item.values[0], env, frame, symbols=True), item.span)
-            keep.extend(QuantizeRule(match=w) for w in (words if isinstance(words, tuple) else (words,)))
-        else:
-            general |= _formats(ev, (item,), env, frame)
-    if general:
-        rules.append(QuantizeRule(match="*", weights=general.get("weights"), activations=general.get("activations")))
-    if not rules:
-        fail("E0602", section.span, f"`{section.head.id}` quantises nothing", help="say `weights = int8(axis = channel)`")
-    return Quantization(name=section.head.id, rules=(*keep, *rules), span=section.span)
-
-
-def _formats(ev: Evaluator, items: tuple[tree.Statement, ...], env: Env, frame: Frame) -> dict[str, Setting]:
-    out: dict[str, Setting] = {}
-    for item in items:
-        key = item.targets[0].id if isinstance(item, tree.Bind) and isinstance(item.targets[0], tree.Name) else None
-        if key not in ("weights", "activations") or not isinstance(item, tree.Bind):
-            fail(
-                "E0205",
-                item.span,
-                "`quantize` takes `weights`, `activations`, `keep` and rules",
-                help=did_you_mean(key or "", ("weights", "activations", "keep")),
-            )
-        made = setting(ev, item.values[0], env.child(channel="channel"), frame)
-        _format(key, made, item.values[0].span)
-        out[key] = made
-    return out
-
-
-def _format(key: str, made: Setting, span: Span) -> None:
-    """A format that the table has, for this use, with its knobs."""
-    able = [name for name, row in FORMATS.items() if getattr(row, key)]
-    if made.name not in able:
-        help = did_you_mean(made.name, able) or f"known are {choices(able)}"
-        fail("E0203", span, f"there is no format `{made.name}` of {key}", help=help)
-    knobs = WEIGHTS if key == "weights" else ACTIVATIONS
-    for name, value in made.options:
-        if name not in knobs:
-            help = did_you_mean(name, knobs) or f"its knobs are {choices(knobs)}"
-            fail("E0205", span, f"`{made.name}` has no knob `{name}` for {key}", help=help)
-        known = {"axis": FORMATS[made.name].weights, "method": METHODS}.get(name)
-        if known is not None and value not in known:
-            fail("E0203", span, f"there is no {name} `{value}` for `{made.name}`", help=f"known are {choices(known)}")
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if name in ("block", "calibrate") and not (whole and 1 <= value <= MOST):
-            fail("E0601", span, f"`{name} = {value}` makes no sense", help=f"it is a number from 1 to {MOST:,}")
-        if name == "percentile" and not (isinstance(value, (int, float)) and 50 < value <= 100):
-            fail("E0601", span, f"`{name} = {value}` makes no sense", help="it is a number above 50, up to 100")

@@ -147,6 +147,8 @@ def _identity(item: tree.Statement) -> tuple[str, str]:
 def introduce(m: Model, made: Unit) -> None:
     """The names of a stage's parents and of its number; `parent` is the first of them."""
     m.env.names.update(made.numbers)
+    if made.parents:
+        m.anew = made.anew
     for i, (name, unit) in enumerate(made.parents):
         ancestor = Ancestor(name or unit.name, unit.model)
         alias, _, last = name.rpartition(".")

@@ -270,7 +270,8 @@ class Ancestor:
 
 @record(eq=False)
 class Held:
-    """A tensor of the model that belongs to no network: a parameter, or a state. `through`: what its value goes through."""
+    """A tensor of the model that belongs to no network: a parameter, or a state. `through`: what its value goes through.
+    `start`: what it starts from where that is computed, with the names there, and whether it is drawn."""
 
     path: str
     type: Type
@@ -278,6 +279,7 @@ class Held:
     trainable: bool
     span: Span
     through: Any = None
+    start: tuple[tree.Expr, Env, bool] | None = None
 
 
 @record(eq=False)

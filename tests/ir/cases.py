@@ -10,6 +10,7 @@ from __future__ import annotations
 from array_cases import ARRAY_CASES
 from op_case import AWAY, FLAGS, SOME, Case, Fill, between, case, exactly, one, per, rows, whole
 
+from specc.ir.formats import FORMATS
 from specc.ir.ops import Op
 
 # Families
@@ -163,5 +164,17 @@ CASES: dict[Op, list[Case]] = {
     Op.SOFTMAX: [*along(Op.SOFTMAX), case(Op.SOFTMAX, per(3, fill=exactly(10000.0, -10000.0, 10000.0)), axis=0, smooth=False)],
     Op.CUMSUM: [*along(Op.CUMSUM), case(Op.CUMSUM, per(4, fill=INTS), axis=0)],
     Op.SORT: [*along(Op.SORT), case(Op.SORT, per(6, fill=exactly(1.0, 3.0, 2.0, 3.0)), axis=0, smooth=False)],
+    Op.ROUND_TO: [
+        *(
+            case(Op.ROUND_TO, x, smooth=False, format="int4", axes=axes)
+            for x in (per(3, 4), rows(3, 4))
+            for axes in ((-1,), (1,))
+        ),
+        *(case(Op.ROUND_TO, one(5, 70), smooth=False, format=name, axes=(1,), block=32) for name in FORMATS),
+        *(case(Op.ROUND_TO, per(6, fill=AWAY), smooth=False, format=f"int{b}", axes=(0,), affine=True) for b in (2, 3, 4, 8)),
+        case(Op.ROUND_TO, one(4, 3, 2), smooth=False, format="ternary", axes=(0, 1, 2)),
+        case(Op.ROUND_TO, one(4, 3, 2), smooth=False, format="fp8_e4m3", axes=(0, 2)),
+        case(Op.ROUND_TO, per(2, 3), smooth=False, format="mxfp4", axes=(0,), block=32),
+    ],
     **ARRAY_CASES,
 }

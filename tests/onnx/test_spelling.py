@@ -57,6 +57,7 @@ UP = {"stride": 2, "padding": 1, "output_padding": 1, "groups": 2}
 
 CASES = [
     *(Case(op, (x,)) for op in (*PLAIN, Op.FLOOR, Op.CEIL, Op.ROUND, Op.SILU, Op.GELU, Op.RELU, Op.STOP)),
+    Case(Op.ROUND_TO, (x,), {"format": "int8", "axes": (-1,)}),
     *(Case(op, (real(B, 6, low=-0.999, high=0.999),)) for op in INSIDE),
     *(Case(op, (real(B, 6, low=0.01, high=30),)) for op in ABOVE),
     *(Case(op, (a, b)) for op in PAIRS for a, b in ((x, real(5)), (whole(B, 4), whole(4)), (whole(B, 5), real(B, 5)))),

@@ -20,9 +20,10 @@ from specc.ir.verify import verify
 from specc.passes.batch import batch
 from specc.passes.expand_grad import expand_grad
 from specc.reference.interpret import run
+from specc.reference.rounding import round_to
 
 S, V, M, IMAGE = FLOAT, FLOAT.shaped((4,)), FLOAT.shaped((3, 4)), FLOAT.shaped((4, 4, 6))
-UNARY = [op for op in PARTIALS if len(PARTIALS[op]) == 1 and op is not Op.CAST]
+UNARY = [op for op in PARTIALS if len(PARTIALS[op]) == 1 and op not in (Op.CAST, Op.ROUND_TO)]
 BINARY = [op for op in PARTIALS if len(PARTIALS[op]) == 2]
 
 
@@ -268,6 +269,19 @@ def test_stop_cuts_and_zero_is_none():
     gx, gy = gradient(b, e, (x, y))
     assert gx is None and gy is not None
     assert gradient(b, b.add(Op.FLOOR, x), (x,)) == (None,)
+
+
+def test_gradients_pass_straight_through_rounding():
+    def body(b, x, y):
+        rounded = b.add(Op.ROUND_TO, x, format="int4", axes=(0,))
+        return b.add(Op.SUM, b.add(Op.MUL, b.add(Op.MUL, rounded, rounded), y), axes=(0,))
+
+    p, _ = objective({"x": per(V), "y": per(V)}, body)
+    inputs = feeds(p)
+    _, gx, _ = run(expand_grad(p), "main", inputs, {})
+    rounded = round_to(inputs["x"], format="int4", axes=(1,))
+    np.testing.assert_allclose(gx, 2 * rounded * inputs["y"])
+    assert np.abs(rounded - inputs["x"]).max() > 1e-3
 
 
 def test_gradient_of_a_gradient():

@@ -12,6 +12,7 @@ from specc.passes.batch import batch
 from specc.passes.count import Calls, flops, macs, network_calls, parameter_count, parameters
 from specc.passes.hoist import hoist
 from specc.passes.merge_calls import merge_calls
+from specc.passes.merge_grads import merge_grads
 
 S, V = FLOAT, FLOAT.shaped((4,))
 
@@ -52,6 +53,22 @@ def test_guidance_is_one_call():
 def test_dependent_calls_stay_apart():
     p = with_network(lambda b, call, x, t: call(b, call(b, x, t), t))
     assert lanes(checked(p)) == [1, 1]
+
+
+def test_calls_in_which_examples_meet_stay_apart():
+    ids = Ids()
+
+    def call(b, x, name):
+        return b.add(Op.CALL, x, function=name, bundle="backbone", lanes=1, types=(per(V),))
+
+    def twice(name):
+        return lambda b, x: b.add(Op.MUL, call(b, x, name), call(b, b.add(Op.EXP, x), name))
+
+    inner = function(ids, "inner", "network", {"x": per(V)}, lambda b, x: b.add(Op.SUB, x, b.add(Op.BATCH_MEAN, x)))
+    outer = function(ids, "outer", "network", {"x": per(V)}, lambda b, x: call(b, x, "inner"))
+    for name in ("inner", "outer"):
+        main = function(ids, "main", "entry", {"x": per(V)}, twice(name))
+        assert lanes(checked(program(main, inner, outer, networks={"backbone": name}))) == [1, 1]
 
 
 def test_two_pairs_of_heun():
@@ -138,3 +155,16 @@ def test_calls_that_depend_on_an_input_are_not_counted():
     p = with_network(loop, {"x": per(V), "t": per(S), "n": INT})
     assert network_calls(p, "main") is None
     assert Op.CALL in ops(p)
+
+
+def test_gradients_of_one_value_are_one():
+    def body(b, x, y):
+        e = b.add(Op.SUM, b.add(Op.MUL, x, b.add(Op.EXP, y)), axes=(0,))
+        other = b.add(Op.SUM, b.add(Op.MUL, x, x), axes=(0,))
+        return (b.add(Op.GRAD, e, x), b.add(Op.GRAD, other, x), b.add(Op.GRAD, e, y))
+
+    p = program(function(Ids(), "main", "entry", {"x": per(V), "y": per(V)}, body))
+    q = merge_grads(p)
+    same(p, q)
+    same(p, run(q, GRAPH))
+    assert [len(n.outputs) for n in walk(q.functions["main"].block) if n.op is Op.GRAD] == [2, 1]

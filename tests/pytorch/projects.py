@@ -17,7 +17,7 @@ import pytest
 import torch
 from specc.backends.pytorch.library import Library
 from specc.backends.pytorch.networks import Networks
-from specc.backends.pytorch.parts import noise
+from specc.backends.pytorch.parts import noise, rounding
 from specc.backends.pytorch.samplers import ways
 from torch.nn import functional as F
 
@@ -38,7 +38,8 @@ def definitions(program: Program) -> tuple[str, str]:
 def printed(program: Program) -> dict[str, Any]:
     """What these definitions define; the query is `query`."""
     text, name = definitions(program)
-    scope: dict[str, Any] = {"torch": torch, "math": math, "nn": torch.nn, "F": F, "Tensor": torch.Tensor, "noise": noise}
+    scope: dict[str, Any] = {"torch": torch, "math": math, "nn": torch.nn, "F": F, "Tensor": torch.Tensor}
+    scope |= {"noise": noise, "rounding": rounding}
     exec(text, scope)
     return scope | {"query": scope[name]}
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from specc.runtime.pictures import animation, image_grid, scatter
+from specc.runtime.raster import gif
 
 
 def pixels(path):
@@ -38,7 +39,7 @@ def test_scatter(tmp_path):
     rng = np.random.default_rng(0)
     points = rng.standard_normal((200, 2))
     path = np.linspace(0, 1, 5)[:, None, None] * points
-    sheet = pixels(scatter(points, tmp_path / "a.png", real=points + 1, trajectory=path, title="title"))
+    sheet = pixels(scatter(points, tmp_path / "a.png", real=points + 1, trajectory=path))
     assert sheet.shape == (650, 650, 3)
     blue = (np.abs(sheet - [0x00, 0x72, 0xB2]).max(axis=-1) < 60).sum()
     assert blue > 500
@@ -66,7 +67,7 @@ def frames(path):
 
 def test_animation_of_points(tmp_path):
     states = np.cumsum(np.random.default_rng(0).standard_normal((6, 30, 2)), axis=0)
-    size, times = frames(animation(states, tmp_path / "a.gif", real=states[-1], title="walk"))
+    size, times = frames(animation(states, tmp_path / "a.gif", real=states[-1]))
     assert size == (650, 650) and times == [50] * 5 + [1500]
 
 
@@ -100,3 +101,26 @@ def test_no_window_and_no_state(tmp_path):
         f"scatter(np.eye(2), Path({str(tmp_path / 'a.png')!r}))\nprint('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_gif_has_the_pixels_of_its_frames(tmp_path):
+    """Codes of every size: a table that fills up and begins anew, and long runs; colours are exact while 256 are enough."""
+    rng = np.random.default_rng(0)
+    frames = [np.kron(rng.integers(256, size=(9, 9, 1)), np.ones((20, 20, 3), int)), rng.integers(200, size=(180, 180, 1))]
+    frames = [np.broadcast_to(f, (180, 180, 3)).astype(np.uint8) for f in frames]
+    (tmp_path / "a.gif").write_bytes(gif(frames, [50, 50]))
+    with Image.open(tmp_path / "a.gif") as image:
+        for i, frame in enumerate(frames):
+            image.seek(i)
+            assert (np.asarray(image.convert("RGB")) == frame).all()
+    colours = rng.integers(256, size=(90, 90, 3)).astype(np.uint8)
+    (tmp_path / "b.gif").write_bytes(gif([colours], [50]))
+    assert np.abs(pixels(tmp_path / "b.gif") - colours).mean() < 30
+
+
+@pytest.mark.parametrize("length", [1, 2, 255, 256, 257, 511, 512, 513, 3838, 3839, 3840, 3841, 3842, 8000])
+def test_gifs_of_any_length(length, tmp_path):
+    """Each pixel unlike the pair before it, so that the table of codes grows with every pixel."""
+    row = np.random.default_rng(1).integers(256, size=(1, length, 1)).repeat(3, axis=2).astype(np.uint8)
+    (tmp_path / "a.gif").write_bytes(gif([row], [50]))
+    assert (pixels(tmp_path / "a.gif") == row).all()

@@ -19,6 +19,7 @@ SHAPES = {
     "hawkes": (64,),
     "graphs": (20, 20),
     "autoregressive": (8, 1),
+    "bouncing": (16, 2),
 }  # of an example, where it is no point of the plane
 
 
@@ -251,3 +252,17 @@ def test_wav(tmp_path):
         load(path=str(tmp_path), size=100)
     with pytest.raises(ValueError, match=r"no \.wav files"):
         load(path=str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize("turn", [0.0, 0.5])
+def test_bouncing_points(turn):
+    """Steps of one length, but for those that meet a wall, which are shorter; everywhere in the box alike."""
+    x = draw("bouncing", 4000, turn=turn)["x"]
+    steps = np.linalg.norm(np.diff(x, axis=1), axis=-1)
+    inside = (np.abs(x[:, :-1]) < 1.5 - 0.375).all(axis=-1)
+    np.testing.assert_allclose(steps[inside], 0.375, rtol=1e-5)
+    assert steps.max() < 0.3751 and np.abs(x).max() <= 1.5 and (steps < 0.37).mean() > 0.1
+    np.testing.assert_allclose(x[:, -1].std(axis=0), 1.5 / math.sqrt(3), rtol=0.05)
+    v = np.diff(x, axis=1)[:, :2]
+    straight = (v[:, 0] * v[:, 1]).sum(axis=-1)[inside[:, :2].all(axis=1)] / 0.375**2
+    assert straight.mean() == pytest.approx(math.exp(-(turn**2) / 2), abs=0.01)

@@ -18,6 +18,7 @@ from specc.sema.report import Library
 from specc.source import Source, Span
 from specc.syntax import parser
 
+MEASURED = {"E0606"}  # found when a file is exported: tests/cli/test_quantized.py
 BAD = Path(__file__).parents[1] / "bad"
 FILES = sorted(p.relative_to(BAD) for p in BAD.glob("[EW]0[2-9]*/*.spec") if not p.name.startswith("_"))
 
@@ -68,7 +69,7 @@ def test_every_code_has_a_page_and_a_file() -> None:
         if path.name != "codes.py"
         for code in re.findall(r'"([EW]0\d{3})"', path.read_text(encoding="utf-8"))
     }
-    assert raised == set(CODES)
+    assert raised == set(CODES) - MEASURED
     assert raised == {path.parent.name for path in FILES}
 
 

@@ -140,8 +140,7 @@ def test_levels_of_their_own_serve_every_vector_of_levels(record_property):
     own, equal, teacher = (errors(name) for name in ("forcing", "equal", "teacher"))
     for name, found in (("own levels", own), ("equal levels", equal), ("clean past", teacher)):
         record_property(name, {k: round(v, 3) for k, v in found.items()})
-    # Measured 0.08, 0.15, 0.11, 0.11, 0.17 with levels of their own and 0.54, 0.07, 0.88, 0.57, 0.80 with equal ones. The
-    # roll-outs of a bouncing ball and the guided mazes of the catalogue are not among these claims.
+    # Measured 0.08, 0.15, 0.11, 0.11, 0.17 with levels of their own and 0.54, 0.07, 0.88, 0.57, 0.80 with equal ones.
     assert max(own.values()) <= 0.25
     assert min(v for k, v in equal.items() if k != "equal") >= 0.4
     assert min(v for k, v in teacher.items() if k != "clean past") >= 0.4
@@ -171,3 +170,46 @@ def test_the_longer_an_element_waits_the_more_it_follows_the_past(record_propert
         assert abs(near[0] - near[1]) < 0.2
         found[sampler] = near[0]
     assert found["whole"] < found["pyramid"] - 0.05 < found["one_by_one"] - 0.1
+
+
+# Longer than it was trained on, and towards a goal
+
+
+@pytest.mark.slow
+def test_a_ball_goes_on_past_the_length_of_the_data(record_property):
+    """Four times as long, with what is done shown at a level that it has learnt: measured a size of 1.37 of the data's at step
+    64, and an error of the speed of 0.147 in the first 15 steps and 0.168 in the last 8. Told that the past is half noise,
+    which it is not, the network loses the speed: 0.361. (The catalogue has 0.354 for level -1, past the last one learnt. Sines
+    and cosines of the level, or alpha and sigma, go on smoothly there, and nothing is lost: 0.153.)"""
+    folder = tools.train(SPEC, "ball")
+    data = READERS["bouncing"].function(1000, np.random.default_rng(0), length=64)["x"]
+    late = {}
+    for level in (2, 25):
+        x = tools.sample(folder, SPEC, "longer", "pyramid", 16, context=level / 49)
+        error = np.abs(np.linalg.norm(np.diff(x, axis=1), axis=-1) - 0.375)
+        size = np.sqrt((x[:, -1] ** 2).mean() / (data**2).mean())
+        early, late[level] = error[:, :15].mean(), error[:, -8:].mean()
+        record_property(f"at level {level}", f"size {size:.2f}, error of the speed {early:.3f} and {late[level]:.3f}")
+        if level == 2:
+            assert size <= 1.5 and late[level] <= 1.5 * early
+    assert late[25] >= 1.7 * late[2]
+
+
+@pytest.mark.slow
+def test_guidance_reaches_through_time(record_property):
+    """Walks that end within 0.3 of a goal without a step of twice their speed. Measured 0.40 for the pyramid, 0.15 for the
+    whole sequence at once, 0.06 without guidance; by the mean gradient of eight futures 0.26, of a single one 0.12."""
+    folder, n = tools.train(SPEC, "walk"), 100
+    goal = np.random.default_rng(0).uniform(-1.2, 1.2, (n, 2)).astype(np.float32)
+
+    def success(name, sampler, scale=2.0):
+        x = tools.sample(folder, SPEC, name, sampler, n, goal=goal, scale=scale)
+        steps = np.linalg.norm(np.diff(x, axis=1), axis=-1)
+        share = ((np.linalg.norm(x[:, -1] - goal, axis=-1) < 0.3) & (steps.max(axis=1) < 0.75)).mean()
+        record_property(f"{name} {sampler} at {scale}", f"{share:.2f}")
+        return share
+
+    free, pyramid = success("walk", "pyramid", 0.0), success("walk", "pyramid")
+    assert pyramid > 2 * free and pyramid >= success("walk", "whole")
+    many = success("many", "pyramid")
+    assert many > 2 * free and many >= success("single", "pyramid")

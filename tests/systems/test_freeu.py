@@ -9,14 +9,14 @@ from specc.ir.paths import parameters
 from specc.reference.interpret import run
 
 SPEC = "diffusion/freeu.spec"
-FREQUENCY = np.abs(np.fft.fftfreq(4) * 4)
+FREQUENCY = np.abs(np.fft.fftfreq(8) * 8)
 LOW = np.maximum(FREQUENCY[:, None], FREQUENCY[None]) <= 1
 
 PROBE = """
 model probe from base.freeu {{
   b = {b}
   s = {s}
-  query parts {{ return (tap(backbone, "up.3.skip")(x, 0.5), tap(better, "up.3.skip")(x, 0.5)) }}
+  query parts {{ return (tap(backbone, "up.2.skip")(x, 0.5), tap(better, "up.2.skip")(x, 0.5)) }}
   query ends {{ return (backbone(x, 0.5), better(x, 0.5)) }}
 }}
 """
@@ -51,19 +51,19 @@ def test_it_has_no_weights_and_no_calls_of_its_own():
 def test_the_skip_loses_its_lowest_frequencies(tmp_path):
     """The transform of what comes out over that of what goes in is s in the window and 1 outside."""
     before, after = ask(tmp_path, "parts", 1, 0.3)
-    ratio = np.fft.fft2(after[:, 32:]) / np.fft.fft2(before[:, 32:])
+    ratio = np.fft.fft2(after[:, 16:]) / np.fft.fft2(before[:, 16:])
     np.testing.assert_allclose(ratio[..., LOW], 0.3, atol=1e-9)
     np.testing.assert_allclose(ratio[..., ~LOW], 1, atol=1e-9)
-    np.testing.assert_array_equal(after[:, :32], before[:, :32])
+    np.testing.assert_array_equal(after[:, :16], before[:, :16])
 
 
 def test_half_of_the_decoders_channels_are_raised_where_they_are_strong(tmp_path):
     before, after = ask(tmp_path, "parts", 1.5, 1)
-    mean = before[:, :32].mean(axis=1, keepdims=True)
+    mean = before[:, :16].mean(axis=1, keepdims=True)
     low, high = mean.min(axis=(2, 3), keepdims=True), mean.max(axis=(2, 3), keepdims=True)
-    np.testing.assert_allclose(after[:, :16], before[:, :16] * (1 + 0.5 * (mean - low) / (high - low)), atol=1e-9)
-    np.testing.assert_array_equal(after[:, 16:], before[:, 16:])
-    assert np.abs(after[:, :16] - before[:, :16]).max() > 0.01
+    np.testing.assert_allclose(after[:, :8], before[:, :8] * (1 + 0.5 * (mean - low) / (high - low)), atol=1e-9)
+    np.testing.assert_array_equal(after[:, 8:], before[:, 8:])
+    assert np.abs(after[:, :8] - before[:, :8]).max() > 0.01
 
 
 def high_share(x):
@@ -74,16 +74,26 @@ def high_share(x):
     return power[..., far].sum() / (power.sum() - power[..., 0, 0].sum())
 
 
+def on_the_way(folder, name, steps=20):
+    """The share of high frequencies in the predictions of x on the first half of Euler's way, from the same 256 noises."""
+    z, shares = np.random.default_rng(0).standard_normal((256, 1, 16, 16)).astype(np.float32), []
+    for t in np.arange(steps, steps // 2 - 1, -1, dtype=np.float32) / steps:
+        velocity, x = tools.answers(folder, SPEC, name, "step", x=z, t=np.full(256, t))
+        z = z - velocity / steps
+        shares.append(high_share(x))
+    return float(np.mean(shares))
+
+
 @pytest.mark.slow
-@pytest.mark.xfail(
-    reason="measured 0.1264 neutral, 0.1260 raised, 0.1265 with all channels: each block of this decoder begins with a group "
-    "norm over the concatenation, which divides most of a factor out; the row's 5 % did not reproduce with this network",
-    strict=True,
-)
 def test_raising_the_decoder_smooths_what_is_predicted(record_property):
-    """15 minutes of training on a busy machine."""
+    """Measured 0.889 of neutral, 0.873 with all channels, 0.984 with the map and 1.075 with b = 0.8, after 8 minutes of
+    training on a busy machine (2 alone). It is so of a network that answers with the picture. One that answers with the
+    velocity has the noise to tell as well, which only the skips carry: what the decoder outweighs of it stays in the picture,
+    and high frequencies came out at 0.998 (a decoder of three stages, the finest left alone), 0.951 (all three) and 1.068 (a
+    decoder of two, twice as wide) of what they were."""
     folder = tools.train(SPEC, "freeu")
-    share = {name: high_share(tools.sample(folder, SPEC, name, "seen_free", 256)) for name in ("neutral", "raised", "smooth")}
-    record_property("high frequencies of x at t = 0.5", ", ".join(f"{k} {v:.4f}" for k, v in share.items()))
-    assert share["raised"] <= 0.95 * share["neutral"]
+    share = {name: on_the_way(folder, name) for name in ("neutral", "lowered", "mapped", "raised", "smooth")}
+    record_property("high frequencies against neutral", {k: round(v / share["neutral"], 3) for k, v in share.items()})
+    assert share["raised"] <= 0.95 * share["neutral"] <= 0.95 * share["lowered"]
     assert share["smooth"] < share["raised"]  # all channels instead of half of them
+    assert share["raised"] < share["mapped"] < share["neutral"]  # everywhere instead of where the decoder is strong

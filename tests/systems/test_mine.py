@@ -48,16 +48,9 @@ def bound(name: str, n: int = 20_000) -> tuple[float, float]:
     """The bound on ten sets of n fresh pairs, with its standard error."""
     folder, values = tools.train(SPEC, name), []
     d = 2 if name == "plane" else 1
-    from specc.backends.onnx.export import export
-
-    from specc.runtime import ort
-
-    path = folder / "bound.onnx"
-    export(tools.graph(SPEC, name), "bound", tools.weights(folder), path)
-    loaded = ort.load(path, threads=1)
     for seed in range(10):
         x = np.random.default_rng(seed).normal(size=(n, 2 * d)).astype(np.float32)
-        joint, product = loaded.run(loaded.feeds(np.arange(n), arguments={"x": x})).values()
+        joint, product = tools.answers(folder, SPEC, name, "bound", x=x)
         values.append(joint.mean() - np.log(np.exp(product.astype(float)).mean()))
     return float(np.mean(values)), float(np.std(values) / np.sqrt(len(values)))
 
@@ -72,9 +65,13 @@ def test_the_bound_is_close_to_the_information(name, record_property):
 
 
 @pytest.mark.slow
-def test_another_scale_loses_some_of_it(record_property):
-    """z^3 / sqrt(15) says as much about x as z, and training finds less of it. The catalogue has 0.667 and asks for 0.75 of the
-    truth; that does not reproduce: 0.617 and 0.512 with seeds 0 and 1, 0.74 and 0.62 of it."""
-    found, _ = bound("cubed")
-    record_property("bound", f"{found:.3f}")
-    assert 0.5 * TRUTH["cubed"] <= found <= 0.9 * TRUTH["cubed"]
+def test_another_scale_loses_some_of_it_and_ranks_do_not(record_property):
+    """z^3 / sqrt(15) says as much about x as z, and training finds less of it: 0.617 and 0.512 with seeds 0 and 1, 0.74 and
+    0.62 of the truth (0.80 in the catalogue). It asks for 0.75 there or, with the rank of z in its place, for 0.9: measured
+    0.775, 0.93 of it."""
+    scaled, _ = bound("cubed")
+    ranked, error = bound("ranked", 2000)  # among so many: a rank is a comparison with each
+    record_property("cubed, ranked", f"{scaled:.3f}, {ranked:.3f}")
+    assert 0.5 * TRUTH["cubed"] <= scaled <= 0.9 * TRUTH["cubed"]
+    assert 0.9 * TRUTH["cubed"] <= ranked <= TRUTH["cubed"] + 3 * error
+    assert ranked > scaled

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from specc import driver
-from specc.ir.program import Program
+from specc.ir.paths import parameters
+from specc.ir.program import Parent, Program
 from specc.passes.count import network_calls
 from specc.reference.interpret import evaluate, run
 from specc.runtime.ort import example_seeds
@@ -42,6 +45,18 @@ def variant(folder: Path, base: str, text: str) -> str:
 def graph(spec: str, name: str | None = None) -> Program:
     """The same at array level, as the graph backends take it."""
     return driver.prepare(model(spec, name))
+
+
+def shapes(spec: str, name: str | None = None) -> dict[str, tuple[int, ...]]:
+    """The shapes of a model's parameters by path."""
+    program = model(spec, name)
+    return {k: tuple(map(int, s)) for k, s in parameters(program.functions, program.networks).items()}
+
+
+@cache
+def whole(spec: str, name: str | None = None) -> Program:
+    """As `graph`, with samplers that ask for the whole sequence in each round."""
+    return driver.prepare(replace(model(spec, name), cache=False))
 
 
 def exact(spec: str, name: str | None, entry: str, n: int, seed: int = 0, **inputs: Any) -> np.ndarray:
@@ -72,7 +87,7 @@ def train(spec: str, name: str | None = None, *, steps: int | None = None, seed:
     """The folder of a trained model: trained once for a project, a number of steps and a seed, then kept. A stage's parents
     are trained first, as long as their spec says."""
     program = model(spec, name)
-    parents = [train(spec, parent.name, seed=seed) for parent in program.parents if parent.shares]
+    parents = [train(where(spec, parent), parent.name, seed=seed) for parent in program.parents if parent.shares]
     project = RUNS / "projects" / f"{program.name}-{os.getpid()}"
     files = driver.emit(program, "pytorch", project)
     text = "".join(p.read_text() for p in sorted(files))
@@ -86,6 +101,17 @@ def train(spec: str, name: str | None = None, *, steps: int | None = None, seed:
         assert done.returncode == 0, done.stderr[-3000:]
         (out / "done.json").write_text(done.stdout.strip().splitlines()[-1])
     return out
+
+
+def where(spec: str, parent: Parent) -> str:
+    """The spec that a parent of one of its stages stands in: this one, or one that it imports."""
+    path = SPECS / spec
+    imported = re.findall(r'^import "([^"]+)"', path.read_text(), re.MULTILINE)
+    for one in (spec, *(str(path.parent / other) for other in imported)):
+        checked = driver.check(SPECS / one, parent.name)
+        if parent.name in checked.programs and checked.programs[parent.name].digest == parent.digest:
+            return one
+    raise LookupError(f"{spec} and what it imports have no model {parent.name} of sha256 {parent.digest[:12]}")
 
 
 def report(folder: Path) -> dict[str, Any]:
@@ -114,7 +140,7 @@ def sample(folder: Path, spec: str, name: str | None, entry: str, n: int, seed: 
     return loaded.sample(n, seed, arguments=inputs)
 
 
-def ask(folder: Path, spec: str, name: str | None, entry: str, **inputs: Any) -> np.ndarray:
+def answers(folder: Path, spec: str, name: str | None, entry: str, **inputs: Any) -> list[np.ndarray]:
     """What a query says of its inputs (n, *shape) with the weights of a run, by ONNX Runtime. The query may be of another
     model with the same network."""
     from specc.backends.onnx.export import export
@@ -126,4 +152,9 @@ def ask(folder: Path, spec: str, name: str | None, entry: str, **inputs: Any) ->
         export(graph(spec, name), entry, weights(folder), path)
     loaded = ort.load(path, threads=1)
     count = len(next(iter(inputs.values())))
-    return next(iter(loaded.run(loaded.feeds(np.arange(count), arguments=inputs)).values()))
+    return list(loaded.run(loaded.feeds(np.arange(count), arguments=inputs)).values())
+
+
+def ask(folder: Path, spec: str, name: str | None, entry: str, **inputs: Any) -> np.ndarray:
+    """The first of these."""
+    return answers(folder, spec, name, entry, **inputs)[0]

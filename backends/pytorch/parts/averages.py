@@ -18,11 +18,11 @@ def begin(model: Model) -> None:
 def follow(model: Model, step: int, progress: float) -> None:
     """Move each average towards its network, after a step of training."""
     for path, of, decay in AVERAGES:
+        averages, weights = model.get_submodule(path).parameters(), model.get_submodule(of).parameters()
         # << functions
-        kept = float(decay(step, progress)) if callable(decay) else decay
+        kept = decay(step, progress) if callable(decay) else decay
+        torch._foreach_lerp_(list(averages), list(weights), 1 - float(kept))
         # >>
         # << not functions
-        kept = decay
+        torch._foreach_lerp_(list(averages), list(weights), 1 - decay)
         # >>
-        averages, weights = model.get_submodule(path).parameters(), model.get_submodule(of).parameters()
-        torch._foreach_lerp_(list(averages), list(weights), 1 - kept)

@@ -1,4 +1,4 @@
-# ruff: noqa: F401, F821, I001, SIM115
+# ruff: noqa: F401, F821, I001
 import argparse
 import contextlib
 
@@ -11,7 +11,6 @@ import math
 import os
 import signal
 import sys
-import time
 
 # << iterators
 from collections.abc import Callable, Iterator
@@ -38,27 +37,32 @@ from tqdm import tqdm
 
 import checkpoint
 
+# << generated
+import generate
+
+# >>
 # << prepared
 from ahead import Prepared, ahead
+
+# >>
+# << averages
+from averages import begin, follow
 
 # >>
 # << data
 from data import examples
 
 # >>
-# << starts
+# << modules
 from first import start_from
 
 # >>
 from loader import Batches
+from log import Clock, Log
 from model import Model
 
 # << objective
 from objective import loss, prepare
-
-# >>
-# << averages
-from averages import begin, follow
 
 # >>
 # << parents
@@ -92,11 +96,13 @@ Objective = Callable[..., Tensor]
 # >>
 
 
+# << learns
 # << optimizer
 def make_optimizer(parameters: list[torch.nn.Parameter]) -> torch.optim.Optimizer:
     return torch.optim.Adam(parameters, lr=LEARNING_RATE)
 
 
+# >>
 # >>
 
 
@@ -112,11 +118,18 @@ class Run:
             if self.device.type == "cuda":
                 self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
                 torch.cuda.set_device(self.device)
+            # << not learns
+            raise checkpoint.CheckpointError("updates alone see one process's share of a batch: train in one process")
+            # >>
+            # << learns
             dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+            # >>
         self.step = 0
         self.asked = False  # by a signal, to stop
         self.stop = False  # as all processes agreed
+        # << learns
         self.losses: dict[str, list[Tensor]] = {name: [] for name in LOSSES}  # since the last row of the log
+        # >>
         self.state: dict[str, object] = {}
         tensors: dict[str, checkpoint.Tensors] = {}
         if args.resume:
@@ -161,7 +174,7 @@ class Run:
         # >>
         self.optimizer = make_optimizer(self.parameters)
         # >>
-        # << routine
+        # << players
         self.optimizers = make_optimizers(self.model)
         # << schedule
         for optimizer in self.optimizers.values():
@@ -176,6 +189,12 @@ class Run:
         torch.manual_seed(self.seed + 1 + self.rank)  # the draws of the loss differ between processes
         if args.resume:
             self.restore(tensors)
+        # << generated
+        if not self.rank:
+            generate.make(self.model, self.out / generate.FILE, self.device)
+        if self.world > 1:
+            dist.barrier()
+        # >>
         if args.compile:
             for network in self.model.children():
                 network.compile()
@@ -197,11 +216,13 @@ class Run:
         # << ema
         checkpoint.fill(self.ema, tensors["ema"], "ema.safetensors")
         # >>
+        # << learns
         names = self.names()
+        # >>
         # << one
         checkpoint.fill_optimizer(self.optimizer, [names[p] for p in self.parameters], tensors["optimizer"])
         # >>
-        # << routine
+        # << players
         for name, optimizer in self.optimizers.items():
             own = {k[len(name) + 1 :]: v for k, v in tensors["optimizer"].items() if k.startswith(f"{name}:")}
             checkpoint.fill_optimizer(optimizer, [names[p] for p in trained(optimizer)], own)
@@ -211,21 +232,28 @@ class Run:
         if self.device.type == "cuda" and f"random.cuda.{self.rank}" in tensors["optimizer"]:
             torch.cuda.set_rng_state(tensors["optimizer"][f"random.cuda.{self.rank}"])
 
+    # << learns
     def names(self) -> dict[Tensor, str]:
         return {p: n for n, p in self.model.named_parameters()}
 
+    # >>
     def save(self) -> None:
         """A checkpoint of everything that the rest of the run depends on."""
+        # << learns
         names = self.names()
+        # >>
         # << one
         state = checkpoint.optimizer_tensors(self.optimizer, [names[p] for p in self.parameters])
         # >>
-        # << routine
+        # << players
         state = {
             f"{name}:{key}": value
             for name, optimizer in self.optimizers.items()
             for key, value in checkpoint.optimizer_tensors(optimizer, [names[p] for p in trained(optimizer)]).items()
         }
+        # >>
+        # << not learns
+        state: checkpoint.Tensors = {}
         # >>
         state |= {f"random.{r}": v for r, v in enumerate(self.gathered(torch.get_rng_state()))}
         if self.device.type == "cuda":
@@ -254,7 +282,12 @@ class Run:
         """What each step is given, from this one on."""
         share = {"rank": self.rank, "world": self.world}
         # << finite
+        # << generated
+        source = examples(path=self.out / generate.FILE)
+        # >>
+        # << not generated
         source = examples()
+        # >>
         # >>
         # << endless
         source = examples
@@ -277,12 +310,25 @@ class Run:
 
     # << starts
     def start(self, batch: tuple[Tensor, ...]) -> None:
-        """Parameters that the first batch decides."""
+        """What the first batch decides."""
+        # << modules
         # << one
         start_from(self.model, loss, batch)
         # >>
-        # << several
-        start_from(self.model, OBJECTIVES[0][1], batch)
+        # << routine
+        # << start_modules
+        # >>
+        # >>
+        # >>
+        # << computed
+        # << start_tensors
+        # >>
+        if self.world > 1:
+            for path in STARTS:  # the shares of the batch and the draws differ
+                dist.broadcast(self.model.state_dict()[path], 0)
+        # >>
+        # << averages
+        begin(self.model)
         # >>
         # << ema
         torch._foreach_copy_(self.averages, self.weights)
@@ -291,90 +337,121 @@ class Run:
     # >>
     def train(self) -> dict[str, object]:
         """Steps up to the last one, or until a signal; the last line of the log."""
-        args = self.args
+        args, first, mean = self.args, self.step, math.nan
         last = args.steps if args.stop_after is None else min(args.steps, self.step + args.stop_after)
-        batches, log = self.batches(last), Log(self.out, self.step, self.rank)
+        batches = self.batches(last)
+        self.log, self.clock = Log(self.out, LOSSES, self.step, self.rank), Clock(self.device)
+        self.bar = tqdm(desc=self.lock["name"], initial=self.step, total=args.steps, unit="step", disable=self.rank > 0)
         # << text
         if not self.rank:
             (self.out / "symbols.txt").write_text(alphabet(), encoding="utf-8", newline="")
         # >>
-        # << one
-        bf16 = torch.autocast(self.device.type, torch.bfloat16) if args.precision == "bf16" else contextlib.nullcontext()
+        # << starts
+        if not self.step:
+            self.start(next(self.batches(last)))
         # >>
-        first, mean, clock = self.step, math.nan, Clock(self.device)
-        bar = tqdm(desc=self.lock["name"], initial=self.step, total=args.steps, unit="step", disable=self.rank > 0)
         while self.step < last and not self.stop:
-            # << one
-            batch = next(batches)
-            # << starts
-            if not self.step:
-                self.start(batch)
-            # >>
-            # << schedule
-            for group in self.optimizer.param_groups:
-                group["lr"] = LEARNING_RATE * schedule(self.step, args.steps)
-            # >>
-            with bf16:
-                value = loss(self.model, *batch)
-            self.optimizer.zero_grad(set_to_none=True)
-            value.backward()
-            if self.world > 1:
-                self.average(self.parameters)
-            # << clip
-            torch.nn.utils.clip_grad_norm_(self.parameters, CLIP)
-            # >>
-            self.optimizer.step()
-            self.losses["loss"].append(value.detach())
-            # >>
-            # << routine
-            # << schedule
-            for optimizer in self.optimizers.values():
-                for group in optimizer.param_groups:
-                    group["lr"] = group["initial_lr"] * schedule(self.step, args.steps)
-            # >>
-            self.turn(batches)
-            # >>
-            # << averages
-            follow(self.model, self.step, self.step / args.steps)
-            # >>
-            # << ema
-            with torch.no_grad():
-                torch._foreach_lerp_(self.averages, self.weights, 1 - EMA)
-                # << states
-                for average, state in zip(self.ema.buffers(), self.model.buffers(), strict=True):
-                    average.copy_(state)
-                # >>
-            # >>
+            self.advance(batches)
             self.step += 1
             self.stop = self.stop or (self.asked and self.world == 1)
-            bar.update()
+            self.bar.update()
             if self.step == first + 1:
-                clock.start(self.step)
+                self.clock.start(self.step)
             if self.step % LOG_EVERY == 0 or self.step == last or self.stop:
-                means = self.means()
-                mean, speed = sum(means.values()), clock.speed(self.step) * self.size
-                bar.set_postfix(loss=f"{mean:.4g}", refresh=False)
-                log.row(self.step, means, speed, self.learning_rate())
-                if not math.isfinite(mean):
-                    raise FloatingPointError(f"the loss is {mean} at step {self.step}; the last checkpoint is in {self.out}")
-            with clock.paused():
+                mean = self.report()
+            with self.clock.paused():
                 if self.step % SAVE_EVERY == 0 and self.step < last:
                     self.save()
                 # << pictures
                 if args.picture_every and self.step % args.picture_every == 0 and not self.rank:
                     self.picture()
                 # >>
-        with clock.paused():
+        with self.clock.paused():
             self.save()
-            log.close()
-        bar.close()
+            self.log.close()
+        self.bar.close()
         return {
             "steps": self.step,
-            "examples_per_second": round(clock.speed(self.step) * self.size, 1),
+            "examples_per_second": round(self.clock.speed(self.step) * self.size, 1),
             "loss": mean if math.isfinite(mean) else None,
-            "seconds": round(clock.seconds(), 3),
+            "seconds": round(self.clock.seconds(), 3),
             "out": str(self.out),
         }
+
+    def advance(self, batches: Iterator[tuple[Tensor, ...]]) -> None:
+        """One step of training."""
+        # << one
+        batch = next(batches)
+        # << schedule
+        for group in self.optimizer.param_groups:
+            group["lr"] = LEARNING_RATE * schedule(self.step, self.args.steps)
+        # >>
+        with self.precision():
+            # << value
+            value = loss(self.model, *batch)
+            # >>
+        self.optimizer.zero_grad(set_to_none=True)
+        value.backward()
+        if self.world > 1:
+            self.average(self.parameters)
+        # << clip
+        torch.nn.utils.clip_grad_norm_(self.parameters, CLIP)
+        # >>
+        self.optimizer.step()
+        self.losses["loss"].append(value.detach())
+        # >>
+        # << routine
+        # << schedule
+        # << players
+        for optimizer in self.optimizers.values():
+            for group in optimizer.param_groups:
+                group["lr"] = group["initial_lr"] * schedule(self.step, self.args.steps)
+        # >>
+        # >>
+        self.turn(batches)
+        # >>
+        # << averages
+        follow(self.model, self.step, self.step / self.args.steps)
+        # >>
+        # << ema
+        with torch.no_grad():
+            torch._foreach_lerp_(self.averages, self.weights, 1 - EMA)
+            # << states
+            for average, state in zip(self.ema.buffers(), self.model.buffers(), strict=True):
+                average.copy_(state)
+            # >>
+        # >>
+
+    def report(self) -> float:
+        """A row of the log; the loss since the last one."""
+        speed = self.clock.speed(self.step) * self.size
+        # << learns
+        means = self.means()
+        mean = sum(means.values())
+        self.bar.set_postfix(loss=f"{mean:.4g}", refresh=False)
+        # << not watched
+        self.log.row(self.step, means, speed, self.learning_rate())
+        # >>
+        # << watched
+        self.log.row(self.step, means | self.watched(), speed, self.learning_rate())
+        # >>
+        if not math.isfinite(mean):
+            raise FloatingPointError(f"the loss is {mean} at step {self.step}; the last checkpoint is in {self.out}")
+        return mean
+        # >>
+        # << not learns
+        # << watched
+        means = self.watched()
+        self.bar.set_postfix({name: f"{value:.4g}" for name, value in means.items()}, refresh=False)
+        self.log.row(self.step, means, speed, 0.0)
+        if not all(map(math.isfinite, means.values())):
+            raise FloatingPointError(f"{means} at step {self.step}; the last checkpoint is in {self.out}")
+        # >>
+        # << not watched
+        self.log.row(self.step, {}, speed, 0.0)
+        # >>
+        return math.nan
+        # >>
 
     # << routine
     def turn(self, batches: Iterator[tuple[Tensor, ...]]) -> None:
@@ -382,6 +459,7 @@ class Run:
         # << turn
         # >>
 
+    # << players
     def minimize(self, player: str, objective: Objective, batch: tuple[Tensor, ...], **given: Any) -> None:
         """A step of a player's optimizer along the gradient of an objective."""
         self.gradient(player, objective, batch, **given)
@@ -420,6 +498,7 @@ class Run:
         # >>
         optimizer.step()
 
+    # >>
     # << updates
     def update(self, entry: Objective, batch: tuple[Tensor, ...], writes: tuple[str, ...], **clock: float) -> None:
         """New values of states, with the parameters of this moment."""
@@ -431,20 +510,22 @@ class Run:
     # << states
     def write(self, paths: tuple[str, ...], states: tuple[Tensor, ...]) -> None:
         with torch.no_grad():
+            tensors = self.model.state_dict()
             for path, state in zip(paths, states, strict=True):
-                self.model.get_buffer(path).copy_(state)
+                tensors[path].copy_(state)
 
+    # >>
     # >>
     def precision(self) -> contextlib.AbstractContextManager[object]:
         bf16 = self.args.precision == "bf16"
         return torch.autocast(self.device.type, torch.bfloat16) if bf16 else contextlib.nullcontext()
 
-    # >>
+    # << learns
     def learning_rate(self) -> float:
         # << one
         return self.optimizer.param_groups[0]["lr"]
         # >>
-        # << routine
+        # << players
         return next(iter(self.optimizers.values())).param_groups[0]["lr"]
         # >>
 
@@ -473,6 +554,13 @@ class Run:
             mean /= self.world
         return dict(zip(found, mean.tolist(), strict=True))
 
+    # >>
+    # << watched
+    def watched(self) -> dict[str, float]:
+        """States that are one number."""
+        return {path: float(self.model.get_buffer(path)) for path in WATCHED}
+
+    # >>
     # << pictures
     def picture(self) -> None:
         """Samples as they are now, from the same seeds every time."""
@@ -502,80 +590,12 @@ class Run:
     # >>
 
 
-# << routine
+# << players
 def trained(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
     return [p for group in optimizer.param_groups for p in group["params"]]
 
 
 # >>
-class Clock:
-    """Time spent on training: without the first step, and without checkpoints and pictures."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.begun, self.first, self.lost = device, time.perf_counter(), 0, 0.0
-        self.created = self.begun
-
-    def start(self, step: int) -> None:
-        self.synchronize()
-        self.begun, self.first, self.lost = time.perf_counter(), step, 0.0
-
-    def synchronize(self) -> None:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize()
-
-    def speed(self, step: int) -> float:
-        """Steps per second."""
-        self.synchronize()
-        spent = time.perf_counter() - self.begun - self.lost
-        return (step - self.first) / spent if step > self.first and spent > 0 else 0.0
-
-    def seconds(self) -> float:
-        return time.perf_counter() - self.created
-
-    @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.lost += time.perf_counter() - start
-
-
-class Log:
-    """log.csv, and the same numbers for TensorBoard where it is installed."""
-
-    def __init__(self, out: Path, step: int, rank: int) -> None:
-        self.file = None
-        if rank:
-            return
-        out.mkdir(parents=True, exist_ok=True)
-        path = out / "log.csv"
-        kept = []
-        if step and path.exists():  # what a later step wrote is written again
-            kept = [r for r in path.read_text().splitlines()[1:] if r.split(",")[0].isdigit() and int(r.split(",")[0]) <= step]
-        self.file = open(path, "w", buffering=1)  # a line at a time
-        self.file.write("\n".join(["step," + ",".join(LOSSES) + ",examples_per_second,learning_rate", *kept]) + "\n")
-        self.board = None
-        with contextlib.suppress(ImportError):
-            from torch.utils.tensorboard import SummaryWriter
-
-            self.board = SummaryWriter(str(out), purge_step=step + 1 if step else None)
-
-    def row(self, step: int, losses: dict[str, float], speed: float, rate: float) -> None:
-        if self.file is None:
-            return
-        shown = [f"{losses[name]:.8g}" if name in losses else "" for name in LOSSES]
-        self.file.write(",".join([str(step), *shown, f"{speed:.1f}", f"{rate:.6g}"]) + "\n")
-        if self.board is not None:
-            for name, value in losses.items():
-                self.board.add_scalar(name, value, step)
-            self.board.add_scalar("examples_per_second", speed, step)
-
-    def close(self) -> None:
-        if self.file is not None:
-            self.file.close()
-            if self.board is not None:
-                self.board.close()
-
-
 # << schedule
 def schedule(step: int, steps: int) -> float:
     """The share of the learning rate at a step of the optimizer, from 0."""

@@ -104,6 +104,13 @@ READERS: dict[str, Reader] = {
         options={"coefficients": (0.9,), "length": 8, "std": 0.43588989435406733},
         fields=("x",),
     ),
+    "bouncing": Reader(
+        kind="endless",
+        module="bouncing",
+        doc="paths of points at one speed that bounce off the walls of a box, as sequence(length, 2); headings drift by `turn`",
+        options={"length": 16, "speed": 0.375, "half": 1.5, "turn": 0.0},
+        fields=("x",),
+    ),
     "image_folder": Reader(
         kind="finite",
         module="image_folder",
@@ -179,6 +186,13 @@ READERS: dict[str, Reader] = {
         },
         fields=("x", "mask", "degree"),
         packages=("numpy", "networkx"),
+    ),
+    "generated": Reader(
+        kind="finite",
+        module="generated",
+        doc="draws of a parent's sampler, made before training",
+        options={"path": "", **_SHARE},
+        fields=("x", "noise"),
     ),
     "text": Reader(
         kind="finite",

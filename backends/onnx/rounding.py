@@ -1,0 +1,150 @@
+"""Activations rounded to a format: as pairs that integer kernels replace, or emulated by standard ops.
+
+`static` takes its scale from a range of values found by calibration, `dynamic` from the values themselves: one for each
+block of an axis, or for the whole axis, so that a sample does not depend on its batch. The numbers are those of
+`specc.ir.coding`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from onnx import TensorProto
+from specc.backends.onnx.emit import Emitter
+
+from specc.ir.coding import LEAST, MOST_POWER, activation_range
+from specc.ir.formats import FORMATS, Element, Format
+from specc.ir.program import Node
+from specc.ir.types import DType, Shape
+from specc.record import record
+
+NORMAL = -126  # exponent of the least normal float
+
+
+@record(kw_only=True)
+class Rounding:
+    """How an operand is rounded: in a range, or by its own values in blocks (of the whole axis: None). `result` is the
+    range of what comes out, which integer convolutions round as well."""
+
+    format: str
+    interval: tuple[float, float] | None = None
+    result: tuple[float, float] | None = None
+    block: int | None = None
+    affine: bool = False
+
+
+def rounded(e: Emitter, x: str, shape: Shape, axis: int, how: Rounding) -> str:
+    """`x` of this shape, rounded along the axis that a product sums over."""
+    if how.interval is None:
+        return dynamic(e, x, shape, (axis,), FORMATS[how.format], how.block or 0, how.affine)
+    return static(e, x, how.format, how.interval)
+
+
+def static(e: Emitter, x: str, name: str, interval: tuple[float, float]) -> str:
+    """The nearest of 256 levels of a range that holds 0, or of an element's numbers under one scale."""
+    element = FORMATS[name].element
+    if not element.exponent:
+        scale, zero = activation_range(*interval)
+        s, z = e.const(scale), e.const(zero)
+        return e.op("DequantizeLinear", e.op("QuantizeLinear", x, s, z), s, z)
+    s = e.const(np.maximum(np.float32(max(map(abs, interval)) / element.largest), LEAST))
+    return e.op("Mul", grid(e, e.op("Div", x, s), element), s)
+
+
+def round_to(e: Emitter, node: Node) -> str:
+    """The row of the table of ops."""
+    (x,) = e.names(node, DType.FLOAT)
+    row, block, affine = FORMATS[node["format"]], node.get("block", 0), node.get("affine", False)
+    return dynamic(e, x, node.out.type.shape, node["axes"], row, block, affine)
+
+
+def dynamic(e: Emitter, x: str, shape: Shape, along: tuple[int, ...], row: Format, block: int = 0, affine: bool = False) -> str:
+    """Under scales from the numbers themselves: those along some axes, or each block of them, become the last dimension."""
+    rank = len(shape)
+    axes = sorted(i % rank for i in along)
+    order = [i for i in range(rank) if i not in axes] + axes
+    k = math.prod(int(shape[i]) for i in axes)
+    lead: Shape = tuple(shape[i] for i in order[: rank - len(axes)])
+    rows = _reshaped(e, _turned(e, x, order), (*lead, k))
+    rest = -k % block if block else 0
+    if rest:
+        rows = e.op("Pad", rows, e.ints(0, rest), "", e.ints(-1))
+    if block:
+        rows = e.op("Reshape", rows, e.dims((*lead, (k + rest) // block, block), infer=True))
+    values = _nearest(e, rows, row, affine, _counts(k, block))
+    if block:
+        values = e.op("Reshape", values, e.dims((*lead, k + rest), infer=True))
+    if rest:
+        values = e.op("Slice", values, e.ints(0), e.ints(k), e.ints(-1))
+    return _turned(e, _reshaped(e, values, (*lead, *(shape[i] for i in axes))), [order.index(i) for i in range(rank)])
+
+
+def _turned(e: Emitter, x: str, perm: list[int]) -> str:
+    return x if perm == sorted(perm) else e.op("Transpose", x, perm=perm)
+
+
+def _reshaped(e: Emitter, x: str, shape: Shape) -> str:
+    return e.op("Reshape", x, e.dims(shape, infer=True))
+
+
+def _counts(k: int, block: int) -> np.ndarray:
+    """How many numbers there are in each group, the last of which may be filled up."""
+    whole = np.minimum(k - np.arange(0, k, block or k), block or k)
+    return np.asarray(whole[:, None] if block else whole, np.float32)
+
+
+def _nearest(e: Emitter, x: str, row: Format, affine: bool, counts: np.ndarray) -> str:
+    """The nearest numbers of a format, each group along the last axis under its own scale."""
+    if affine:
+        return _affine(e, x, row)
+    largest = e.op("ReduceMax", e.op("Abs", x), e.ints(-1), keepdims=1)
+    if row.scale == "e8m0":
+        scale = _power(e, largest, row.element.top)
+    elif row.fit == "mean":
+        total = e.op("ReduceSum", e.op("Abs", x), e.ints(-1), keepdims=1)
+        scale = e.op("Max", e.op("Div", total, e.const(counts)), e.const(LEAST))
+    else:
+        scale = e.op("Max", e.op("Div", largest, e.const(np.float32(row.element.largest))), e.const(LEAST))
+    return e.op("Mul", grid(e, e.op("Div", x, scale), row.element), scale)
+
+
+def _affine(e: Emitter, x: str, row: Format) -> str:
+    top, none = e.const(np.float32(2**row.bits - 1)), e.const(np.float32(0))
+    low = e.op("Min", e.op("ReduceMin", x, e.ints(-1), keepdims=1), none)
+    high = e.op("Max", e.op("ReduceMax", x, e.ints(-1), keepdims=1), none)
+    scale = e.op("Max", e.op("Div", e.op("Sub", high, low), top), e.const(LEAST))
+    zero = e.op("Clip", e.op("Round", e.op("Div", e.op("Neg", low), scale)), none, top)
+    codes = e.op("Clip", e.op("Round", e.op("Add", e.op("Div", x, scale), zero)), none, top)
+    return e.op("Mul", e.op("Sub", codes, zero), scale)
+
+
+def grid(e: Emitter, x: str, element: Element) -> str:
+    """The nearest of an element's numbers."""
+    top = e.const(np.float32(element.largest))
+    x = e.op("Clip", x, e.op("Neg", top), top)
+    step = e.const(np.float32(element.unit))
+    if element.exponent:
+        low = 1 - element.bias
+        steps = np.ldexp(np.ones(element.top - low + 1, np.float32), np.arange(low, element.top + 1) - element.mantissa)
+        size = e.op("Max", e.op("Abs", x), e.const(np.float32(2.0**low)))
+        step = e.op("Gather", e.const(steps), e.op("Sub", _exponent(e, size), e.const(np.int32(low))))
+    return e.op("Mul", e.op("Round", e.op("Div", x, step)), step)
+
+
+def _exponent(e: Emitter, x: str) -> str:
+    """floor(log2 x), int32; next to a power of two it may be one off."""
+    power = e.op("Floor", e.op("Mul", e.op("Log", x), e.const(np.float32(1 / np.log(2)))))
+    return e.op("Cast", power, to=TensorProto.INT32)
+
+
+def _power(e: Emitter, x: str, top: int) -> str:
+    """The largest power of two up to x, over 2^top. The logarithm is corrected, so that the power is exact."""
+    powers = np.ldexp(np.ones(MOST_POWER - NORMAL + 1, np.float32), np.arange(NORMAL, MOST_POWER + 1))
+    index = e.op("Sub", _exponent(e, e.op("Max", x, e.const(powers[0]))), e.const(np.int32(NORMAL)))
+    index = e.op("Clip", index, e.const(np.int32(0)), e.const(np.int32(len(powers) - 1)))
+    found = e.op("Gather", e.const(powers), index)
+    half, twice = e.op("Mul", found, e.const(np.float32(0.5))), e.op("Mul", found, e.const(np.float32(2)))
+    found = e.op("Where", e.op("Less", x, found), half, e.op("Where", e.op("GreaterOrEqual", x, twice), twice, found))
+    least = e.const(np.ldexp(np.float32(1), -MOST_POWER))
+    return e.op("Max", e.op("Mul", found, e.const(np.float32(2.0**-top))), least)

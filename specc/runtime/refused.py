@@ -1,0 +1,103 @@
+"""Why a file of a sampler cannot be opened or run, in words that name the op and the way out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from specc.ir.types import BATCH, GROWING
+
+NEWER = "a newer runtime may have it: pip install --upgrade onnxruntime; or export the sampler again with this version of specc"
+AGAIN = "export the sampler again: specc export RUN --sampler NAME -o FILE.onnx"
+REASONS: tuple[tuple[str, str, str], ...] = (  # what ONNX Runtime says, what that means, the way out
+    (
+        r"Could not find an implementation for (\S+?)\((\d+)\) node with name '([^']*)'",
+        "ONNX Runtime has no kernel on the cpu for the op {0}, of opset {1}, in the node {2}",
+        NEWER,
+    ),
+    (r"Fatal error: (\S*?):?([\w.]+)\(-?\d+\) is not a registered", "ONNX Runtime does not know the op {1} of {0}", NEWER),
+    (r'In Node, \("([^"]*)", (\w+),.*No Op registered for', "ONNX Runtime does not know the op {1} of the node {0}", NEWER),
+    (r'In Node, \("([^"]*)", (\w+),', "the node {0}, of the op {1}, is not valid", AGAIN),
+    (r"(Unsupported model IR version: \d+, max supported IR version: \d+)", "{0}", NEWER),
+    (r"support for models stamped with official released.*?(Opset \d+)", "ONNX Runtime does not know {0}", NEWER),
+    (r"External data path does not exist: \"([^\"]*)\"", "its weights are not beside it: {0}", "keep both files in one folder"),
+    (r"(External data path escapes[^\n]*|Absolute path not allowed[^\n]*)", "it reads outside of its folder: {0}", AGAIN),
+    (r"Protobuf parsing failed|No graph was found", "it is no ONNX file, or a part of one", AGAIN),
+    (
+        r"running (\w+) node. Name:'([^']*)'.*?Failed to allocate memory for requested buffer of size (\d+)",
+        "the op {0}, in the node {1}, asks for {2} bytes of memory",
+        "draw fewer at once: --batch 1",
+    ),
+    (r"running (\w+) node. Name:'([^']*)'[^\n]*?Status Message: ([^\n]*)", "the op {0}, in the node {1}, failed: {2}", ""),
+)
+
+
+class FileError(ValueError):
+    """A file that cannot be opened, or that fails while it runs. `help` is the way out."""
+
+    def __init__(self, message: str, help: str = AGAIN) -> None:
+        super().__init__(message)
+        self.help = help
+
+
+class InputError(ValueError):
+    """A value that an input of the file does not take."""
+
+
+def explained(error: Exception) -> FileError:
+    """What an error of ONNX Runtime means."""
+    said = str(error)
+    for pattern, meaning, help in REASONS:
+        if found := re.search(pattern, said, re.DOTALL):
+            return FileError(meaning.format(*found.groups()), help)
+    return FileError(said.splitlines()[0] if said else type(error).__name__)
+
+
+def described(metadata: dict[str, Any], inputs: Iterable[Any], outputs: Iterable[Any], path: str | Path) -> None:
+    """Check what a file says of itself against its graph. Raises FileError."""
+    if "inputs" not in metadata:
+        raise FileError(f"{path} was not exported by specc")
+    graph = {i.name: i for i in inputs}
+    said = metadata["inputs"]
+    if not isinstance(said, list) or not all(_input(i) for i in said):
+        raise FileError(f"{path} describes its inputs in a way that specc does not write")
+    if strange := [i["name"] for i in said if i["name"] not in graph or KINDS[i["dtype"]] != graph[i["name"]].type]:
+        raise FileError(f"{path} describes the input {strange[0]}, which its graph has not, or not of that type")
+    if not {"x", "x_out"} & {o.name for o in outputs}:  # the second where an input is called x
+        raise FileError(f"{path} has no output x")
+    for key, fits in EXPECTED.items():
+        if key in metadata and not fits(metadata[key]):
+            raise FileError(f"{path} has a `{key}` that specc does not write")
+
+
+KINDS = {"float": "tensor(float)", "int": "tensor(int64)", "bool": "tensor(bool)"}  # ONNX Runtime's names
+DIMENSIONS = (BATCH, GROWING)  # that have no number before a file runs
+ROLES = ("seed", "index", "condition", "argument", "data", "state")
+
+
+def _input(i: Any) -> bool:
+    """One row of the list of inputs."""
+    return (
+        isinstance(i, dict)
+        and isinstance(i.get("name"), str)
+        and i.get("role") in ROLES
+        and i.get("dtype") in KINDS
+        and isinstance(i.get("shape"), list)
+        and all(d in DIMENSIONS or (type(d) is int and d >= 0) for d in i["shape"])
+        and (i.get("default", 0) is None or isinstance(i.get("default", 0), int | float))
+        and (i.get("classes", 0) is None or type(i.get("classes", 0)) is int)
+        and {"default", "classes"} <= set(i)
+    )
+
+
+def _space(s: Any) -> bool:
+    return isinstance(s, dict) and all(isinstance(s.get(k, 0), int | float) for k in ("low", "high"))
+
+
+EXPECTED: dict[str, Callable[[Any], bool]] = {
+    "spaces": lambda v: isinstance(v, list) and all(map(_space, v)),
+    "symbols": lambda v: isinstance(v, list) and all(isinstance(s, str) for s in v),
+    "entry": lambda v: isinstance(v, str),
+}
