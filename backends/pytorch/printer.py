@@ -67,6 +67,7 @@ class _Printer(Expressions):
         self.watched: set[int] = set()  # what gradients have been asked in
         self.depth = 0
         self.too_long: set[int] = set()
+        self.watched: set[int] = set()  # values that gradients are asked for in, from here to the end
 
     def run(self) -> list[str]:
         *before, last = self.plan.body or [None]
@@ -169,6 +170,10 @@ class _Printer(Expressions):
 
     def watch(self, value: Value) -> None:
         """Asks for gradients in a value. What an objective or sampler is given belongs to its caller and stays as it is."""
+        if value.id in self.watched:
+            return
+        if not self.depth:
+            self.watched.add(value.id)
         name = self.piece(value).text
         if self.out and self.out[-1].startswith(f"{INDENT * self.depth}{name} = ") and self.out[-1].endswith(".detach()"):
             self.out[-1] += ".requires_grad_()"

@@ -46,7 +46,7 @@ def test_what_changes_no_number_is_the_same(old: str, new: str) -> None:
         ("process linear", "process vp"),
         ("steps = 4", "steps = 5"),
         ("steps = 10", "steps = 11"),
-        ("eight_gaussians", "moons"),
+        ("gaussians(k = 3)", "moons"),
         ("predict velocity", "predict x0"),
         ("model m", "model n"),
     ],
