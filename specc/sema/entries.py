@@ -35,24 +35,13 @@ from specc.sema.decoding import caching
 from specc.sema.evaluation import Judged, evaluation
 from specc.sema.frame import Around, Condition, EntryState, Event, Frame, ObjectiveDone, Walk
 from specc.sema.laws import primitive
-from specc.sema.model import (
-    Default,
-    Model,
-    build_world,
-    fits,
-    line_of,
-    mention,
-    name_of,
-    partial,
-    place,
-    place_of,
-    serves,
-    show,
-    sort_sections,
-)
+from specc.sema.model import Default, Model, line_of, mention, name_of, place, place_of, sort_sections
+from specc.sema.provide import show
 from specc.sema.quantization import quantization
 from specc.sema.report import choices, did_you_mean, fail, foreign
+from specc.sema.resolve import fits, partial, serves
 from specc.sema.values import Definition, Dynamic, Instance, Partial, TypeRef
+from specc.sema.world import build_world
 from specc.source import Span
 from specc.syntax import tree
 
