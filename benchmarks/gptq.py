@@ -1,6 +1,6 @@
 """Bits per character that a trained model of characters loses with weights of 4 bits: rounded by GPTQ and to the nearest.
 
-    python benchmarks/gptq.py
+    python -m benchmarks.gptq
 
 Both files have the same formats and so the same bytes. The model is that of specs/quantization/gptq.spec, trained here.
 """

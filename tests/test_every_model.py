@@ -49,7 +49,8 @@ def lent(spec: str, program: Program, folder: Path) -> list[str]:
     for parent in parents:
         run = folder / parent.name
         run.mkdir()
-        save_file(initial(tools.model(spec, parent.name)), run / f"{'ema' if parent.averaged else 'model'}.safetensors")
+        weights = initial(tools.model(tools.where(spec, parent), parent.name))
+        save_file(weights, run / f"{'ema' if parent.averaged else 'model'}.safetensors")
         (run / "state.json").write_text(json.dumps({"step": 0, "digest": parent.digest}))
     return ["--parent", *(str(folder / p.name) for p in parents)] if parents else []
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 from specc.backends.onnx.emit import Bound, Emitter, Weight
+from specc.backends.onnx.rounding import dynamic
 
+from specc.ir.formats import FORMATS
 from specc.ir.ops import Op
 from specc.ir.program import Node, Value
 from specc.ir.types import DType, Shape, per_dimension
@@ -35,6 +37,11 @@ def linear(e: Emitter, node: Node) -> str:
     """x W' + b."""
     x, bound = e.name(node.inputs[0]), e.env[node.inputs[1].id]
     bias = e.name(node.inputs[2]) if len(node.inputs) > 2 else None
+    if rounds := node.get("rounds"):
+        weights, activations = (FORMATS[name] for name in rounds[:2])
+        rows = dynamic(e, e.name(node.inputs[1]), node.inputs[1].type.shape, (-1,), weights, weights.block or 0)
+        x = dynamic(e, x, node.inputs[0].type.shape, (-1,), activations, activations.block or 0)
+        return _linear(e, node, x, e.op("Transpose", rows, perm=[1, 0]), bias)
     if isinstance(bound, Weight):
         return _layer(e, node, x, bound, bias) or _seen(e, node, x, bound, _linear(e, node, x, e.weight(bound, "T"), bias))
     return _linear(e, node, x, e.op("Transpose", bound, perm=[1, 0]), bias)
@@ -167,6 +174,8 @@ def attention(e: Emitter, node: Node) -> Bound:
     if rounded is not None:
         return rounded
     causal = int(bool(node.get("causal", False)))
+    if e.plain:
+        return _written_out(e, node, causal)
     plain = [_split_heads(e, v) for v in node.inputs]
     users = e.uses.users(node.out)
     if all(plain) and all(_turns(u) for u in users) and node.out.id not in e.uses.kept:
@@ -181,6 +190,19 @@ def attention(e: Emitter, node: Node) -> Bound:
         q, k, v = (e.op("Unsqueeze", i, e.ints(0)) for i in (q, k, v))
     out = e.op("Attention", q, k, v, is_causal=causal)
     return e.op("Squeeze", out, e.ints(0)) if single else out
+
+
+def _written_out(e: Emitter, node: Node, causal: int) -> str:
+    """softmax(q k' / sqrt(d)) v, as the op is defined."""
+    q, k, v = (e.name(i) for i in node.inputs)
+    shape = node.inputs[0].type.shape
+    turned = e.op("Transpose", k, perm=[*range(len(shape) - 2), len(shape) - 1, len(shape) - 2])
+    scale = e.const(np.float32(int(shape[-1]) ** -0.5))
+    scores = e.op("Mul", e.op("MatMul", q, turned), scale)
+    if causal:
+        later = np.triu(np.full((int(shape[-2]), int(node.inputs[1].type.shape[-2])), -np.inf, np.float32), 1)
+        scores = e.op("Add", scores, e.const(later))
+    return e.op("MatMul", e.op("Softmax", scores, axis=-1), v)
 
 
 def _split_heads(e: Emitter, value: Value) -> Value | None:

@@ -18,7 +18,10 @@ from specc.backends.onnx.quantize import Plan
 from specc.backends.onnx.rounding import Rounding
 
 from specc.ir.dataflow import Layer
-from specc.ir.formats import FORMATS, KINDS
+from specc.ir.formats import FORMATS, KINDS, PRODUCTS
+from specc.ir.ops import Op
+from specc.ir.program import Program, walk
+from specc.ir.types import GROWING
 from specc.runtime.ort import Model, load
 from specc.runtime.quantization import KEPT, CallError, LayerReport, QuantizationReport, Speed
 
@@ -28,9 +31,7 @@ ROUNDS = 3
 
 def report(plan: Plan, writer: Writer, written: ExportReport) -> QuantizationReport:
     """Coverage and errors of the file that was written."""
-    model = load(written.files[0])
-    first = model.outputs[0]
-    samples = model.run(plan.seen.feeds, [first])[first]
+    samples, after = _sampled(plan, written.files[0])
     rows = tuple(_row(plan, writer, layer) for layer in plan.found)
     covered = sum(r.bytes_before for r in rows if r.format != KEPT)
     others = written.float_bytes - sum(r.bytes_before for r in rows)
@@ -45,7 +46,7 @@ def report(plan: Plan, writer: Writer, written: ExportReport) -> QuantizationRep
         file_bytes=written.file_bytes,
         calls=tuple(_calls(plan)),
         sample_error=_norm(samples, plan.seen.samples),
-        speed=_speed(plan, model),
+        speed=Speed(examples=TIMED, before=_before(plan), after=after),
         notes=tuple(_notes(plan, rows)),
         samples=(plan.seen.samples, samples),
     )
@@ -88,6 +89,18 @@ def _notes(plan: Plan, rows: tuple[LayerReport, ...]) -> Iterator[str]:
     emulated = sorted({r.format for r in rows if r.runs == EMULATED})
     if emulated:
         yield f"ONNX Runtime has no kernel on {plan.target} for {'; '.join(emulated)}: standard ops round the operands"
+    if any(r.kind in PRODUCTS and r.format == KEPT for r in rows):
+        yield "products of two activations are in float where no rule names them, as in `rule attention { activations = int8 }`"
+    if has_caches(plan.program, plan.entry):
+        rounded = "" if plan.caches is None else f", of numbers rounded to {plan.caches}"
+        yield f"caches of keys and values hold floats{rounded}"
+
+
+def has_caches(program: Program, entry: str) -> bool:
+    """Whether a loop of an entry carries something that grows."""
+    nodes = walk(program.functions[program.entries[entry].function].block)
+    carried = (v for n in nodes if n.op is Op.FOR for v in n.regions[0].params)
+    return any(GROWING in v.type.shape for v in carried)
 
 
 def _calls(plan: Plan) -> list[CallError]:
@@ -113,22 +126,32 @@ def _errors(model: Model, site: calibrate.Site) -> Iterator[CallError]:
         yield CallError(bundle=site.bundle, step=i, time=at, norm=_norm(got, site.results[0][i]))
 
 
-def _speed(plan: Plan, model: Model) -> Speed:
-    """Both files on a few examples, one after the other."""
-    varying = {i["name"] for i in model.inputs if i["shape"][:1] == ["B"]}
-    feeds = {k: v[:TIMED] if k in varying else v for k, v in plan.seen.feeds.items()}
+def _sampled(plan: Plan, file: Path) -> tuple[np.ndarray, float]:
+    """Samples of a file from the seeds of the calibration, and its milliseconds. No two files are open at once: for a large
+    model a session is what costs memory."""
+    model = load(file)
+    first = model.outputs[0]
+    return model.run(plan.seen.feeds, [first])[first], _milliseconds(model, plan.seen.feeds)
+
+
+def _before(plan: Plan) -> float:
+    """The milliseconds of the float file."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "float.onnx"
         write_entry(plan.program, plan.entry, plan.weights, file, Hooks())
-        before, after = load(file), model
-        found = [[_milliseconds(m, feeds) for m in (before, after)] for _ in range(ROUNDS)]
-    return Speed(examples=TIMED, before=min(f[0] for f in found), after=min(f[1] for f in found))
+        return _milliseconds(load(file), plan.seen.feeds)
 
 
 def _milliseconds(model: Model, feeds: Mapping[str, np.ndarray]) -> float:
-    start = time.perf_counter()
-    model.run(feeds, model.outputs[:1])
-    return 1000 * (time.perf_counter() - start)
+    """Of a run with a few examples, the best of some."""
+    varying = {i["name"] for i in model.inputs if i["shape"][:1] == ["B"]}
+    few = {k: v[:TIMED] if k in varying else v for k, v in feeds.items()}
+    found = []
+    for _ in range(ROUNDS):
+        start = time.perf_counter()
+        model.run(few, model.outputs[:1])
+        found.append(1000 * (time.perf_counter() - start))
+    return min(found)
 
 
 def _norm(a: np.ndarray, b: np.ndarray) -> float:

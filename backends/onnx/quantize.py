@@ -46,6 +46,7 @@ class Plan:
     plans: dict[str, LayerPlan]
     products: dict[str, ProductPlan]
     seen: Observed
+    caches: str | None = None  # the format that a rule rounds keys and values to
 
     def writer(self) -> Writer:
         return Writer(self.plans, self.products, self.weights, self.target)
@@ -86,6 +87,7 @@ def plan(
         plans=plans,
         products={p.path: _product(chosen[p.path], p, seen) for p in found if p.path in chosen and not p.shape},
         seen=seen,
+        caches=next((r.cache.name for r in quantization.rules if r.cache is not None), None),
     )
 
 

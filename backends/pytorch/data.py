@@ -97,7 +97,7 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
     fields = [f"{space.name} (n, {shape}){kind}{where}" if shape else f"{space.name} (n,){kind}{where}"]
     fields += [
         f"{c.name} (n,) int64" if c.kind == "class" or not c.shape else f"{c.name} (n, {', '.join(map(str, c.shape))})"
-        for c in (*conditions, *dataset.fields)
+        for c in (*dataset.fields, *conditions)
     ]
     options = {k: v for k, v in dataset.reader.options if k in reader.options}
     passed = "".join(f", {k}={_value(v, reader.options[k])}" for k, v in options.items())
@@ -120,6 +120,10 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
     )
     lines += [f'        raise ValueError(f"{_inside(problem)}")']
     entries = [f'"{_inside(space.name)}": x']
+    for f in dataset.fields:
+        if f.name not in reader.fields:
+            raise ValueError(f"the reader {dataset.reader.name} gives no `{f.name}`; it gives {', '.join(reader.fields)}")
+        entries.append(f'"{_inside(f.name)}": data["{_inside(f.name)}"]')
     for k, c in enumerate(conditions):
         key = c.name if c.name in reader.fields else "y" if k == 0 or c.kind == "class" else c.name
         lines += [
@@ -134,10 +138,6 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
                     '["', "['"
                 ).replace('"]', "']")
             ]
-    for f in dataset.fields:
-        if f.name not in reader.fields:
-            raise ValueError(f"the reader {dataset.reader.name} gives no `{f.name}`; it gives {', '.join(reader.fields)}")
-        entries.append(f'"{_inside(f.name)}": data["{_inside(f.name)}"]')
     return [*lines, *(f"    {part}" for part in fit(f"return {{{', '.join(entries)}}}", 124))]
 
 

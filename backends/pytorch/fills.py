@@ -10,7 +10,7 @@ from specc.ir.types import BATCH, GROWING, DType
 
 
 def const(site: Site) -> Text:
-    value, shape = site["value"], tuple(0 if d == GROWING else d for d in site.node.get("shape", ()))
+    value, shape = site["value"], tuple(site.node.get("shape", ()))
     kind = DType(site.node.get("dtype", "float"))
     if not isinstance(value, tuple):
         number = literal(bool(value) if kind is DType.BOOL else value)
@@ -99,7 +99,8 @@ def filled(x: Piece, site: Site) -> str:
 
 
 def whole(x: Piece, shape: tuple[int | str, ...], site: Site) -> str:
-    """An array of one number."""
+    """An array of one number. What grows has no place yet."""
+    shape = tuple(0 if d == GROWING else d for d in shape)
     if x.literal in (0, 1) and x.type.dtype is DType.FLOAT and shape:
         return call("torch.zeros" if x.literal == 0 else "torch.ones", *map(str, shape), device=site.device)
     return call("torch.full", tuple_of([str(d) for d in shape]) if shape else "()", filling(x), device=site.device)

@@ -15,6 +15,9 @@ def _numbers(site: Any, **defaults: int) -> dict[str, str]:
 
 
 def linear(site: Any, x: Piece, weight: Piece, bias: Piece | None = None) -> str:
+    if rounds := site.node.get("rounds"):
+        formats = dict(zip(("weights", "activations", "gradients"), (f"rounding.{name}" for name in rounds), strict=True))
+        return call("rounding.linear", x.text, weight.text, bias.text if bias else "None", **formats)
     return call("F.linear", x.text, weight.text, *([bias.text] if bias else []))
 
 
@@ -80,6 +83,8 @@ def round_to(site: Any, x: Piece) -> str:
     element, block = row.element, site.node.get("block", 0)
     places = sorted(i % rank for i in axes)
     dim = None if places == [rank - 1] else str(places[0]) if len(places) == 1 else tuple_of([str(i) for i in places])
+    if row.scale == "e8m0" and block in (0, row.block):
+        return call(f"rounding.{site['format']}", x.text, dim=dim)
     shared = {"dim": dim, "block": str(block) if block else None}
     if element.exponent:
         sizes = {"exponent": str(element.exponent), "mantissa": str(element.mantissa), "largest": literal(element.largest)}

@@ -234,7 +234,7 @@ def _layer(out: Layout, node: Node, made: dict[int, Node], rounded: dict[int, No
         for p, name in zip(params, ("weight", "bias"), strict=False):
             if p is not None and not _same(tuple(p["init"]), defaults[name]):
                 out.starts.append((stem, name, tuple(p["init"])))
-    if plain:
+    if plain and not node.get("rounds"):
         out.layers[node] = stem
     for p, name in zip(params, ("weight", "bias"), strict=False):
         if p is not None:

@@ -64,14 +64,20 @@ def project(program: Program) -> dict[str, str]:
         files["pictures.py"] = choose(part("pictures"), ())
     if any("noise." in text for name, text in files.items() if name in ("sample.py", "query.py", "process.py", "generate.py")):
         files["noise.py"] = choose(part("noise"), ())
-    kinds = {kind for text in files.values() for kind in re.findall(r"\brounding\.(\w+)\(", text)}
+    kinds = {kind for text in files.values() for kind in re.findall(r"\brounding\.(\w+)", text)}
     if kinds:
-        powers = {"powers"} if "fixed" in kinds or "powers=True" in "".join(files.values()) else set()
-        files["rounding.py"] = choose(part("rounding"), kinds | powers)
+        files["rounding.py"] = choose(part("rounding"), _with_helpers(kinds))
     for name in sorted(library.externs):
         files[f"{name}.py"] = choose(part(name), ())
     files["spec.lock.json"] = json.dumps(_lock(program, networks), indent=2, ensure_ascii=False) + "\n"
     return files
+
+
+def _with_helpers(kinds: set[str]) -> set[str]:
+    """Functions of the part `rounding` that a project calls, with those that they call."""
+    scaled = {k for k in kinds if k.startswith("mx")}
+    found = kinds | {"floats" for k in scaled if k.startswith("mxfp")} | {"fixed" for k in scaled if k.startswith("mxint")}
+    return found | {"powers" for _ in found & {"floats", "fixed"}}
 
 
 def _local(library: Library) -> dict[str, str]:
@@ -110,7 +116,8 @@ def _objective(program: Program, losses: list[Objective], local: dict[str, str])
     timed = any(re.search(r"\bt\b", line) for lines in definitions for line in lines)
     shapes = f"{'t runs from data (smallest) to noise (largest). ' if timed else ''}Shapes: B examples."
     more = "\n".join([*([program.doc, ""] if program.doc else []), shapes])
-    return module(f"What {program.name} minimises.", definitions, local, more)
+    does = "minimises" if program.by_role("objective") else "updates"
+    return module(f"What {program.name} {does}.", definitions, local, more)
 
 
 def _lock(program: Program, networks: Networks) -> dict[str, Any]:

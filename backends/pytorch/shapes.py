@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from specc.backends.pytorch.expressions import Piece, call, tuple_of
 
-from specc.ir.types import BATCH, Dim, Shape
+from specc.ir.types import BATCH, GROWING, Dim, Shape
 
 Text = str
 
@@ -36,7 +36,8 @@ def reshape(x: Piece, shape: Shape) -> Text:
         parts = shape[axis : axis + extra + 1]
         if extra > 0 and d != BATCH and shape == (*old[:axis], *parts, *old[axis + 1 :]):
             return call(f"{x.atom}.unflatten", str(axis if axis < len(old) - 1 else -1), tuple_of([str(p) for p in parts]))
-    text = ", ".join("-1" if d == BATCH else str(d) for d in shape)
+    places = f"{x.atom}.shape[{old.index(GROWING)}]" if GROWING in shape else ""
+    text = ", ".join("-1" if d == BATCH else places if d == GROWING else str(d) for d in shape)
     return call(f"{x.atom}.reshape", text)
 
 
@@ -131,8 +132,13 @@ def take(x: Piece, at: Piece, axis: int, batch: int) -> Text:
     if batch == axis == x.type.rank - 1 and not places:
         return f"{x.atom}.gather(-1, {at.atom}[..., None]).squeeze(-1)"
     wanted = (1,) * (axis - batch), (1,) * (x.type.rank - axis - 1)
-    spread = ", ".join([*_common(at, batch), *map(str, wanted[0]), *(_flat(at, batch)), *map(str, wanted[1])])
-    found = call("torch.take_along_dim", x.text, f"{at.atom}.reshape({spread})", dim=str(axis))
+    if GROWING in at.type.shape:  # one dimension, whose size is not known
+        ones = [["None"] * len(w) for w in wanted]
+        spread = f"{at.atom}[{', '.join([*[':'] * batch, *ones[0], ':', *ones[1]])}]"
+    else:
+        sizes = [*_common(at, batch), *map(str, wanted[0]), *(_flat(at, batch)), *map(str, wanted[1])]
+        spread = f"{at.atom}.reshape({', '.join(sizes)})"
+    found = call("torch.take_along_dim", x.text, spread, dim=str(axis))
     if not places:
         return f"{found}.squeeze({axis})"
     return found if places == 1 else call(f"{found}.unflatten", str(axis), tuple_of([str(d) for d in at.type.shape[batch:]]))

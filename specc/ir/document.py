@@ -261,6 +261,7 @@ class QuantizeRuleDoc(Part):
     weights: SettingDoc | None = None
     activations: SettingDoc | None = None
     cache: SettingDoc | None = None
+    gradients: SettingDoc | None = None
 
 
 class BoundDoc(Part):

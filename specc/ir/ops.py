@@ -251,7 +251,13 @@ OPS: dict[Op, Row] = {
         "cholesky(a)", rules.square, Lift.SAME, "The lower triangular l with l l' = a, of positive definite (..., n, n)."
     ),
     Op.INV: Row("inv(a)", rules.square, Lift.SAME, "The inverse of matrices (..., n, n)."),
-    Op.LINEAR: Row("linear(x, weight[, bias])", rules.linear, Lift.SAME, "x (..., d) with weight (n, d), bias (n): (..., n)."),
+    Op.LINEAR: Row(
+        "linear(x, weight[, bias], rounds=())",
+        rules.linear,
+        Lift.SAME,
+        "x (..., d) with weight (n, d), bias (n): (..., n). rounds: formats of weight, x and gradients, whose blocks lie along "
+        "what each product sums over, in training those of the backward pass as well.",
+    ),
     Op.CONV: Row(
         "conv(x, weight[, bias], stride, padding, dilation, groups)",
         rules.conv,

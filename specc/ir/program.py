@@ -166,13 +166,15 @@ class Dataset:
 class QuantizeRule:
     """One rule of a `quantize` section: for these paths, this format. First match wins; `keep` is a rule with no format.
 
-    cache: of the keys and values of attention, one scale for each of their rows.
+    cache: of the keys and values of attention, one scale for each of their rows. gradients: of what comes back through linear
+    maps while training.
     """
 
     match: str  # a path pattern ("*.mlp.*"), a place (first) or a kind (conv)
     weights: Setting | None = None
     activations: Setting | None = None
     cache: Setting | None = None
+    gradients: Setting | None = None
 
 
 @record(kw_only=True)

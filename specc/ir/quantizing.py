@@ -45,6 +45,11 @@ def is_dynamic(setting: Setting) -> bool:
     return bool(setting.get("dynamic", "static" not in FORMATS[setting.name].activations))
 
 
+def is_microscaled(setting: Setting) -> bool:
+    """Whether a format has blocks of its own under powers of two, and no options."""
+    return FORMATS[setting.name].scale == "e8m0" and not setting.options
+
+
 def rounds_cache(rule: QuantizeRule, bundle: str) -> bool:
     """Whether a rule says how attention in a bundle keeps keys and values."""
     return rule.cache is not None and (rule.match == "attention" or fnmatchcase(bundle, rule.match))

@@ -51,7 +51,8 @@ def _unrounded(block: Block, known: dict[int, Value]) -> Block:
             known[node.out.id] = node.inputs[0]
         regions = tuple(_unrounded(r, known) for r in node.regions)
         inputs = tuple(known.get(v.id, v) for v in node.inputs) if node.op in OPERANDS else node.inputs
-        nodes.append(replace(node, inputs=inputs, regions=regions))
+        attrs = tuple((k, v) for k, v in node.attrs if k != "rounds")
+        nodes.append(replace(node, inputs=inputs, regions=regions, attrs=attrs))
     return replace(block, nodes=tuple(nodes))
 
 
@@ -129,18 +130,30 @@ class _Rewriting:
             if node.op in (Op.CALL, Op.REPEAT):
                 out += self.call(node)
                 continue
-            changes = self.changes(node)
+            node = self.backwards(node)
+            changes = {} if node.get("rounds") else self.changes(node)
             inputs = tuple(self.round(v, changes[i], known, out) if i in changes else v for i, v in enumerate(node.inputs))
             out.append(replace(node, inputs=inputs))
         return replace(block, nodes=tuple(out))
+
+    def rule(self, node: Node) -> QuantizeRule | None:
+        weight = weight_of(node)
+        return self.writer.rules.get(self.paths.get(weight.id, "")) if weight is not None else None
+
+    def backwards(self, node: Node) -> Node:
+        """A linear map whose gradients are rounded too does all of it itself."""
+        rule = self.rule(node) if node.op is Op.LINEAR else None
+        if rule is None or rule.gradients is None or rule.weights is None or rule.activations is None:
+            return node
+        names = (rule.weights.name, rule.activations.name, rule.gradients.name)
+        return replace(node, attrs=tuple(sorted((*node.attrs, ("rounds", names)))))
 
     def changes(self, node: Node) -> dict[int, dict[str, Any]]:
         """Which operands of a node are rounded, and how."""
         if node.op is Op.ATTENTION:
             cache = self.writer.cache(self.bundle)
             return {} if cache is None else {i: along(cache, -1) for i in (1, 2)}
-        weight = weight_of(node)
-        rule = self.writer.rules.get(self.paths.get(weight.id, "")) if weight is not None else None
+        rule = self.rule(node)
         if rule is None:
             return {}
         operand, place = OPERANDS[node.op]

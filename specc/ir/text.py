@@ -68,7 +68,7 @@ def _program(p: Program) -> Iterator[str]:
         yield f"train {key} = {plain(value)}"
     for q in p.quantize:
         for rule in q.rules:
-            said = (("weights", rule.weights), ("activations", rule.activations), ("cache", rule.cache))
+            said = ((k, getattr(rule, k)) for k in ("weights", "activations", "cache", "gradients"))
             parts = [f"{k} {plain(v)}" for k, v in said if v]
             yield f"quantize {q.name}{' while training' if q.trained else ''}: {rule.match} {', '.join(parts) or 'keep'}"
         for b in q.bounds:

@@ -10,7 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from specc.ir.coding import BLOCK
 from specc.ir.types import per_dimension
+from specc.reference.rounding import round_to
 
 Array = np.ndarray
 Sizes = int | tuple[int, ...]  # for all dimensions, or for each
@@ -40,8 +42,10 @@ def _each(f: Callable[[Array], Array], a: Array, otherwise: float) -> Array:
         return np.stack([_each(f, row, otherwise) for row in a])
 
 
-def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
+def linear(x: Array, weight: Array, bias: Array | None = None, *, rounds: tuple[str, ...] = ()) -> Array:
     """x: (..., d), weight: (n, d), bias: (n). Returns (..., n)."""
+    if rounds:
+        weight, x = (round_to(v, format=name, axes=(-1,), block=BLOCK) for v, name in zip((weight, x), rounds, strict=False))
     out = np.matmul(x, weight.T)
     return out if bias is None else out + bias
 

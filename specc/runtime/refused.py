@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from specc.ir.types import BATCH, GROWING
+
 NEWER = "a newer runtime may have it: pip install --upgrade onnxruntime; or export the sampler again with this version of specc"
 AGAIN = "export the sampler again: specc export RUN --sampler NAME -o FILE.onnx"
 REASONS: tuple[tuple[str, str, str], ...] = (  # what ONNX Runtime says, what that means, the way out
@@ -71,6 +73,7 @@ def described(metadata: dict[str, Any], inputs: Iterable[Any], outputs: Iterable
 
 
 KINDS = {"float": "tensor(float)", "int": "tensor(int64)", "bool": "tensor(bool)"}  # ONNX Runtime's names
+DIMENSIONS = (BATCH, GROWING)  # that have no number before a file runs
 ROLES = ("seed", "index", "condition", "argument", "data", "state")
 
 
@@ -82,7 +85,7 @@ def _input(i: Any) -> bool:
         and i.get("role") in ROLES
         and i.get("dtype") in KINDS
         and isinstance(i.get("shape"), list)
-        and all(d == "B" or (type(d) is int and d >= 0) for d in i["shape"])
+        and all(d in DIMENSIONS or (type(d) is int and d >= 0) for d in i["shape"])
         and (i.get("default", 0) is None or isinstance(i.get("default", 0), int | float))
         and (i.get("classes", 0) is None or type(i.get("classes", 0)) is int)
         and {"default", "classes"} <= set(i)

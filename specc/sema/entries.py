@@ -209,7 +209,8 @@ def objectives(m: Model) -> None:
 def begin(m: Model) -> None:
     """The entry that computes what parameters and states start from, on the first batch; each sees those before it."""
     order = [item.span for item in m.block.items]
-    found = sorted((h for h in m.ev.held_by.values() if h.start and m.anew(h.path)), key=lambda h: order.index(h.span))
+    starting = [h for h in m.ev.held_by.values() if h.start and h.span in order and m.anew(h.path)]
+    found = sorted(starting, key=lambda h: order.index(h.span))
     if not found:
         return
     frame, entry = _start(m, "objective")

@@ -20,7 +20,7 @@ from specc.ir.formats import FORMATS, PRODUCTS, WORDS
 from specc.ir.methods.table import METHODS
 from specc.ir.metrics import CLASSES, METRICS
 from specc.ir.program import Bound, Quantization, QuantizeRule, Setting
-from specc.ir.quantizing import is_dynamic
+from specc.ir.quantizing import is_dynamic, is_microscaled
 from specc.sema.arithmetic import describe
 from specc.sema.evaluate import Evaluator
 from specc.sema.evaluation import COMPARISONS
@@ -41,6 +41,7 @@ KNOBS = {  # of a format, and what each must be
         "affine": "truth",
     },
     "cache": {"block": "count", "affine": "truth"},
+    "gradients": {},
 }
 OF_METHODS = {"damp": "share", "act_order": "truth", "sequential": "truth"}  # those that a method does not have are unknown
 OF_ADAPTIVE = {"least": "count", "narrowing": "share", "worst": "format"}  # with `block = adaptive`
@@ -84,6 +85,9 @@ def quantization(
         fail("E0602", section.span, f"`{section.head.id}` quantises nothing", help="say `weights = int8(axis = channel)`")
     if trained is not None:
         _trainable(rules, trained.span)
+    elif any(r.gradients is not None for r in rules):
+        help = "say `train = qat`, or leave out `gradients`"
+        fail("E0605", section.span, "there are gradients while training alone", help=help)
     return Quantization(
         name=section.head.id,
         rules=(*keep, *rules),
@@ -152,14 +156,17 @@ def _kept(word: Any, span: Span) -> QuantizeRule:
 
 def _made(match: str, found: dict[str, Setting], span: Span) -> QuantizeRule:
     """Weights are rounded alone or with their operands; products of two activations have no weights."""
-    weights, activations, cache = (found.get(key) for key in KNOBS)
+    weights, activations, cache, gradients = (found.get(key) for key in KNOBS)
     if match in PRODUCTS:
         if weights is not None:
             fail("E0605", span, f"`{match}` has no weights", help="say `activations = int8(calibrate = 256)`")
     elif weights is None and activations is not None:
         help = "say `weights = int8(axis = channel)` as well"
         fail("E0605", span, f"`{match}` rounds activations and not weights", help=help)
-    return QuantizeRule(match=match, weights=weights, activations=activations, cache=cache)
+    if gradients is not None and not all(s is not None and is_microscaled(s) for s in (weights, activations, gradients)):
+        help = "say `weights = mxfp6_e3m2; activations = mxfp6_e3m2; gradients = mxfp6_e3m2`"
+        fail("E0605", span, "gradients are rounded together with weights and activations, in microscaling formats", help=help)
+    return QuantizeRule(match=match, weights=weights, activations=activations, cache=cache, gradients=gradients)
 
 
 def _formats(ev: Evaluator, items: tuple[tree.Statement, ...], env: Env, frame: Frame) -> dict[str, Setting]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 
@@ -72,3 +73,34 @@ def test_parents_where_there_are_none_are_wrong_usage(specc: Specc, spec: Path, 
     for arguments in (("--model", "alone"), ()):
         result = specc("train", spec, *arguments, "-o", tmp_path / "out", "--parent", tmp_path / "run")
         assert result.exit_code == 2, result.stderr
+
+
+DRAWN = (
+    TEXT.split("stage half")[0]
+    + """stage drawn from base {
+  teacher = frozen(base)
+  dataset pairs = generate(teacher.euler, n = 16, keep = [noise, sample])
+  data x: vector(2) from pairs
+  field noise: vector(2)
+  coupling stored { pair(x, e) = (x, noise) }
+}
+"""
+)
+
+
+def test_a_stage_draws_its_data_and_refuses_others_with_both_hashes(
+    specc: Specc, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path, draws = tmp_path / "s.spec", tmp_path / "runs" / "drawn" / "pairs.npz"
+    path.write_text(DRAWN)
+    assert specc("train", path, "-o", tmp_path / "runs").exit_code == 0
+    with np.load(draws) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    assert arrays["x"].shape == arrays["noise"].shape == (16, 2)
+    own = str(arrays["sha256"])
+    np.savez(draws, **(arrays | {"sha256": np.array("0" * 64)}))
+    capfd.readouterr()
+    assert specc("train", path, "--model", "drawn", "-o", tmp_path / "runs" / "drawn").exit_code == 3
+    said = capfd.readouterr().err
+    assert "0" * 64 in said
+    assert own in said

@@ -165,6 +165,8 @@ ARRAY_CASES: dict[Op, list[Case]] = {
     ],
     Op.LINEAR: [
         *layer(Op.LINEAR, 3, weight_shape=(4, 3), out=4),
+        case(Op.LINEAR, per(2, 40), weight(3, 40), bias(3), smooth=False, rounds=("mxfp4", "mxfp6_e3m2", "mxfp6_e3m2")),
+        case(Op.LINEAR, rows(40), weight(3, 40), smooth=False, rounds=("mxint8", "mxfp8_e4m3", "mxfp4")),
         *layer(Op.LINEAR, 2, 5, weight_shape=(1, 5), out=1),
         *layer(Op.LINEAR, 2, 2, 1, weight_shape=(3, 1), out=3),
     ],

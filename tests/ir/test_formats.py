@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from specc.ir.coding import Codes, as_matrix, encode, from_matrix, pack, rounded, unpack
+from specc.ir.coding import Codes, as_matrix, encode, from_matrix, pack, unpack
 from specc.ir.formats import FORMATS, TARGETS
 
 # The element types of the OCP Microscaling specification 1.0 (section 5.3), written out from its tables: sign, exponent
@@ -75,31 +75,6 @@ def test_microscaling_is_exact(name: str) -> None:
         assert scale == 2.0**power
         assert codes.tolist() == [nearest(v / scale, numbers) for v in row]
     assert np.array_equal(encode(got.values(), name, "block").values(), got.values())
-
-
-@pytest.mark.parametrize(
-    ("name", "decibels"),
-    [("mxint8", 41.7), ("mxfp8_e4m3", 30.6), ("mxfp6_e2m3", 31.0), ("mxfp6_e3m2", 25.4), ("mxfp8_e5m2", 25.4), ("mxfp4", 18.8)],
-)
-def test_signal_to_noise_of_normal_numbers(name: str, decibels: float) -> None:
-    """Within the 0.3 dB that Rouhani et al. 2023's numbers are given with."""
-    x = np.random.default_rng(0).standard_normal((512, 1024)).astype(np.float32)
-    error = rounded(x, name) - x
-    assert abs(10 * np.log10(np.mean(x**2) / np.mean(error**2)) - decibels) < 0.3
-
-
-def test_blocks_keep_outliers_to_themselves() -> None:
-    x = np.random.default_rng(0).standard_normal((64, 1024)).astype(np.float32)
-    x[:, ::256] *= 100
-    plain = np.arange(1024) % 256 != 0
-
-    def error(block: int) -> float:
-        return float(np.mean((rounded(x, "mxfp4", block=block) - x)[:, plain] ** 2))
-
-    assert error(256) >= 5 * error(32)
-    whole = rounded(x.reshape(1, -1), "mxfp4", block=x.size).reshape(x.shape)
-    assert np.mean(whole[:, plain] == 0) > 0.99
-    assert np.mean(rounded(x, "mxfp4")[:, plain] == 0) < 0.25
 
 
 @pytest.mark.parametrize("name", FORMATS)

@@ -211,6 +211,7 @@ def test_rules_of_kinds_and_what_is_kept(tmp_path: Path) -> None:
     assert kinds["f.embedding.weight"] == ("embedding", "mxfp6_e3m2 by block of 32")
     assert kinds["f.linear.weight"] == ("last", "kept")
     assert kinds["f.conv.weight"][0] == "*"
+    assert "products of two activations are in float" in str(report.quantization)
     assert report.quantization.kinds() == {
         "embedding": (1, 1),
         "conv": (1, 1),

@@ -16,7 +16,7 @@ from specc.passes.incremental.decode import decode
 from specc.reference import interpret
 from specc.runtime import ort
 
-SEEDS = [200, 202, 203, 205]
+SEEDS = [203, 205, 206, 213]  # convolutions, attention, recurrences, running sums; a `repeat` whose turns have caches
 
 
 def filled(seed: int):
@@ -31,7 +31,7 @@ def test_printed(seed: int):
     p, inputs, params = filled(seed)
     text = agree(p, inputs, params, tolerance=1e-4)
     assert "def step(" in text and "model.late.step(" in text
-    assert ("zip(self." in text) == (seed == 200)
+    assert ("zip(self." in text) == (seed == 206)
 
 
 @pytest.mark.parametrize("stacked", [False, True])

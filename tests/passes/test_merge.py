@@ -12,6 +12,7 @@ from specc.passes.batch import batch
 from specc.passes.count import Calls, flops, macs, network_calls, parameter_count, parameters
 from specc.passes.hoist import hoist
 from specc.passes.merge_calls import merge_calls
+from specc.passes.merge_grads import merge_grads
 
 S, V = FLOAT, FLOAT.shaped((4,))
 
@@ -154,3 +155,16 @@ def test_calls_that_depend_on_an_input_are_not_counted():
     p = with_network(loop, {"x": per(V), "t": per(S), "n": INT})
     assert network_calls(p, "main") is None
     assert Op.CALL in ops(p)
+
+
+def test_gradients_of_one_value_are_one():
+    def body(b, x, y):
+        e = b.add(Op.SUM, b.add(Op.MUL, x, b.add(Op.EXP, y)), axes=(0,))
+        other = b.add(Op.SUM, b.add(Op.MUL, x, x), axes=(0,))
+        return (b.add(Op.GRAD, e, x), b.add(Op.GRAD, other, x), b.add(Op.GRAD, e, y))
+
+    p = program(function(Ids(), "main", "entry", {"x": per(V), "y": per(V)}, body))
+    q = merge_grads(p)
+    same(p, q)
+    same(p, run(q, GRAPH))
+    assert [len(n.outputs) for n in walk(q.functions["main"].block) if n.op is Op.GRAD] == [2, 1]

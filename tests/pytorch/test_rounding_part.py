@@ -33,3 +33,21 @@ def test_gradients_pass_straight_through(kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_zero_stays_zero(kind):
     assert not KINDS[kind](torch.zeros(3, 6)).any()
+
+
+def test_every_product_of_a_linear_map_is_rounded_along_its_sum():
+    """Both backward products take the numbers as they were and cut their own blocks: transposing what was rounded for the
+    forward product gives another gradient."""
+    g = torch.Generator().manual_seed(0)
+    x, w, b = (torch.randn(*shape, generator=g).requires_grad_() for shape in ((2, 40, 70), (33, 70), (33,)))
+    up = torch.randn(2, 40, 33, generator=g)
+    kind = rounding.mxfp6_e3m2
+    y = rounding.linear(x, w, b, weights=kind, activations=kind, gradients=kind)
+    torch.testing.assert_close(y, kind(x) @ kind(w).T + b)
+    of_x, of_w, of_b = torch.autograd.grad(y, (x, w, b), up)
+    rows, flat = x.detach().flatten(0, 1), up.flatten(0, 1)
+    torch.testing.assert_close(of_x, kind(up) @ kind(w.detach().T.contiguous()).T)
+    torch.testing.assert_close(of_w, kind(flat.T.contiguous()) @ kind(rows.T.contiguous()).T)
+    torch.testing.assert_close(of_b, flat.sum(0))
+    assert (of_x - kind(up) @ kind(w.detach())).abs().max() > 1e-3
+    assert (of_w - flat.T @ rows).abs().max() > 1e-2

@@ -180,3 +180,15 @@ def test_a_start_sees_those_before_it() -> None:
     (said,) = errors(f"specc 1\nmodel m {{\n  data x: vector(2) from moons\n{lines}\n}}\n")
     assert said.code == "E0305"
     assert said.message == "a start before this one reads `a`"
+
+
+@pytest.mark.parametrize(
+    ("lines", "code"),
+    [
+        ("loss l { state a: vector(2) = batch.mean(x); update a = x }", "E0305"),  # known while compiling, in a loss
+        ("network f(x) -> scalar { param w: vector(2) ~ normal; return sum(w * x) }\nloss l { minimize f(x) }", "E0204"),
+    ],
+)
+def test_where_starts_are_computed(lines: str, code: str) -> None:
+    found = errors(f"specc 1\nmodel m {{\n  data x: vector(2) from moons\n{lines}\n}}\n")
+    assert [d.code for d in found] == [code]

@@ -105,6 +105,7 @@ def test_blocks_that_are_rounded_differently():
         "weights = int3; activations = int4(dynamic = true, affine = true); cache = int4; keep = [last, embedding]",
         "weights = mxfp4; activations = mxfp6_e3m2",
         "weights = fp8_e4m3(axis = tensor); cache = int8(affine = true)",
+        "weights = mxfp6_e3m2; activations = mxfp6_e3m2; gradients = mxfp6_e3m2",
     ],
 )
 def test_every_form_of_the_model_is_one(rules, tmp_path):

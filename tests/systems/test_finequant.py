@@ -56,8 +56,8 @@ def test_eight_bits_for_the_planted_matrix_alone():
 
 @pytest.mark.slow
 def test_perplexity():
-    """Measured, of the perplexity in float: 1.517 by rows, 1.010 with blocks as chosen. An outlier of 16 in place of 50 costs by
-    rows 1.18 here (1.85 in the row): how much depends on how much the model makes of the first block's attention."""
+    """Measured, of the perplexity in float: 1.517 by rows, 1.010 with blocks as chosen. An outlier of 16 in place of 50 costs
+    by rows 1.18 here (1.85 in the row): how much depends on how much the model makes of the first block's attention."""
     program, plain = q.trained(BASE)
     weights = planted(plain)
     before = q.nats(program, weights)

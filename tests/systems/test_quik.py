@@ -5,8 +5,8 @@ That columns which stay float are best rounded last is in tests/ir/test_methods.
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -81,13 +81,14 @@ def test_most_products_are_of_four_bits():
 
 @pytest.mark.slow
 def test_columns_in_float(monkeypatch):
-    """Measured (nats): XX."""
+    """Measured (nats lost with 0, 1, 2, 4 and 8 columns): 0.828, 0.525, 0.421, 0.0188, 0.0160; with 4 bits on the way down as
+    well 0.0221; with the four quietest columns 0.790."""
     program, plain = q.trained(BASE)
     program, weights = tools.graph(SPEC), planted(plain)
     before = q.nats(program, weights)
     assert abs(before - q.nats(program, plain)) < 1e-4
     gaps = [q.nats(program, weights, with_outliers(program, n)) - before for n in (0, 1, 2, 4, 8)]
-    assert all(a >= b - 0.005 for a, b in itertools.pairwise(gaps))
+    assert all(a >= b for a, b in pairwise(gaps))
     assert gaps[3] <= 0.3 * gaps[0]
     down = q.nats(program, weights, with_outliers(program, 4, down="int4")) - before
     assert down > gaps[3]

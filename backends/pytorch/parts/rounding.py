@@ -12,6 +12,9 @@ from torch.nn import functional as F
 
 TINY = 1e-12  # scale of what is zero throughout
 Dims = int | tuple[int, ...]
+# << linear
+Kind = Callable[..., Tensor]  # a format: numbers to be rounded, and `dim`
+# >>
 
 
 # << integers
@@ -90,6 +93,78 @@ def _power(most: Tensor, largest: float) -> Tensor:
     """The power of two that brings `most` into the highest octave of numbers up to `largest`."""
     power = torch.frexp(most).exponent - 1 - math.floor(math.log2(largest))
     return torch.ldexp(torch.ones_like(most), torch.where(most > 0, power.clamp(-127, 127), -127))
+
+
+# >>
+# << mxfp8_e4m3
+def mxfp8_e4m3(x: Tensor, dim: Dims = -1) -> Tensor:
+    """Floats of 8 bits, 3 of them mantissa, in blocks of 32 under a power of two."""
+    return floats(x, exponent=4, mantissa=3, largest=448.0, dim=dim, block=32, powers=True)
+
+
+# >>
+# << mxfp8_e5m2
+def mxfp8_e5m2(x: Tensor, dim: Dims = -1) -> Tensor:
+    """Floats of 8 bits, 2 of them mantissa, in blocks of 32 under a power of two."""
+    return floats(x, exponent=5, mantissa=2, largest=57344.0, dim=dim, block=32, powers=True)
+
+
+# >>
+# << mxfp6_e3m2
+def mxfp6_e3m2(x: Tensor, dim: Dims = -1) -> Tensor:
+    """Floats of 6 bits, 2 of them mantissa, in blocks of 32 under a power of two."""
+    return floats(x, exponent=3, mantissa=2, largest=28.0, dim=dim, block=32, powers=True)
+
+
+# >>
+# << mxfp6_e2m3
+def mxfp6_e2m3(x: Tensor, dim: Dims = -1) -> Tensor:
+    """Floats of 6 bits, 3 of them mantissa, in blocks of 32 under a power of two."""
+    return floats(x, exponent=2, mantissa=3, largest=7.5, dim=dim, block=32, powers=True)
+
+
+# >>
+# << mxfp4
+def mxfp4(x: Tensor, dim: Dims = -1) -> Tensor:
+    """Floats of 4 bits, 1 of them mantissa, in blocks of 32 under a power of two."""
+    return floats(x, exponent=2, mantissa=1, largest=6.0, dim=dim, block=32, powers=True)
+
+
+# >>
+# << mxint8
+def mxint8(x: Tensor, dim: Dims = -1) -> Tensor:
+    """Fixed point of 8 bits in blocks of 32 under a power of two."""
+    return fixed(x, bits=8, dim=dim, block=32)
+
+
+# >>
+# << linear
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, weights: Kind, activations: Kind, gradients: Kind) -> Tensor:
+    """F.linear of rounded numbers. Each of the three products, two of which are of the backward pass, has the blocks of both
+    its operands along what it sums over, cut from the numbers as they were."""
+    out: Tensor = _Products.apply(x, weight, weights, activations, gradients)
+    return out if bias is None else out + bias
+
+
+class _Products(torch.autograd.Function):
+    """x (..., d) and weight (n, d) to (..., n)."""
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, weights: Kind, activations: Kind, gradients: Kind) -> Tensor:
+        return F.linear(activations(x), weights(weight))
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs[:2])
+        ctx.kinds = inputs[2:]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (x, weight), (weights, activations, gradients) = ctx.saved_tensors, ctx.kinds
+        rows = gradient.flatten(0, -2)
+        of_x = gradients(gradient) @ weights(weight, dim=0)
+        of_weight = gradients(rows, dim=0).T @ activations(x.flatten(0, -2), dim=0)
+        return of_x, of_weight, None, None, None
 
 
 # >>
