@@ -38,9 +38,9 @@ def run(
 
     inputs: by name; an input that varies by example is (B, *shape), or *shape to give every example the same. Missing ones
     take their default, and seeds come from `rng`. params: by path, `backbone.block.0.qkv.weight`. batch: the number of
-    examples, where no input tells. noise: numbers for the draw at a place, (B, *shape) outside of loops and one leading dimension for each loop around it.
-    Other draws come from `draws(op, place, shape with B, loop indices)` where that is given, or else from the examples' seeds;
-    those without a seed from `rng`.
+    examples, where no input tells. noise: numbers for the draw at a place, (B, *shape) outside of loops and one leading
+    dimension for each loop around it. Other draws come from `draws(op, place, shape with B, loop indices)` where that is
+    given, or else from the examples' seeds; those without a seed from `rng`.
     """
     if any(node.op is Op.GRAD for f in program.functions.values() for node in walk(f.block)):
         program = expand_grad(program)
