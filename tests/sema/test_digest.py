@@ -75,8 +75,8 @@ def test_imports_count_through_other_imports(tmp_path: Path) -> None:
 
 def test_the_library_counts_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     index = dict(library.index())
-    changes = {("process", "linear"): ("= std * t", "= std * t + 0"), ("sampler", "euler"): ("(s - t) *", "2 * (s - t) *")}
-    for key, (old, new) in changes.items():
+    turned = (("process", "linear"), "= std * t", "= std * t + 0"), (("sampler", "euler"), "(s - t) *", "2 * (s - t) *")
+    for key, old, new in turned:
         assert old in index[key].text
         index[key] = replace(index[key], text=index[key].text.replace(old, new))
     before, unused = identity(SPEC), identity(text(sampler="sampler heun(steps = 4)"))

@@ -60,7 +60,8 @@ def test_the_network_sees_unit_variance(b, make):
     text = f"data x: image(1, 8, 8) in [-0.812, 1.848] from digits; process simple_linear(b = {b}); backbone mlp(width = 8); "
     path, raw = (make("noise_scheduling", text + predict) for predict in ("predict normalized", "predict v"))
     for t in (0.05, 0.3, 0.7, 1.0):
-        fed, given = (run(tools.graph(p, "m"), "fed", {"x": x, "t": t}, {})[0].var() for p in (path, raw))
+        asked = {"x": x, "seed": example_seeds(0, len(x)), "t": t}
+        fed, given = (run(tools.graph(p, "m"), "fed", asked, {})[0].var() for p in (path, raw))
         assert fed == pytest.approx(1, abs=0.02)
         assert given == pytest.approx((b**2 - 1) * (1 - t) + 1, rel=0.02)  # what an input that is not divided has
 

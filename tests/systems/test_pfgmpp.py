@@ -30,8 +30,8 @@ def spec(tmp_path):
 
 def perturbed(path, x, t=1.0, seed=0):
     """Direct draws x + t e."""
-    rng = np.random.default_rng(seed)
-    return run(tools.graph(path, "m"), "perturb", {"x": x, "t": t}, {}, rng=rng)[0].reshape(len(x), -1)
+    given = {"x": x, "seed": example_seeds(seed, len(x)), "t": t}
+    return run(tools.graph(path, "m"), "perturb", given, {})[0].reshape(len(x), -1)
 
 
 def at_the_stop(path, atoms, shares, n):
@@ -136,7 +136,8 @@ def test_the_trained_network_is_the_posterior_mean():
     off, off_normal, size = 0.0, 0.0, 0.0
     for share in (np.arange(15) + 0.5) / 15:  # the law of the training times, in equal parts
         t = np.exp(-1.2 + 1.2 * stats.norm.ppf(share))
-        z = run(tools.graph(SPEC, "plane"), "perturb", {"x": PLANE[rng.choice(3, 2000, p=SHARES)], "t": t}, {}, rng=rng)[0]
+        given = {"x": PLANE[rng.choice(3, 2000, p=SHARES)], "seed": example_seeds(int(rng.integers(2**20)), 2000), "t": t}
+        z = run(tools.graph(SPEC, "plane"), "perturb", given, {})[0]
         right, found = denoised("plane", z, t, exact), denoised("learnt", z, t, learnt)
         kernel = np.exp(-((z[:, None] - PLANE) ** 2).sum(axis=-1) / (2 * t**2)) * SHARES + 1e-300
         normal = kernel @ PLANE / kernel.sum(axis=1, keepdims=True)
