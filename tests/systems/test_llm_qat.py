@@ -61,7 +61,7 @@ def test_distillation_closes_the_gap():
 
 @pytest.mark.slow
 def test_its_own_text_beats_random_tokens_and_labels():
-    """Measured at W3A8KV4: own text 0.0102, random tokens 0.0246, its own tokens as labels XX."""
+    """Measured at W3A8KV4: own text 0.0102, random tokens 0.0246, its own tokens as labels 0.0518."""
     own, random, labels = (gaps(name)[0] for name in ("llm_qat", "at_random", "labels"))
     assert own <= 0.85 * random
     assert labels >= 2 * own
