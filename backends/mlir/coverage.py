@@ -52,7 +52,7 @@ class Coverage:
 
 
 def refused(said: str) -> dict[str, list[str]]:
-    """The operations that a diagnostic of MLIR names, with their places."""
+    """The operations that a diagnostic of MLIR names, with their places; its first error where it names none."""
     found: dict[str, list[str]] = {}
     for match in REFUSED.finditer(said):
         file, line, op = match.groups()
@@ -60,6 +60,8 @@ def refused(said: str) -> dict[str, list[str]]:
         found.setdefault(f"onnx.{inner[1]}" if inner else op, []).extend(
             [f"{file}:{line}"] if file and file.endswith(".py") else []
         )
+    if not found and (first := re.search(r"error: ([^\n]{1,200})", said)):
+        found[first[1]] = []
     return found
 
 

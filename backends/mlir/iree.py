@@ -21,7 +21,7 @@ from specc.backends.onnx.write import initial
 from specc.ir.program import Program
 
 PACKAGES = {"iree-base-compiler": "iree.compiler", "onnx": "onnx"}
-FLAGS = ("--iree-llvmcpu-target-cpu=host", "--iree-opt-level=O2")
+FLAGS = ("--iree-llvmcpu-target-cpu=host", "--iree-opt-level=O2", "--iree-llvmcpu-stack-allocation-limit=65536")
 
 
 def write(program: Program, folder: Path) -> tuple[Path, ...]:

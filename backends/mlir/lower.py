@@ -46,8 +46,7 @@ def _lowered(model: Any, dialect: str) -> tuple[str, dict[str, list[str]]]:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode == 0:
             return out.read_text(encoding="utf-8"), {}
-    said = next((line.split("error: ")[1] for line in done.stderr.splitlines() if "error: " in line), "")
-    return "", refused(done.stderr) or {said or f"torch-mlir, which ended with code {done.returncode}": []}
+    return "", refused(done.stderr) or {f"torch-mlir, which ended with code {done.returncode}": []}
 
 
 def main(source: str, dialect: str, out: str) -> None:

@@ -51,7 +51,7 @@ def _loop(
             name = e.fresh(param.name or value.name or "carried")
             scope.graph.inputs.append(e.info(name, param.type))
             e.env[param.id] = name
-        if e.watch is not None and not e.loops:
+        if e.watch is not None and scope.parent is e.root:
             e.watch(e, params)
         outer_calls = e.calls
         if counting:

@@ -12,14 +12,14 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from specc.backends.onnx.calibrate import Calibration
-from specc.backends.onnx.emit import UnsupportedError
+from specc.backends.onnx.emit import Layers, UnsupportedError
 from specc.backends.onnx.export import Hooks, described, space_of, watcher, write_entry
 from specc.backends.onnx.quantize import plan as make_plan
 from specc.backends.onnx.steps import with_parts, without_defaults
@@ -55,11 +55,11 @@ def write(
     entry = program.entries[asked.entry]
     _can_ask(entry)
     ort_web.place(folder / "ort", runtime)
-    variants = {FLOAT: _variant(program, weights, asked.entry, folder / FLOAT, Hooks())}
+    variants = {FLOAT: _variant(program, weights, asked.entry, folder / FLOAT, lambda: None)}
     if asked.quantization is not None:
         plan = make_plan(program, asked.entry, weights, asked.quantization, asked.calibration, "web")
         name = asked.quantization.name
-        variants[name] = _variant(program, weights, asked.entry, folder / name, Hooks(layers=plan.writer()))
+        variants[name] = _variant(plan.program, weights, asked.entry, folder / name, plan.writer)
     made = with_parts(program, asked.entry)
     manifest = {
         "model": program.name,
@@ -90,20 +90,23 @@ def _can_ask(entry: Entry) -> None:
             raise UnsupportedError(f"a page cannot ask for the input {i.name}, which has {size} numbers")
 
 
-def _variant(program: Program, weights: Mapping[str, np.ndarray], entry: str, folder: Path, hooks: Hooks) -> dict[str, Any]:
-    """Write the sampler whole, and in parts where it has them; their sizes in bytes by name."""
+def _variant(
+    program: Program, weights: Mapping[str, np.ndarray], entry: str, folder: Path, layers: Callable[[], Layers | None]
+) -> dict[str, Any]:
+    """Write the sampler whole, and in parts where it has them; their sizes in bytes by name. layers: a writer for each file."""
     folder.mkdir(parents=True, exist_ok=True)
     told = without_defaults(program, entry)  # onnxruntime-web does not take values for inputs that have one
     try:
-        hooks.watch = watcher(told, entry)
+        watch = watcher(told, entry)
     except UnsupportedError:
-        hooks.watch = None  # a sampler without a loop: the page shows what comes out
-    written = {"sampler": write_entry(told, entry, weights, folder / "sampler.onnx", hooks)}
-    hooks.watch = None
+        watch = None  # a sampler without a loop: the page shows what comes out
+    whole = Hooks(layers=layers(), watch=watch)
+    written = {"sampler": write_entry(told, entry, weights, folder / "sampler.onnx", whole)}
     if (made := with_parts(told, entry)) is not None:
         stepped, parts = made
         for name in ("start", "step", "finish"):
-            written[name] = write_entry(stepped, getattr(parts, name), weights, folder / f"{name}.onnx", hooks)
+            part = Hooks(layers=layers())
+            written[name] = write_entry(stepped, getattr(parts, name), weights, folder / f"{name}.onnx", part)
     return {name: report.file_bytes for name, report in written.items()}
 
 

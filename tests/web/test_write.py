@@ -27,7 +27,7 @@ model small {
   data x: vector(2) from eight_gaussians
   condition y: class(3) with { drop = 0.1 }
   process vp
-  backbone mlp(width = 8, depth = 2)
+  backbone mlp(width = 64, depth = 2)
   predict eps
   guidance cfg(scale = input(2.0))
   sampler stochastic = ddpm(steps = 12)
@@ -89,6 +89,7 @@ def test_a_page_holds_both_kinds_of_weights_and_samples_to_compare(page: Callabl
     manifest = json.loads((folder / "manifest.json").read_text())
     assert list(manifest["variants"]) == ["float", "w8"]
     assert {p.name for p in (folder / "w8").iterdir()} == {"sampler.onnx", "start.onnx", "step.onnx", "finish.onnx"}
+    assert manifest["variants"]["w8"]["step"] < manifest["variants"]["float"]["step"]
     assert {p.name for p in (folder / "ort").iterdir()} == set(ort_web.FILES)
     model = load(folder / "float" / "sampler.onnx")
     assert all(i["default"] is None for i in model.inputs)  # onnxruntime-web takes no values for inputs that have one
