@@ -39,7 +39,6 @@ def rounded(program: Program, quantization: Quantization) -> Program:
 
 def unrounded(program: Program) -> Program:
     """The program whose layers multiply floats, at any level: what a quantiser with the same rules starts from."""
-
     return map_functions(program, lambda f: replace(f, block=live(_unrounded(f.block, {}))))
 
 
