@@ -90,7 +90,7 @@ def drawn(project: Any) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize(("spec", "name"), models())
 def test_it_trains_and_the_three_agree(spec: str, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program, array = tools.model(spec, name), tools.graph(spec, name)
-    folder, out = tmp_path / "project", tmp_path / "run"
+    folder, out = tmp_path / "run" / "project", tmp_path / "run"  # as `specc train` has them
     driver.emit(program, "pytorch", folder)
     with imported(folder) as project:
         weights = initial(program)

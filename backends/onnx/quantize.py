@@ -122,11 +122,12 @@ def _fits(quantization: Quantization, setting: Setting, kind: str) -> None:
 
 
 def _written(program: Program, quantization: Quantization) -> Program:
-    """What the file computes, but for its layers, which the writer rounds."""
-    if quantization.trained:
-        return unrounded(program)
+    """What the file computes, but for its layers, which the writer rounds: those of a model that was trained rounded are floats
+    again, whatever they are rounded to now."""
+    if any(q.trained for q in program.quantize):
+        program = unrounded(program)
     caches = tuple(QuantizeRule(match=r.match, cache=r.cache) for r in quantization.rules if r.cache is not None)
-    return rounded(program, replace(quantization, rules=caches)) if caches else program
+    return rounded(program, replace(quantization, rules=caches)) if caches and not quantization.trained else program
 
 
 def _looked_at(quantization: Quantization, entry: str, wanted: Calibration) -> tuple[str, Calibration]:

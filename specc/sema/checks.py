@@ -19,6 +19,7 @@ from specc.sema.decoding import check_caches
 from specc.sema.model import Model, mention, place_of
 from specc.sema.networks import names_in
 from specc.sema.prove import check_bijections
+from specc.sema.reading import check_field
 from specc.sema.rehearse import MISSING, Gain, Known, NotFinite, rehearse
 from specc.sema.report import choices, diagnostic, fail, foreign
 from specc.sema.trial import tried
@@ -53,6 +54,7 @@ def check_model(m: Model, program: Program) -> None:
     check_unused(m)
     m.attempt(place_of(m, "backbone"), check_size, m, program)
     check_groups(m)
+    check_fields(m)
     if not _failed(m):
         check_quantize(m, program)
     if not _failed(m):
@@ -74,6 +76,16 @@ def check_groups(m: Model) -> None:
         if role == "objective" and isinstance(batch, int) and batch % many:
             message = f"groups of {many} do not fill a batch of {batch}"
             report(m, "E0601", span, message, help=f"as in `train {{ batch = {batch - batch % many or many} }}`")
+
+
+def check_fields(m: Model) -> None:
+    """What training reads beside x is what the reader gives."""
+    if not m.data or not any(e.role == "objective" for e in m.entries.values()):
+        return
+    for kind, spaces in (("condition", [space for space, _ in m.conditions]), ("field", m.data[0].fields)):
+        sections = [s for s in m.found.get(kind, []) if not s.values]
+        for i, (section, space) in enumerate(zip(sections, spaces, strict=True)):
+            m.attempt(section.span, check_field, m.ev, m.data[0], section, space, not i, m.env, m.top)
 
 
 def check_size(m: Model, program: Program) -> None:

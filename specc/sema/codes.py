@@ -166,6 +166,13 @@ CODES: dict[str, Page] = {
         "stage more from base {\n  condition y: class(10)   # the backbone of base was trained without it\n}\n",
         "stage more from base {\n  condition y: class(10)\n  backbone mlp(width = 64)   # said anew: it starts afresh\n}\n",
     ),
+    "E0312": Page(
+        "data that do not give this",
+        "A condition that is not computed from x, and a field, are read with the examples. A reader declares what it gives "
+        "beside them, and of which type: `digits` gives `field y: class(10)`.",
+        "data x: image(1, 8, 8) in [-1, 1] from digits\ncondition y: class(3)\n",
+        "data x: image(1, 8, 8) in [-1, 1] from digits\ncondition y: class(10)\n",
+    ),
     "E0401": Page(
         "time runs backwards",
         "t runs from data (smallest) to noise (largest) in every spec, whatever the paper's convention, so that samplers and "

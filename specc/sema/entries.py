@@ -2,369 +2,43 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from specc.ir.liveness import felt, live
+from specc.ir.liveness import live
 from specc.ir.ops import Op
 from specc.ir.paths import parameters
 from specc.ir.program import (
     Average,
     Bare,
-    Block,
-    Builder,
     Entry,
     Function,
     Input,
     Program,
     Quantization,
     Setting,
-    Space,
     Step,
     Value,
-    chosen,
     walk,
 )
-from specc.ir.types import EXAMPLE, DType, Type
-from specc.sema import artefacts, held, library, represent, routine, sections, views
-from specc.sema.arithmetic import add, binary, describe, lift, where
+from specc.ir.types import EXAMPLE, Type
+from specc.sema import artefacts, represent, sections, views
+from specc.sema.arithmetic import describe
 from specc.sema.decoding import caching
 from specc.sema.evaluation import Judged, evaluation
-from specc.sema.frame import Around, Condition, EntryState, Event, Frame, ObjectiveDone, Walk
-from specc.sema.laws import primitive
-from specc.sema.model import (
-    Default,
-    Model,
-    build_world,
-    fits,
-    line_of,
-    mention,
-    name_of,
-    partial,
-    place,
-    place_of,
-    serves,
-    show,
-    sort_sections,
-)
+from specc.sema.frame import EntryState, Frame
+from specc.sema.inputs import conditions, counted, entry_frame, entry_function
+from specc.sema.model import Default, Model, line_of, mention, name_of, sort_sections
+from specc.sema.objectives import begin, objectives
+from specc.sema.provide import show
 from specc.sema.quantization import quantization
-from specc.sema.report import choices, did_you_mean, fail, foreign
-from specc.sema.values import Definition, Dynamic, Instance, Partial, TypeRef
-from specc.source import Span
+from specc.sema.report import choices, did_you_mean, fail
+from specc.sema.resolve import fits, partial
+from specc.sema.values import Definition, Dynamic, TypeRef
+from specc.sema.world import build_world
 from specc.syntax import tree
-
-PLACES = 2**20  # the draws of derived conditions are apart from those of the samplers that are given the same seeds
-
-
-def _start(m: Model, role: str) -> tuple[Frame, EntryState]:
-    """A frame for an entry, with its data, its seed, and its conditions."""
-    builder = Builder(m.ev.ids)
-    example = frozenset({EXAMPLE})
-    data = m.data[0].space if m.data else None
-    inputs: list[Input] = []
-    seed = like = None
-    if role != "sampler" and data is not None:
-        type_ = Type(DType(data.dtype), data.shape, example)
-        like = builder.param(type_, data.name)
-        if data.classes is not None:
-            m.ev.classes[like.id] = data.classes
-        inputs.append(Input(name=data.name, role="data", type=type_))
-    elif role != "sampler":
-        like = builder.param(Type(DType.INT, (), example), "index")
-        inputs.append(Input(name="index", role="index", type=like.type))
-    if role in ("sampler", "query", "condition"):
-        seed = builder.param(Type(DType.INT, (), example), "seed")
-        inputs.append(Input(name="seed", role="seed", type=seed.type))
-    like = like or seed
-    assert like is not None
-    entry = EntryState(role=role, builder=builder, like=like, seed=seed, inputs=inputs, guided=role == "sampler")
-    entry.place = PLACES if role == "condition" else 0
-    frame = Frame(builder=builder, kind="entry", entry=entry)
-    if data is not None:
-        own = TypeRef(Type(DType(data.dtype), data.shape), data.kind, data.classes)
-        entry.bindings["x"] = like if role != "sampler" else own
-        if role == "objective" and any(s.name == "dequantize" for s in m.data[0].steps):
-            entry.bindings["x"] = _dequantized(data, like, frame, m.span)
-    for space in m.data[0].fields if m.data else ():
-        _field(m, entry, space)
-    for space, type_ref in m.conditions:
-        t = Type(type_ref.type.dtype, type_ref.type.shape, example)
-        value = builder.param(t, space.name)
-        inputs.append(Input(name=space.name, role="condition", type=t, classes=space.classes))
-        _condition(m, frame, entry, space, value)
-    if m.represented is not None:
-        represent.enter(m.ev, m.represented, entry, frame, entry.bindings["x"])
-    for section in m.derived:
-        _derived(m, frame, entry, section)
-    for section in m.latents:
-        held.latent(m.ev, section, m.env, frame, entry)
-    _counted(entry, like)
-    return frame, entry
-
-
-def _counted(entry: EntryState, like: Value) -> None:
-    """A value that says how many examples there are, to draws and to what is counted."""
-    entry.like = like
-    entry.bindings["batch.index"] = entry.builder.add(Op.BATCH_INDEX, like)
-    entry.bindings["batch.size"] = entry.builder.add(Op.BATCH_SIZE, like)
-
-
-def _field(m: Model, entry: EntryState, space: Space) -> None:
-    """`field kind: tokens(64, 2)`: what the data say of an example beside x; in a sampler, its type."""
-    type_ = Type(DType(space.dtype), space.shape, frozenset({EXAMPLE}))
-    if entry.role == "sampler":
-        entry.bindings[space.name] = TypeRef(Type(type_.dtype, type_.shape), space.kind, space.classes)
-        return
-    value = entry.bindings[space.name] = entry.builder.param(type_, space.name)
-    if space.classes is not None:
-        m.ev.classes[value.id] = space.classes
-    entry.inputs.append(Input(name=space.name, role="data", type=type_))
-
-
-def _dequantized(space: Space, x: Value, frame: Frame, span: Span) -> Value:
-    """An example on a grid, moved within its cell by a fresh uniform draw: its levels tile the range of the space."""
-    assert space.low is not None and space.high is not None and space.levels is not None
-    reach, u = space.high - space.low, primitive(Op.UNIFORM, space.shape, frame, span, False)
-    level = binary("*", binary("-", x, space.low, frame, span), (space.levels - 1) / reach, frame, span)
-    moved = binary("*", binary("+", level, u, frame, span), reach / space.levels, frame, span)
-    return frame.builder.name(lift(binary("+", moved, space.low, frame, span), frame, span), space.name)
-
-
-def _derived(m: Model, frame: Frame, entry: EntryState, section: tree.Section) -> None:
-    """`condition c = f(x)`: computed from each example while training, an input of the same type when sampling."""
-    assert isinstance(section.head, tree.Name)
-    name = section.head.id
-    if entry.role in ("objective", "condition"):
-        value = lift(m.ev.expr(section.values[0], m.env, frame), frame, section.span)
-    else:
-        type_ = _derived_type(m, name)
-        value = entry.builder.param(type_, name)
-        entry.inputs.append(Input(name=name, role="condition", type=type_))
-    entry.bindings[name] = value
-    entry.conditions[name] = Condition(name=name, value=value, null=None)
-
-
-def _derived_type(m: Model, name: str) -> Type:
-    """The type of a derived condition, of which each example has its own."""
-    _, state = _start(m, "objective")
-    found: Type = state.bindings[name].type
-    return found.over(EXAMPLE)
-
-
-def conditions(m: Model) -> None:
-    """The entry that computes the derived conditions of an example: samplers outside of training take held-out ones."""
-    frame, entry = _start(m, "condition")
-    names = [name_of(section) for section in m.derived]
-    results = tuple(m.ev.spread(entry.bindings[name], frame, m.span) for name in names)
-    for name, value, section in zip(names, results, m.derived, strict=True):
-        shape, dtype = tuple(int(d) for d in value.type.shape), value.type.dtype.value
-        m.computed.append(Space(name=name, kind="tensor", shape=shape, dtype=dtype, derived=True, span=section.span))
-    label = "derived"
-    while label in m.entries:
-        label += "_"
-    doc = "; ".join(line_of(section.span) for section in m.derived)
-    function = _entry_function(m, label, frame, frame.builder.block(*results), doc, m.derived[0].span)
-    read = {v.id for n in walk(function.block) for v in n.inputs} | {v.id for v in results}
-    kept = [(v, i) for v, i in zip(function.block.params, entry.inputs, strict=True) if i.role == "data" or v.id in read]
-    block = replace(function.block, params=tuple(v for v, _ in kept))
-    m.ev.functions[function.name] = replace(function, block=block)
-    inputs = tuple(i for _, i in kept)
-    m.entries[label] = Entry(name=label, role="condition", function=function.name, inputs=inputs, doc=doc, span=m.span)
-
-
-def _condition(m: Model, frame: Frame, entry: EntryState, space: Any, value: Value) -> None:
-    span = space.span
-    if space.classes is not None:
-        m.ev.classes[value.id] = space.classes + 1
-        null = m.ev.spread(lift(space.classes, frame, span), frame, span)
-        m.ev.classes[null.id] = space.classes + 1
-    else:
-        zero = lift(0.0, frame, span)
-        zero = add(frame, span, Op.EXPAND, add(frame, span, Op.RESHAPE, zero, shape=(1,) * len(space.shape)), shape=space.shape)
-        null = m.ev.spread(zero, frame, span)
-    shown = value
-    if entry.role == "objective" and space.drop:
-        u = primitive(Op.UNIFORM, (), frame, span, False)
-        shown = where(binary("<", u, space.drop, frame, span), null, value, frame, span)
-        shown = frame.builder.name(shown, space.name)
-        if space.classes is not None:
-            m.ev.classes[shown.id] = space.classes + 1
-    entry.conditions[space.name] = Condition(name=space.name, value=shown, null=null if space.drop else None)
-    entry.bindings[space.name] = value if entry.role != "objective" else shown
-
-
-def objectives(m: Model) -> None:
-    """One entry for each `minimize` of each loss."""
-    found = m.found.get("loss", [])
-    for section in found:
-        m.attempt(mention(section), _objective, m, section)
-    if not found and "predict" in m.parts and "backbone" in m.ev.world.names:
-        mse = library.find("loss", "mse")
-        assert mse is not None
-        if not serves(m, mse):
-            return
-        default = Partial(mse, span=m.span, env=m.ev.world)
-        m.attempt(place_of(m, "predict"), _loss, m, default, "mse", "loss mse  [default]", m.span)
-        if "mse" not in m.entries:
-            return
-        if not any(n.op is Op.PARAM for f in m.ev.functions.values() if f.kind == "network" for n in walk(f.block)):
-            del m.entries["mse"]
-            m.routine.clear()  # an exact network in the backbone's place: there is nothing to train
-            return
-        m.defaults.append(Default("loss", "", "mse", "default"))
-
-
-def begin(m: Model) -> None:
-    """The entry that computes what parameters and states start from, on the first batch; each sees those before it."""
-    order = [item.span for item in m.block.items]
-    starting = [h for h in m.ev.held_by.values() if h.start and h.span in order and m.anew(h.path)]
-    found = sorted(starting, key=lambda h: order.index(h.span))
-    if not found:
-        return
-    frame, entry = _start(m, "objective")
-    frame.per_batch = True
-    for one in found:
-        if (value := m.attempt(one.span, held.begin, m.ev, one, frame)) is not None:
-            entry.walk.states[one.path] = add(frame, one.span, Op.STOP, value)
-    writes = tuple(entry.walk.states)
-    block = _read(entry, frame.builder.block(*entry.walk.states.values()))
-    early = next((h for n in walk(block) for h in found if n.op is Op.PARAM and n["path"] == h.path), None)
-    if early is not None:
-        fail("E0305", early.span, f"a start before this one reads `{early.path}`", help="let this one stand first")
-    doc = f"what {', '.join(writes)} start{'s' * (len(writes) == 1)} from, on the first batch"
-    function = _entry_function(m, _free_label(m, "start"), frame, block, doc, m.span)
-    inputs = tuple(entry.inputs)
-    made = Entry(name=function.name, role="start", function=function.name, inputs=inputs, writes=writes, doc=doc, span=m.span)
-    m.entries[made.name] = made
-
-
-def _objective(m: Model, section: tree.Section) -> None:
-    p = partial(m, section, ("loss",))
-    fits(m, p, section)
-    name = p.definition.name if not section.values else name_of(section)
-    if name in {name_of(s) for kind in ("sampler", "query") for s in m.found.get(kind, [])}:
-        name = f"{name}_loss"
-    _loss(m, p, name, line_of(section.span), section.span)
-
-
-def _loss(m: Model, p: Partial, name: str, doc: str, span: Span) -> None:
-    """The entries of a loss, and when they are done."""
-    instance = m.ev.instantiate(p, m.top)
-    _, entry = _walked(m, instance, span, Walk())
-    found = routine.units(entry.walk.events)
-    if not found:
-        help = "end it with `minimize EXPRESSION over NETWORK`, or with an `update`"
-        fail("E0209", span, f"the loss `{name}` minimises nothing", help=help)
-    several = sum(u.event.sort == "minimize" for u in found) > 1
-    parts: list[tuple[tuple[Around, ...], Step]] = []
-    for unit in found:
-        e = unit.event
-        if e.sort == "map":
-            done = Step(maps=e.maps, over=e.over, beside=e.beside, every=e.every, when=e.when, doc=line_of(e.span))
-            parts.append((e.around, done))
-            continue
-        made = _training_entry(m, instance, name, doc, span, unit, several)
-        parts.append((e.around, Step(entries=(made.name,), every=e.every, when=e.when)))
-    m.routine += routine.nested(parts)
-
-
-def _walked(m: Model, instance: Instance, span: Span, walk_: Walk) -> tuple[Frame, EntryState]:
-    frame, entry = _start(m, "objective")
-    entry.walk = walk_
-    with contextlib.suppress(ObjectiveDone):
-        m.ev.run(instance, frame, instance.span or m.span)
-    return frame, entry
-
-
-def _training_entry(m: Model, instance: Instance, name: str, doc: str, span: Span, unit: routine.Unit, several: bool) -> Entry:
-    """An objective with the states that are updated beside it, or updates alone."""
-    objective = unit.event.sort == "minimize"
-    frame, entry = _walked(m, instance, span, Walk(unit.wanted, joined=objective))
-    values = (entry.bindings["minimize"],) if objective else ()
-    results = (*values, *entry.walk.states.values())
-    block = _read(entry, frame.builder.block(*results))
-    over = _trained(m, block, unit.event) if objective else ()
-    label = (f"{name}_{routine.player(over)}" if several else name) if objective else f"{name}_update"
-    label = _free_label(m, label)
-    doc = doc if objective else line_of(unit.event.span)
-    if several and objective:
-        at = unit.event.span if not foreign(unit.event.span) else span
-        doc = f"{doc.rpartition('  [')[0]}, over {', '.join(over)}  [{place(at)}]"
-    function = _entry_function(m, label, frame, block, doc, span, instance.definition.summary if objective else "")
-    made = Entry(
-        name=label,
-        role="objective" if objective else "update",
-        function=function.name,
-        inputs=tuple(entry.inputs),
-        over=over,
-        writes=tuple(entry.walk.states),
-        doc=function.doc,
-        span=span,
-    )
-    m.entries[label] = made
-    return made
-
-
-def _read(entry: EntryState, block: Block) -> Block:
-    """What the results of an entry need. A `step` that only a statement of another entry asked for is no input of it."""
-    block = live(block)
-    read = {v.id for n in walk(block) for v in n.inputs} | {v.id for v in block.results}
-    left = {v.id for v in entry.clock.values()} - read
-    entry.inputs[:] = [i for i, v in zip(entry.inputs, block.params, strict=True) if v.id not in left]
-    return replace(block, params=tuple(v for v in block.params if v.id not in left))
-
-
-def _free_label(m: Model, label: str) -> str:
-    name, k = label, 1
-    while name in m.entries:
-        k += 1
-        name = f"{label}_{k}"
-    return name
-
-
-def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
-    """The parameters that an objective is for: those it names, or all that it reaches."""
-    known = [*m.ev.networks, *(path for path, held in m.ev.held_by.items() if held.trainable)]
-    reached = {root: function for root, function in _reached(block).items() if root in known}  # not a teacher, nor an average
-    if not reached:
-        help = "use one that is to be trained, such as `out(z, t)`, with no `stop` around it"
-        fail("E0501", event.span, "the objective reaches no network", help=help)
-    for name in event.over:
-        root = next((r for r in reached if name == r or name.startswith(f"{r}.")), None)
-        if root is None:
-            message = f"the objective does not reach the parameters of `{name.split('.*')[0]}`"
-            help = "its gradient there is zero: use the network in the objective, or leave it out of `over`"
-            fail("E0501", event.span, message, help=help)
-        function = reached[root]
-        paths = parameters(m.ev.functions, {root: function}) if function is not None else {root}
-        if not any(chosen(path, (name,)) for path in paths):
-            some = choices(list(paths)[:4])
-            fail("E0505", event.span, f"no parameter of `{root}` has a path like {name!r}", help=f"there are {some}")
-    whole = tuple(name for name in known if name in (event.over or reached))  # one order, as a set has none
-    return whole + tuple(name for name in event.over if name not in known)
-
-
-def _reached(block: Block) -> dict[str, str | None]:
-    """What the objective, the first result of a block, depends on through differentiable nodes: root bundles with their
-    functions, and bare parameters."""
-    found: dict[str, str | None] = {}
-    for node in felt(block, {block.results[0].id}):
-        if node.op is Op.CALL and node["bundle"] is not None:
-            found[node["bundle"]] = node["function"]
-        elif node.op is Op.PARAM:
-            found[node["path"]] = None
-    return found
-
-
-def _entry_function(m: Model, name: str, frame: Frame, block: Block, doc: str, span: Span, about: str = "") -> Function:
-    if frame.entry is not None:
-        m.used |= frame.entry.used
-    made = Function(name=m.ev.unique(name), kind="entry", block=block, doc=doc, about=about, span=span)
-    m.ev.functions[made.name] = made
-    return made
 
 
 def samplers(m: Model) -> None:
@@ -383,10 +57,10 @@ def generators(m: Model) -> None:
             fail("E0208", made.span, f"a second `{name}`", help="give the dataset another name")
         if m.represented is not None:
             fail("E0211", made.span, "data that are generated are not represented yet")
-        frame, entry = _start(m, "sampler")
+        frame, entry = entry_frame(m, "sampler")
         drawn = artefacts.results(made, m.ev, frame, m.data[0].space, m.data[0].fields)
         doc = line_of(made.span)
-        function = _entry_function(m, name, frame, frame.builder.block(*drawn), doc, made.span)
+        function = entry_function(m, name, frame, frame.builder.block(*drawn), doc, made.span)
         inputs = _needed(m, function, tuple(entry.inputs))
         whole = Entry(name=name, role="generate", function=function.name, inputs=inputs, doc=doc, span=made.span)
         m.entries[name] = artefacts.entry_of(made, whole)
@@ -422,12 +96,12 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
         fail("E0208", section.span, f"a second `{name}`", help=f"name it: `{role} NAME = ...`")
     if role == "sampler":
         m.samplers[name] = p
-    frame, entry = _start(m, role)
+    frame, entry = entry_frame(m, role)
     if section.body is not None and not section.values:
         p = replace(p, kwargs=tuple(_own_inputs(m, p.definition, frame, entry)))
         asked = next((v for _, v in p.kwargs if isinstance(v, Value)), None)
         if asked is not None and any(i.role == "index" for i in entry.inputs):
-            _counted(entry, asked)
+            counted(entry, asked)
     ev = m.ev if p.view is None else views.inside(m.ev, p.view)
     instance = ev.instantiate(p, frame)
     value = ev.run(instance, frame, section.span)
@@ -446,7 +120,7 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
         if (kind := results[0].type.dtype.value) != m.data[0].space.dtype:
             fail("E0301", mention(section), f"`{name}` returns {kind}s, and the data are {m.data[0].space.dtype}s")
     doc = line_of(section.span)
-    function = _entry_function(m, name, frame, frame.builder.block(*results), doc, section.span, p.definition.summary)
+    function = entry_function(m, name, frame, frame.builder.block(*results), doc, section.span, p.definition.summary)
     inputs = _needed(m, function, tuple(entry.inputs))
     m.entries[name] = Entry(name=name, role=role, function=function.name, inputs=inputs, doc=doc, span=section.span)
     given = dict(p.kwargs)

@@ -13,6 +13,7 @@ from specc.sema import library, spaces
 from specc.sema.arithmetic import describe
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
+from specc.sema.reading import INTO, check_examples
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.values import Builtin, Env, Marker, Partial, Symbol, TypeRef
 from specc.source import Span
@@ -44,7 +45,6 @@ TRAIN: dict[str, Knob] = {
     "picture_every": Knob(500, "whole", "steps between pictures of samples; 0 for none"),
     "save_every": Knob(1000, "whole", "steps between checkpoints"),
 }
-INTO = ("tokens", "counts", "bits")  # steps that make integers of numbers
 STEPS = ("dequantize", "flip", "standardize", *INTO)  # after `|>`, for data
 MOST = 1_000_000_000  # of anything that is counted
 KINDS_OF_SETTINGS = {"optimizer": "optimizer", "decay": "decay"}
@@ -282,23 +282,10 @@ def dataset(
         node = node.left
     own = generated.get(node.id) if isinstance(node, tree.Name) else None
     reader = own or setting(ev, node, env, frame, "reader")
-    found = ev.definition("reader", reader.name)
-    assert found is not None
     made = tuple(_step(ev, s, env, frame) for s in steps)
-    if found[0].result is not None and not any(s.name in INTO for s in made):
-        given = env.child(**dict(reader.options))
-        promised = ev.expr(found[0].result, given, frame)
-        kept = isinstance(promised, TypeRef) and (promised.type, promised.classes) == (kind.type, kind.classes)
-        if isinstance(promised, TypeRef) and not kept:
-            assert section.type is not None
-            sizes = (*promised.type.shape, *((promised.classes,) if promised.kind in ("tokens", "labels") else ()))
-            wanted = f"{promised.kind}({', '.join(map(str, sizes))})"
-            fail(
-                "E0301",
-                section.type.span,
-                f"`{reader.name}` gives {wanted}, not {section.type.span.text}",
-                labels=((node.span, "the reader"),),
-            )
+    assert section.type is not None
+    placed = [(s, n.span) for s, n in zip(made, steps, strict=True)]
+    check_examples(ev, (reader, node.span), kind, section.type, placed, env, frame)
     if any(s.name == "dequantize" for s in made) and (space.levels is None or space.low is None):
         help = "as in `data x: image(1, 8, 8) levels 17 in [-1, 1] from digits |> dequantize(uniform)`"
         fail("E0601", section.span, "`dequantize` fills the cells of a grid, and this space has none", help=help)

@@ -84,7 +84,8 @@ def masked(w: Writer, h: Value) -> Value:
 
 def added_mask(w: Writer, h: Value) -> Value:
     hidden = w.b.add(Op.WHERE, w.seen(), const(w.b, 0.0), const(w.b, -1e9))
-    weights = w.b.add(Op.SOFTMAX, w.b.add(Op.ADD, _scores(w, h), hidden), axis=-1)
+    scores = w.b.add(Op.DIV, w.b.add(Op.ADD, _scores(w, h), hidden), const(w.b, 1.5))
+    weights = w.b.add(Op.SOFTMAX, scores, axis=-1)
     return w.together(w.b.add(Op.MATMUL, weights, w.heads(h)))
 
 

@@ -169,6 +169,25 @@ def test_a_condition_that_changes_by_round(piece, words: str | None):
     assert whole == (words is not None)
 
 
+def noisy(w: Writer, h: Value) -> Value:
+    fresh = w.b.add(Op.NORMAL, shape=(PLACES, WIDTH), place=0, keyed=False, axes=("example",))
+    return w.b.add(Op.ADD, h, w.b.add(Op.MUL, fresh, const(w.b, 0.1)))
+
+
+@pytest.mark.parametrize("inside", [False, True])
+def test_noise_that_is_fresh_in_each_round(inside: bool):
+    """What a network draws for all places is drawn anew in each round: nothing of it may be kept."""
+    ids = Ids()
+    part = causal.network(ids, "part0", [noisy], [])
+    pieces = [causal.called if inside else noisy, causal.attention]
+    p = causal.filled(causal.whole(ids, causal.network(ids, "net", pieces, ["part0"]), part))
+    decoder = Decoder(p, stacked=False)
+    assert decoder.run() is p
+    assert {s.reason for s in decoder.stops["main"]} == {
+        "it keeps values of earlier places, and they change from round to round"
+    }
+
+
 def test_a_loop_whose_answer_knows_of_its_own_place_stays_whole():
     p = causal.filled(one(causal.residual), strict=False)
     decoder = Decoder(p, stacked=False)

@@ -122,7 +122,7 @@ def test_what_training_leaves(everything: Path, tmp_path: Path) -> None:
     assert float(after["length"]) != 1
     assert all(float(v.abs().max()) <= 0.5 for k, v in after.items() if k.startswith("H."))
     header, *rows = (tmp_path / "log.csv").read_text().splitlines()
-    assert header == "step,game_H_w,game_G,game_G_2,game_T_weight,examples_per_second,learning_rate"
+    assert header == "step,game_H_w,game_G,game_G_2,game_T_weight,length,seen,examples_per_second,learning_rate"
     assert all(np.isfinite([float(v) for v in row.split(",")]).all() for row in rows)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 DATA = {
-    "vector": "data x: vector(2) from moons",
+    "vector": "data x: vector(2) from gaussians(k = 10)",
     "image": "data x: image(1, 8, 8) in [-1, 1] from digits",
 }
 BACKBONES = {

@@ -31,7 +31,7 @@ network mine(z: vector(n), t: scalar) -> like(z) {{
 }}
 model m {{
   data x: vector(2) in [-1, 1] from moons(noise = 0.1)
-  condition y: class(3) with {{ drop = 0.1 }}
+  condition y: class(2) with {{ drop = 0.1 }}
   process mine(a = 1) for gaussian over t in [0, 1] {{
 {BODIES["process"]}
 }}

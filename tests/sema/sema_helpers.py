@@ -11,7 +11,7 @@ from specc.source import Source
 from specc.syntax.parser import parse
 
 LINES = {
-    "data": "data x: vector(2) from eight_gaussians",
+    "data": "data x: vector(2) from gaussians(k = 3)",
     "process": "process linear",
     "backbone": "backbone mlp(width = 8)",
     "predict": "predict velocity",

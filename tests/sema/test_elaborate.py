@@ -275,7 +275,7 @@ def test_a_network_takes_conditions_by_name() -> None:
     assert parameters(made)["backbone.embedding.weight"] == (4, 8)  # the null class is an index of its own
     made = model(
         "condition label: class(3)",
-        "condition size: scalar",
+        "condition size = sum(x^2)",
         before="network mine(z: vector(n), t: scalar, size: scalar, label: any) -> like(z) {\n"
         "return linear(z, n) + embedding(label, n) * size\n}",
         backbone="backbone mine",

@@ -7,7 +7,7 @@ from sema_helpers import elaborated, errors
 
 PARENT = """specc 1
 model flow {
-  data x: vector(2) from moons
+  data x: vector(2) from csv("a.csv", label = "low")
   condition low: vector(1)
   process linear
   backbone mlp(width = 8, depth = 1)

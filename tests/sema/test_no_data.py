@@ -35,7 +35,7 @@ def roles(name: str) -> list[tuple[str, str]]:
 def test_examples_are_numbers_where_nothing_else_counts_them() -> None:
     assert roles("fit") == [("index", "index")]
     assert roles("number") == [("index", "index")]
-    assert roles("asked") == [("v", "condition")]
+    assert roles("asked") == [("seed", "seed"), ("v", "condition")]
 
 
 def test_a_query_without_inputs_runs() -> None:
@@ -51,7 +51,7 @@ def test_options_belong_to_parameters() -> None:
     text = emit(h.program(MODEL))["train.py"]
     assert '[{"params": model.f.parameters()}, {"params": [model.c], "lr": C_LEARNING_RATE}]' in text
     assert "C_LEARNING_RATE = 0.1" in text and "C_BETAS" not in text
-    assert 'group["lr"] = group["initial_lr"] * schedule(self.step, args.steps)' in text
+    assert 'group["lr"] = group["initial_lr"] * schedule(self.step, self.args.steps)' in text
 
 
 def test_the_project_has_numbers_for_data() -> None:

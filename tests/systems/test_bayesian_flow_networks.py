@@ -15,7 +15,8 @@ EVEN = [bits for bits in itertools.product((0, 1), repeat=4) if sum(bits) % 2 ==
 
 
 def ask(name, query, x, seed=0):
-    return run(tools.graph(SPEC, name), query, {"x": x}, {}, dtype="float64", rng=np.random.default_rng(seed))[0]
+    given = {"x": x, "seed": np.arange(len(x)) + seed * len(x)}
+    return run(tools.graph(SPEC, name), query, given, {}, dtype="float64")[0]
 
 
 def close(a, b, n):
@@ -46,7 +47,7 @@ def test_one_message_is_worth_as_many_as_add_up_to_it(tmp_path):
     text = "model one from base.plane { query updates(steps = 1) }"
     spec = tools.variant(tmp_path, SPEC, text)
     x = np.tile([0.3, -0.8], (20_000, 1))
-    one = run(tools.graph(spec, "one"), "updates", {"x": x}, {}, rng=np.random.default_rng(2))[0]
+    one = run(tools.graph(spec, "one"), "updates", {"x": x, "seed": np.arange(len(x)) + len(x)}, {})[0]
     close(one, ask("plane", "updates", x), len(x))
 
 
@@ -55,15 +56,13 @@ def in_steps(steps, weights, tmp_path, n=20_000):
     spec = tools.variant(tmp_path, SPEC, f"model costs from base.parity {{ query in_steps(steps = {steps}) }}")
     rng, half = np.random.default_rng(0), n // 2
     x = np.array(EVEN)[rng.integers(0, 8, half)]
-    places = []
-
-    def draws(op, place, shape, indices):
-        made = rng.standard_normal((half, *shape[1:])) if op is Op.NORMAL else rng.random((half, *shape[1:]))
-        places.append(op)
-        return np.concatenate([made, -made if places.count(Op.NORMAL) == 2 else made])
-
     program = tools.graph(spec, "costs")
-    made = run(program, "in_steps", {"x": np.concatenate([x, x])}, weights, dtype="float64", draws=draws)[0]
+    block = program.functions[program.entries["in_steps"].function].block
+    *_, message = (node for node in block.nodes if node.op is Op.NORMAL)
+    e = rng.standard_normal((half, *message.outputs[0].type.shape[1:]))
+    given = {"x": np.concatenate([x, x]), "seed": np.tile(np.arange(half), 2)}
+    noise = {message["place"]: np.concatenate([e, -e])}
+    made = run(program, "in_steps", given, weights, dtype="float64", noise=noise)[0]
     pairs = (made[:half] + made[half:]) / 2
     return pairs.mean(), pairs.std() / np.sqrt(half)
 

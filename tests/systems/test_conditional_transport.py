@@ -43,27 +43,43 @@ def test_a_critic_of_images_moves_once_for_five_of_the_others():
 
 
 @pytest.mark.slow
-def test_rho_covers_or_seeks(record_property):
-    """The spread of one normal for two modes; the catalogue has 1.41, 0.82 and 0.10 for rho = 1, 1/2 and 0."""
-    spread, places = {}, {}
-    for name in ("covering", "sweep", "seeking"):
+@pytest.mark.parametrize(
+    ("names", "least"),
+    [(("covering", "sweep", "seeking"), 0.9), (("learnt_covering", "learnt", "learnt_seeking"), 0.6)],
+    ids=["by cost", "learnt"],
+)
+def test_rho_covers_or_seeks(names, least, record_property):
+    """The spread of one normal for two modes, for rho = 1, 1/2 and 0. The catalogue has 1.41, 0.82 and 0.10 where the distance
+    is the cost, and 0.78, 0.65 and 0.12 where a network learns it: measured 0.73, 0.71 and 0.07."""
+    spread, places = [], []
+    for name in names:
         made = tools.sample(tools.train(SPEC, name), SPEC, name, "one_step", 4000)
-        spread[name], places[name] = made.std() / np.sqrt(0.6 * 0.4 * 36 + 0.09), made.mean()
-    record_property("spreads", {k: round(float(v), 2) for k, v in spread.items()})
-    assert spread["covering"] >= 0.9 and spread["seeking"] <= 0.2  # measured
-    assert spread["covering"] > spread["sweep"] > spread["seeking"]
-    assert abs(places["seeking"] + 3) <= 0.1
+        spread.append(float(made.std() / np.sqrt(0.6 * 0.4 * 36 + 0.09)))
+        places.append(float(made.mean()))
+    record_property("spreads", [round(v, 2) for v in spread])
+    assert spread[0] >= least and spread[2] <= 0.2
+    assert spread[0] > spread[1] > spread[2]
+    assert abs(places[2] + 3) <= 0.1
+
+
+def mean_difference(a, b):
+    """The sliced distance of the catalogue: of sorted projections, their mean difference."""
+    directions = np.random.default_rng(0).standard_normal((2, 256))
+    directions /= np.linalg.norm(directions, axis=0)
+    return float(np.abs(np.sort(a @ directions, axis=0) - np.sort(b @ directions, axis=0)).mean())
 
 
 @pytest.mark.slow
 def test_the_ring_is_covered(record_property):
-    """All modes with a learnt navigator. That a critic does worse, as the catalogue has it (0.166 against 0.554), does not
-    reproduce here: 0.384 against 0.162 with the library's generator and critic, which cover all modes too."""
+    """All modes with a learnt navigator, at a sliced distance of 0.32 (two sets of data are at 0.026, as in the catalogue,
+    whose three seeds gave 0.15 to 0.17). It is the shares of the modes that differ, since plans to the nearest do not weigh
+    them: three starts of such networks written by hand gave 0.12, 0.15 and 0.30. That a critic does worse (0.26 to 0.55 in
+    the catalogue) does not reproduce: with the library's generator and critic it covers all modes as well, at 0.11."""
     data = READERS["gaussians"].function(4000, np.random.default_rng(1), k=8, radius=2, std=0.1)["x"]
     found = {}
     for name in ("ct", "gan"):
         made = tools.sample(tools.train(SPEC, name), SPEC, name, "one_step", 4000)
-        found[name] = adversarial.modes(made, adversarial.ring(2), within=0.5), adversarial.sliced_wasserstein(made, data)
+        found[name] = adversarial.modes(made, adversarial.ring(2), within=0.5), mean_difference(made, data)
     record_property("modes and sliced distances", found)
     assert found["ct"][0] == 8
-    assert found["ct"][1] <= 0.5
+    assert found["ct"][1] <= 0.4

@@ -5,6 +5,7 @@ import pytest
 import tools
 
 from specc.reference.interpret import run
+from specc.runtime.ort import example_seeds
 from specc.runtime.readers import READERS
 
 SPEC = "diffusion/edm.spec"
@@ -84,8 +85,8 @@ def mistakes(name, seed, levels=(0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 40.0)):
     weights, x = tools.weights(tools.train(SPEC, name, seed=seed)), np.tile(digits("test"), (6, 1, 1, 1))
     found = []
     for k, level in enumerate(levels):
-        given, rng = {"x": x, "level": level}, np.random.default_rng(k)
-        made = run(tools.graph(SPEC, name), "restore", given, weights, dtype="float32", rng=rng)[0]
+        given = {"x": x, "seed": example_seeds(k, len(x)), "level": level}
+        made = run(tools.graph(SPEC, name), "restore", given, weights, dtype="float32")[0]
         found.append(((made - x) ** 2).mean())
     return np.array(found)
 

@@ -53,7 +53,7 @@ def test_no_training_text_is_read():
 
 @pytest.mark.slow
 def test_distillation_closes_the_gap():
-    """Measured: W3A8KV4 XX against XX before training, W4A8KV4 XX against XX."""
+    """Measured: W3A8KV4 0.0102 against 0.0491 before training, W4A8KV4 XX against XX."""
     for name, share in (("llm_qat", 0.5), ("four", 0.7)):
         after, before = gaps(name)
         assert after <= share * before
@@ -61,7 +61,7 @@ def test_distillation_closes_the_gap():
 
 @pytest.mark.slow
 def test_its_own_text_beats_random_tokens_and_labels():
-    """Measured at W3A8KV4: own text XX, random tokens XX, its own tokens as labels XX."""
+    """Measured at W3A8KV4: own text 0.0102, random tokens 0.0246, its own tokens as labels XX."""
     own, random, labels = (gaps(name)[0] for name in ("llm_qat", "at_random", "labels"))
     assert own <= 0.85 * random
     assert labels >= 2 * own

@@ -66,9 +66,8 @@ def exact(spec: str, name: str | None, entry: str, n: int, seed: int = 0, **inpu
 
 
 def apply(spec: str, name: str | None, entry: str, **inputs: Any) -> np.ndarray:
-    """What a query of a model without parameters says of its inputs (n, *shape), in double precision; it draws by seeds."""
-    given = {"seed": np.arange(max(len(np.atleast_1d(v)) for v in inputs.values())), **inputs} if inputs else {}
-    return run(graph(spec, name), entry, given, {}, dtype="float64")[0]
+    """What a query of a model without parameters says of its inputs (n, *shape), in double precision."""
+    return run(graph(spec, name), entry, inputs, {}, dtype="float64")[0]
 
 
 def calls(spec: str, name: str | None, entry: str) -> int | None:

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field, replace
 from specc.ir.liveness import live
 from specc.ir.ops import Op
 from specc.ir.program import Block, Builder, Function, Ids, Node, Program, Value, walk
-from specc.ir.rewrite import Subst, captured, ids_after, substitute_node
+from specc.ir.rewrite import Subst, ids_after, substitute_node
 from specc.ir.types import EXAMPLE, size
 from specc.passes.incremental.control import here, put
-from specc.passes.incremental.derive import Derivation, fresh, makers
+from specc.passes.incremental.derive import Derivation, follow, makers
 from specc.passes.incremental.fixed import taken
-from specc.passes.incremental.places import FIXED, ROUND, Along, Known, Stop
-from specc.passes.incremental.rules import RULES
+from specc.passes.incremental.places import ROUND, Along, Known, Stop
 from specc.passes.incremental.steps import Cache, Frame, Steps
 
 ROLES = ("sampler", "query")
@@ -106,6 +105,7 @@ class Round:
         builder = Builder(derivation.ids, params=list(self.block.params))
         place = builder.add(Op.SPREAD, self.index, filled[0][1])
         self.s = Steps(builder, derivation.frame, place, derivation.step, makers(function))
+        self.functions = derivation.program.functions
         self.subst: Subst = {}
         self.stops: list[Stop] = []
         self.s.made.update({v.id: Known(ROUND, v) for v in (self.index, *params)})
@@ -117,9 +117,9 @@ class Round:
     def run(self) -> None:
         for node in self.block.nodes:
             if not self.answer(node):
-                (pushed,) = [substitute_node(node, self.subst)]
-                self.subst.update(zip((v.id for v in node.outputs), self.s.builder.push(pushed), strict=True))
-                self.follow(node)
+                made = self.s.builder.push(substitute_node(node, self.subst))
+                self.subst.update(zip((v.id for v in node.outputs), made, strict=True))
+                follow(self.s, node, self.functions, lambda n, _: tuple(self.subst[v.id] for v in n.outputs))
 
     def answer(self, node: Node) -> bool:
         """Whether a node reads, of what lies along the places, the place of the round; then it is computed for that."""
@@ -136,19 +136,6 @@ class Round:
         self.subst[node.out.id] = value
         self.s.made[node.out.id] = Known(ROUND, value)
         return True
-
-    def follow(self, node: Node) -> None:
-        """What is known of a node whose whole form is there as well."""
-        try:
-            known = [self.s.known(v) for v in (*node.inputs, *captured(node))]
-            if any(k.along.timed for k in known):
-                RULES[node.op](self.s, node)
-                return
-        except Stop as stop:
-            self.s.made.update({v.id: Known(FIXED, stop=stop) for v in node.outputs})
-            return
-        along = ROUND if fresh(node) or any(k.along.drifts for k in known) else FIXED
-        self.s.made.update({v.id: Known(along, self.subst[v.id]) for v in node.outputs})
 
     def body(self) -> Block:
         results = tuple(self.subst.get(v.id, v) for v in self.block.results)

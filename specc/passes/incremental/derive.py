@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain, count
 
 from specc.ir.liveness import live
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Function, Ids, Node, Program, Value, walk
-from specc.ir.rewrite import Subst, captured, copy_node
+from specc.ir.rewrite import Subst, copy_node, reachable, reads
 from specc.ir.types import EXAMPLE, INT
 from specc.passes.incremental.places import FIXED, ROUND, Known, Stop, timely
 from specc.passes.incremental.rules import RULES
@@ -49,8 +51,13 @@ class Derivation:
             assert known.value is not None
             own = builder.param(known.value.type, param.name)
             s.made[param.id] = Known(known.along, own)
+
+        def copied(node: Node, known: dict[int, Known]) -> tuple[Value, ...]:
+            subst.update({i: k.value for i, k in known.items() if k.value is not None})
+            return builder.push(copy_node(node, subst, self.ids))
+
         for node in block.nodes:
-            follow(s, node, subst)
+            follow(s, node, self.program.functions, copied)
         results = tuple(s.known(v) for v in block.results)
         return self._named(function, s, results)
 
@@ -60,9 +67,8 @@ class Derivation:
         made = builder.block(*given, *(c.after for c in s.caches))
         counts = any(s.index.id in {v.id for v in n.inputs} for n in walk(made))
         params = (*made.params, *([s.index] if counts else []), *(c.before for c in s.caches))
-        name = f"{function.name}.step"
-        while name in self.taken or name in self.program.functions:
-            name += ".2"
+        names = (f"{function.name}.step{end}" for end in chain([""], (f".{k}" for k in count(2))))
+        name = next(n for n in names if n not in self.taken and n not in self.program.functions)
         self.taken.add(name)
         block = live(replace(made, params=params))
         self.functions[name] = replace(function, name=name, block=block)
@@ -74,22 +80,27 @@ def makers(function: Function) -> dict[int, Node]:
     return {v.id: n for n in walk(function.block) for v in n.outputs}
 
 
-def follow(s: Steps, node: Node, subst: Subst) -> None:
-    """What is known of the results of a node; a value that cannot be followed says so when it is asked for."""
+Whole = Callable[[Node, dict[int, Known]], tuple[Value, ...]]
+
+
+def follow(s: Steps, node: Node, functions: Mapping[str, Function], whole: Whole) -> None:
+    """What is known of the results of a node; a value that cannot be followed says so when it is asked for. whole: gives the
+    results of a node that has no places."""
     try:
-        known = [s.known(v) for v in (*node.inputs, *captured(node))]
-        if any(k.along.timed for k in known):
+        known = {v.id: s.known(v) for v in reads(node)}
+        if any(k.along.timed for k in known.values()):
             RULES[node.op](s, node)
             return
     except Stop as stop:
         s.made.update({v.id: Known(FIXED, stop=stop) for v in node.outputs})
         return
-    subst.update({v.id: k.value for v, k in zip((*node.inputs, *captured(node)), known, strict=True) if k.value is not None})
-    made = s.builder.push(copy_node(node, subst, s.builder.ids))
-    along = ROUND if fresh(node) or any(k.along.drifts for k in known) else FIXED
-    s.made.update({v.id: Known(along, m) for v, m in zip(node.outputs, made, strict=True)})
+    along = ROUND if _fresh(node, functions) or any(k.along.drifts for k in known.values()) else FIXED
+    s.made.update({v.id: Known(along, m) for v, m in zip(node.outputs, whole(node, known), strict=True)})
 
 
-def fresh(node: Node) -> bool:
+def _fresh(node: Node, functions: Mapping[str, Function]) -> bool:
     """Whether a node gives another value each time that it runs."""
-    return node.op in (Op.NORMAL, Op.UNIFORM, Op.EXTERN) or any(fresh(n) for r in node.regions for n in walk(r))
+    inside = [n for region in node.regions for n in walk(region)]
+    if node.op in (Op.CALL, Op.REPEAT):
+        inside += [n for f in reachable(functions, [node["function"]]) for n in walk(functions[f].block)]
+    return any(n.op in (Op.NORMAL, Op.UNIFORM, Op.EXTERN) for n in (node, *inside))

@@ -8,7 +8,7 @@ from dataclasses import field, replace
 from specc.ir.program import Node, Value
 from specc.record import record
 
-HIDDEN = -1e9  # a score from here down is what a mask leaves: softmax gives it 0
+HIDDEN = -1e6  # a score from here down is what a mask leaves: softmax gives it 0
 
 
 class Stop(Exception):

@@ -77,8 +77,8 @@ def _future(s: Steps, node: Node, row: int, column: int) -> float | None:
         case Op.WHERE:
             chosen = None if values[0] is None else values[1 if values[0] else 2]
             return chosen if chosen is None or chosen > HIDDEN or own[0] else None
-        case Op.ADD if any(v is not None and v <= HIDDEN and o for v, o in zip(values, own, strict=True)):
-            return HIDDEN
+        case Op.ADD if hidden := [v for v, o in zip(values, own, strict=True) if v is not None and v <= HIDDEN and o]:
+            return hidden[0]
         case Op.MUL if 0 in values:
             return 0.0
         case Op.DIV if values[0] == 0:
