@@ -17,6 +17,7 @@ from specc.backends.onnx.write import initial
 from specc import driver
 from specc.cli.main import cli
 from specc.ir.program import Program
+from specc.runtime.certificate import certify
 from specc.runtime.ort import load
 
 SPEC = """\
@@ -82,6 +83,18 @@ def test_the_graph_takes_the_numbers_of_the_generator(program: Program, tmp_path
         session = onnxruntime.InferenceSession(made.SerializeToString())
         (x,) = session.run(["x"], {name: given[name] for name in known["arguments"]})
         np.testing.assert_allclose(x, model.run(feeds, ["x"])["x"], rtol=1e-5, atol=1e-4)
+
+
+def test_a_certificate_holds_another_way_to_run_against_the_reference(program: Program, tmp_path: Path) -> None:
+    weights, file = initial(program), tmp_path / "told.onnx"
+    export(program, "told", weights, file)
+    (tmp_path / "small.spec").write_text(SPEC)
+    example = driver.check(tmp_path / "small.spec").programs["small"]
+    for off in (0.0, 1e3):
+        others = {"IREE": lambda feeds, off=off: load(file).run(feeds, ["x"])["x"] + off}
+        certificate = certify(example, program, "told", weights, file, others=others, examples=2)
+        assert [c.names for c in certificate.comparisons if c.names[0] == "IREE"] == [("IREE", "reference")]
+        assert certificate.passes == (off == 0)
 
 
 def test_a_compiled_sampler_draws_as_the_onnx_file_does(
