@@ -25,7 +25,7 @@ SPEC = """\
 specc 1
 model small {
   data x: SPACE
-  condition y: class(3) with { drop = 0.1 }
+  condition y: class(8) with { drop = 0.1 }
   process linear
   backbone NETWORK
   predict velocity
@@ -35,7 +35,7 @@ model small {
 """
 POINTS = SPEC.replace("SPACE", "vector(2) from eight_gaussians").replace("NETWORK", "mlp(width = 8, depth = 2)")
 IMAGES = SPEC.replace("SPACE", "image(1, 8, 8) in [-1, 1] from digits").replace("NETWORK", "unet(width = 8, levels = 2)")
-IMAGES = IMAGES.replace("class(3)", "class(10)")
+IMAGES = IMAGES.replace("class(8)", "class(10)")
 
 
 def written(folder: Path, text: str, **options: object) -> Path:
@@ -84,7 +84,7 @@ def test_batches_change_nothing_and_inputs_arrive(points: Path, specc: Callable[
         with np.load(out) as found:
             drawn[name] = {k: found[k] for k in found.files}
     assert drawn["whole"]["x"].shape == (7, 2) and (drawn["whole"]["x"] == drawn["parts"]["x"]).all()
-    assert drawn["whole"]["y"].tolist() == [0, 1, 2, 0, 1, 2, 0] and (drawn["set"]["y"] == 2).all()
+    assert drawn["whole"]["y"].tolist() == [0, 1, 2, 3, 4, 5, 6] and (drawn["set"]["y"] == 2).all()
     assert np.abs(drawn["set"]["x"] - drawn["whole"]["x"]).max() > 1e-3
 
 
@@ -108,7 +108,7 @@ def test_without_a_trajectory_there_is_no_animation(tmp_path: Path, specc: Calla
     ("given", "said"),
     [
         ("steps=3", "no input steps; there are scale, seed, y"),
-        ("y=5", "the input y takes classes from 0 to 2"),
+        ("y=9", "the input y takes classes from 0 to 7"),
         ("y=-1", "the input y takes classes"),
         ("y=0.5", "the input y takes whole numbers"),
         ("scale=nan", "the input scale was given a number that is not finite"),

@@ -24,7 +24,7 @@ SPEC = """\
 specc 1
 model small {
   data x: vector(2) from eight_gaussians
-  condition y: class(3) with { drop = 0.1 }
+  condition y: class(8) with { drop = 0.1 }
   process vp
   backbone mlp(width = 8, depth = 2)
   predict eps

@@ -6,6 +6,7 @@ import json
 import shutil
 import tarfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,7 @@ SPEC = """\
 specc 1
 model small {
   data x: vector(2) from eight_gaussians
-  condition y: class(3) with { drop = 0.1 }
+  condition y: class(8) with { drop = 0.1 }
   process vp
   backbone mlp(width = 64, depth = 2)
   predict eps
@@ -114,9 +115,15 @@ def test_a_sampler_of_two_loops_runs_whole(page: Callable[..., Path]) -> None:
     assert load(folder / "float" / "sampler.onnx").outputs == ["x", "trajectory", "trajectory1"]
 
 
-def test_what_a_page_cannot_ask_for_is_named(page: Callable[..., Path]) -> None:
-    with pytest.raises(UnsupportedError, match="the input low, which has 49 numbers"):
-        page("fixed", SPEC.replace("condition y: class(3)", "condition low: vector(49)"))
+def test_what_a_page_cannot_ask_for_is_named(tmp_path: Path) -> None:
+    (tmp_path / "small.spec").write_text(SPEC)
+    array = driver.prepare(driver.check(tmp_path / "small.spec").programs["small"])
+    entry = array.entries["fixed"]
+    large = tuple(replace(i, type=i.type.shaped((*i.type.shape, 49))) if i.name == "y" else i for i in entry.inputs)
+    array = replace(array, entries={"fixed": replace(entry, inputs=large)})
+    with pytest.raises(UnsupportedError, match="the input y, which has 49 numbers"):
+        web.write(array, {}, web.Asked(entry="fixed"), tmp_path / "page")
+    assert not (tmp_path / "page").exists()
 
 
 def test_another_runtime_is_refused(runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
