@@ -44,6 +44,10 @@ test-web: $(DEV_ENV)
 test-changed: $(DEV_ENV)
 	@$(PYTEST) -n 2 -m slow --changed 120 tests/systems || [ $$? = 5 ]
 
+test-mlir: $(DEV_ENV)
+	$(PY) -m pip install --quiet -c constraints.txt -e '.[mlir,iree]'
+	@$(PYTEST) -m 'slow or not slow' tests/mlir
+
 lint: $(DEV_ENV)
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .

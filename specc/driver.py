@@ -25,7 +25,8 @@ from specc.syntax.format import format_text
 TARGETS = {  # name: the module whose `write(program, folder)` gives the paths of its files, and the passes before
     "pytorch": ("specc.backends.pytorch", PYTORCH),
     "onnx": ("specc.backends.onnx.write", GRAPH),
-    "mlir": ("specc.backends.mlir", PYTORCH),
+    "mlir": ("specc.backends.mlir", []),
+    "iree": ("specc.backends.mlir.iree", GRAPH),
     "ir": ("specc.ir.document", []),
 }
 

@@ -28,7 +28,7 @@ MAY = {  # a room: the rooms that it may import; itself and BASE go without sayi
     "specc.runtime": {"specc.ir", "specc.reference", "specc.passes", "specc.backends"},
     "specc.backends.pytorch": {"specc.ir", "specc.passes", "specc.runtime"},
     "specc.backends.onnx": {"specc.ir", "specc.passes", "specc.runtime", "specc.reference"},
-    "specc.backends.mlir": {"specc.ir", "specc.passes", "specc.backends.pytorch"},
+    "specc.backends.mlir": {"specc.ir", "specc.passes", "specc.backends.pytorch", "specc.backends.onnx"},
     "specc.backends.web": {"specc.ir", "specc.runtime", "specc.backends.onnx"},
     "specc.driver": {"specc.syntax", "specc.sema", "specc.ir", "specc.passes", "specc.backends"},
     "specc.api": {"specc.driver", "specc.ir"},

@@ -1,81 +1,56 @@
-"""`specc compile --target mlir`: the networks of a program, one step of its samplers each, as MLIR.
+"""`specc compile --target mlir`: the networks of a program, one step of its samplers each, and its samplers, as MLIR.
 
-The generated modules go through torch.export and torch-mlir, which are imported only here. Beside each `<network>.mlir` lies
-`<network>.coverage.json`: the operations of the exported graph, and those that the dialect has no form for. A network with such
-an operation is reported whole, and nothing of it is written.
+The generated modules go through torch.export and torch-mlir, samplers through their ONNX graphs; both are imported only here.
+Beside each `<name>.mlir` lies `<name>.coverage.json`: the operations of the exported graph, and those that the dialect has no
+form for. What has such an operation is reported whole, and nothing of it is written.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import json
-import os
-import re
 import sys
 import tempfile
 import warnings
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from specc.backends.mlir.coverage import Coverage, MissingExtraError, UnsupportedError, overheard, refused
 from specc.backends.pytorch.write import write as write_project
 
 from specc.ir.program import Program
 from specc.ir.types import BATCH, DType
-from specc.passes import PYTORCH, run
-from specc.record import record
+from specc.passes import GRAPH, PYTORCH, run
 
 DIALECTS = {"linalg": "linalg-on-tensors", "torch": "torch", "stablehlo": "stablehlo"}  # and torch-mlir's names for them
-REFUSED = re.compile(r"(?:loc\(\"[^\"]*?([\w.]+)\":(\d+)[^\n]*?)?failed to legalize operation '([\w.]+)'")
-
-
-class MissingExtraError(Exception):
-    """A package of the extra `mlir` is not installed."""
-
-
-class UnsupportedError(Exception):
-    """The dialect has no form for some operations of a network; the message names them."""
-
-
-@record(kw_only=True)
-class Coverage:
-    """What became of a network's operations. `refused`: those that torch-mlir names as without a form, with their lines."""
-
-    network: str
-    dialect: str
-    batch: int
-    operations: dict[str, int]
-    lowered: bool
-    refused: dict[str, list[str]] = field(default_factory=dict)
+PACKAGES = {"torch": "torch", "torch-mlir": "torch_mlir", "onnx": "onnx"}
 
 
 def write(program: Program, folder: Path, dialect: str = "linalg", batch: int = 1) -> tuple[Path, ...]:
-    """Write every network with the weights that it starts from, for so many examples. Returns the paths of the files.
+    """Write every network, for so many examples, and every sampler whole, for any number, with the weights they start from.
 
-    Raises MissingExtraError without torch or torch-mlir, and UnsupportedError, after the report is written, for what the
-    dialect lacks.
+    Returns the paths of the files. Raises MissingExtraError without torch or torch-mlir, and UnsupportedError, after the
+    reports are written, for what the dialect lacks of a network; a sampler is left out where it lacks something of it.
     """
-    missing = [name for name, module in (("torch", "torch"), ("torch-mlir", "torch_mlir")) if find_spec(module) is None]
-    if missing:
-        raise MissingExtraError(f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed")
-    array = run(program, PYTORCH) if program.level == "example" else program
+    if missing := [name for name, module in PACKAGES.items() if find_spec(module) is None]:
+        raise MissingExtraError(missing, "mlir")
+    from specc.backends.mlir.lower import samplers
+
     folder.mkdir(parents=True, exist_ok=True)
+    found = _networks(run(program, PYTORCH), dialect, batch)
+    whole = samplers(run(program, GRAPH), dialect)
     files: list[Path] = []
     problems: list[str] = []
-    for root, (text, report) in _networks(array, dialect, batch).items():
-        path = folder / f"{root}.coverage.json"
-        path.write_text(json.dumps(asdict(report), indent=2) + "\n", encoding="utf-8")
-        files.append(path)
+    for name, (text, report) in (found | whole).items():
+        files.append(report.save(folder))
         if report.lowered:
-            files.append(folder / f"{root}.mlir")
+            files.append(folder / f"{name}.mlir")
             files[-1].write_text(text, encoding="utf-8")
-        else:
-            named = ", ".join(f"{op} ({', '.join(lines)})" if lines else op for op, lines in report.refused.items())
-            problems.append(f"{dialect} has no form for {named or 'an operation'} of {root}: see {path}")
+        elif name in found:
+            problems.append(f"{report.complaint()}: see {files[-1]}")
     if problems:
         raise UnsupportedError("; ".join(problems))
     return tuple(files)
@@ -126,7 +101,7 @@ def _lowered(network: Any, root: str, inputs: list[Any], dialect: str, batch: in
     from torch_mlir.compiler_utils import TorchMlirCompilerError
 
     said: list[str] = []
-    with warnings.catch_warnings(), _overheard(said):
+    with warnings.catch_warnings(), overheard(said):
         warnings.simplefilter("ignore")
         exported = torch.export.export(network, tuple(inputs))
         used = Counter(str(n.target) for n in exported.graph.nodes if n.op == "call_function")
@@ -136,30 +111,5 @@ def _lowered(network: Any, root: str, inputs: list[Any], dialect: str, batch: in
         except TorchMlirCompilerError as problem:
             text = ""
             said.append(str(problem))
-    refused = {} if text else _refused("\n".join(said))
-    report = Coverage(network=root, dialect=dialect, batch=batch, operations=operations, lowered=bool(text), refused=refused)
-    return text, report
-
-
-@contextlib.contextmanager
-def _overheard(said: list[str]) -> Iterator[None]:
-    """What is written to the process's own stderr, where torch-mlir's passes put some of their diagnostics, goes to `said`."""
-    sys.stderr.flush()
-    before = os.dup(2)
-    with tempfile.TemporaryFile() as heard:
-        os.dup2(heard.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
-            heard.seek(0)
-            said.append(heard.read().decode(errors="replace"))
-
-
-def _refused(problem: str) -> dict[str, list[str]]:
-    """The operations that a diagnostic of torch-mlir names, with their places."""
-    found: dict[str, list[str]] = {}
-    for file, line, op in REFUSED.findall(problem):
-        found.setdefault(op, []).extend([f"{file}:{line}"] if file else [])
-    return found
+    lost = {} if text else refused("\n".join(said))
+    return text, Coverage(name=root, dialect=dialect, batch=batch, operations=operations, lowered=bool(text), refused=lost)

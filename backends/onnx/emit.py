@@ -138,7 +138,7 @@ class Emitter:
         self.size = BATCH  # and what the types of values here call that number
         self.placed: dict[str, Placed] = {}
         self.layouts: dict[str, str] = {}  # parameter -> the layout in which it is stored
-        self.told = False  # whether draws are inputs, and no generator is written
+        self.plain = False  # for importers of MLIR: draws are inputs, and attention is written out
         self.noise: dict[str, tuple[str, int]] = {}  # explicit noise: input -> (name of "was it given", leading dimensions)
         self.calls: str | None = None  # network calls so far, when the number depends on the data
         self.layers: Layers | None = None

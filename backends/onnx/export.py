@@ -58,7 +58,7 @@ class Hooks:
     observe: Any = None
     trace: Any = None
     watch: Any = None
-    told: bool = False
+    plain: bool = False  # see Emitter.plain
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -105,7 +105,7 @@ def write_entry(
         onnx.GraphProto(), opset_imports=_opsets(e), ir_version=IR_VERSION, producer_name="specc", producer_version="1"
     )
     model.ClearField("graph")
-    known = _metadata(program, program.entries[entry], e, hooks)
+    known = metadata_of(program, entry) | {"noise": sorted(e.noise)} | hooks.metadata
     helper.set_model_props(model, {PREFIX + k: _text(v) for k, v in known.items()})
     graph = e.root.graph
     files = write(path, model, graph, largest=largest)
@@ -131,7 +131,7 @@ def emit(program: Program, entry: str, weights: Mapping[str, np.ndarray], hooks:
     where = program.entries[entry]
     e = Emitter(program, weights, ONNX, UNSUPPORTED, entry)
     e.layers, e.observe, e.trace, e.watch = hooks.layers, hooks.observe, hooks.trace, hooks.watch
-    e.told = hooks.told
+    e.plain = hooks.plain
     block = program.functions[where.function].block
     e.reserve("nfe", TRAJECTORY, *(i.name for i in where.inputs), *(_public(i) for i in range(len(block.results))), *weights)
     for value, wanted in zip(block.params, where.inputs, strict=True):
@@ -210,21 +210,20 @@ def _opsets(e: Emitter) -> list[onnx.OperatorSetIdProto]:
     return [helper.make_opsetid("", OPSET), *(helper.make_opsetid(d, 1) for d in sorted(e.domains))]
 
 
-def _metadata(program: Program, entry: Entry, e: Emitter, hooks: Hooks) -> dict[str, Any]:
-    """What a reader of the file should know about it. Nothing here says where it was made."""
+def metadata_of(program: Program, entry: str) -> dict[str, Any]:
+    """What a reader of a file of an entry should know about it. Nothing here says where it was made."""
+    where, calls = program.entries[entry], calls_of(program, entry)
     spaces = [d.space for d in program.data] + list(program.conditions)
     return {
         "spec": program.spec,
         "model": program.name,
         "digest": program.digest,
-        "entry": entry.name,
-        "role": entry.role,
-        "doc": entry.doc,
-        "nfe": "output nfe" if e.calls is not None else str(calls_of(program, entry.name)),
+        "entry": where.name,
+        "role": where.role,
+        "doc": where.doc,
+        "nfe": "output nfe" if calls is None else str(calls),
         "spaces": [space_of(s) for s in spaces],
-        "inputs": [described(i) for i in entry.inputs],
-        "noise": sorted(e.noise),
-        **hooks.metadata,
+        "inputs": [described(i) for i in where.inputs],
     }
 
 

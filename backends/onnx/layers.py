@@ -174,6 +174,8 @@ def attention(e: Emitter, node: Node) -> Bound:
     if rounded is not None:
         return rounded
     causal = int(bool(node.get("causal", False)))
+    if e.plain:
+        return _written_out(e, node, causal)
     plain = [_split_heads(e, v) for v in node.inputs]
     users = e.uses.users(node.out)
     if all(plain) and all(_turns(u) for u in users) and node.out.id not in e.uses.kept:
@@ -188,6 +190,19 @@ def attention(e: Emitter, node: Node) -> Bound:
         q, k, v = (e.op("Unsqueeze", i, e.ints(0)) for i in (q, k, v))
     out = e.op("Attention", q, k, v, is_causal=causal)
     return e.op("Squeeze", out, e.ints(0)) if single else out
+
+
+def _written_out(e: Emitter, node: Node, causal: int) -> str:
+    """softmax(q k' / sqrt(d)) v, as the op is defined."""
+    q, k, v = (e.name(i) for i in node.inputs)
+    shape = node.inputs[0].type.shape
+    turned = e.op("Transpose", k, perm=[*range(len(shape) - 2), len(shape) - 1, len(shape) - 2])
+    scale = e.const(np.float32(int(shape[-1]) ** -0.5))
+    scores = e.op("Mul", e.op("MatMul", q, turned), scale)
+    if causal:
+        later = np.triu(np.full((int(shape[-2]), int(node.inputs[1].type.shape[-2])), -np.inf, np.float32), 1)
+        scores = e.op("Add", scores, e.const(later))
+    return e.op("MatMul", e.op("Softmax", scores, axis=-1), v)
 
 
 def _split_heads(e: Emitter, value: Value) -> Value | None:

@@ -28,7 +28,7 @@ def draw(e: Emitter, node: Node) -> str:
     if any(v.type.rank for v in node.inputs[1:]):
         return generate(e, node, seed, indices)
     name = f"noise_{node['place']}"
-    if e.told:
+    if e.plain:
         return _told(e, name, indices, node)
     given = _given(e, name, len(indices), node)
     out = e.fresh(f"draw_{node['place']}")

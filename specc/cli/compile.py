@@ -18,7 +18,7 @@ from specc.cli.common import SPEC, Failure, checked, one, say
 @click.option("--dialect", type=click.Choice(["linalg", "torch", "stablehlo"]), help="For mlir; linalg if not given.")
 @click.option("--batch", type=click.IntRange(min=1), help="For mlir: how many examples at once; 1 if not given.")
 def command(spec: Path, target: str, out: Path, model: str | None, dialect: str | None, batch: int | None) -> None:
-    """Write SPEC as a PyTorch project, as ONNX or MLIR with initial weights, or as the IR in JSON."""
+    """Write SPEC as a PyTorch project, as ONNX, MLIR or compiled samplers with initial weights, or as the IR in JSON."""
     options = {k: v for k, v in (("dialect", dialect), ("batch", batch)) if v is not None}
     if options and target != "mlir":
         raise click.UsageError(f"--{next(iter(options))} is for --target mlir")
@@ -28,8 +28,8 @@ def command(spec: Path, target: str, out: Path, model: str | None, dialect: str 
     except OSError as error:
         raise Failure(f"{out} could not be written: {error.strerror or error}") from None
     except refusals(target) as error:
-        missing = type(error).__name__ == "MissingExtraError"
-        help = f"pip install 'specc[train,{target}]'" if missing else ""
+        extra = getattr(error, "extra", None)  # which extra of specc has what is missing
+        help = f"pip install 'specc[{extra}]'" if extra else ""
         raise Failure(f"{spec}: {program.name} cannot be written for {target}: {error}", help) from None
     for file in files:
         click.echo(file)
@@ -44,7 +44,7 @@ def refusals(target: str) -> tuple[type[Exception], ...]:
             from specc.backends.onnx.emit import UnsupportedError
 
             return (ValueError, UnsupportedError)
-        case "mlir":
+        case "mlir" | "iree":
             from specc.backends import mlir
 
             return (ValueError, mlir.UnsupportedError, mlir.MissingExtraError)

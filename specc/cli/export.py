@@ -39,6 +39,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option("--for", "target", type=click.Choice(TARGETS), default="cpu", show_default=True, help="Where it will run.")
 @click.option("--samples", type=click.IntRange(min=0), default=256, show_default=True, help=JUDGING)
 @click.option("--examples", type=click.IntRange(min=1), default=4, show_default=True, help="How many the certificate compares.")
+@click.option("--iree", is_flag=True, help="Also compile it by IREE, as FILE.vmfb, and compare that too.")
 @click.option("--trajectory", is_flag=True, help="Let the file show the states of its loop, for animations.")
 @click.option("--json", "machine", is_flag=True, help="The certificate as JSON on stdout.")
 def command(
@@ -52,6 +53,7 @@ def command(
     target: str,
     samples: int,
     examples: int,
+    iree: bool,
     trajectory: bool,
     machine: bool,
 ) -> None:
@@ -67,6 +69,8 @@ def command(
 
     if (out is None) == (web is None):
         raise click.UsageError("say where to write: -o FILE.onnx, or --web DIR")
+    if iree and (quantize is not None or query is not None or out is None):
+        raise click.UsageError("--iree compiles samplers in float, beside -o FILE.onnx")
     here = Run(run)
     program = here.program()
     entry = entry_of(program, sampler if query is None else query, "sampler" if query is None else "query")
@@ -106,9 +110,10 @@ def command(
         from specc.cli import quantized
 
         quantized.finish(here, program, entry, weights, formats, written, samples)
+    others = {"IREE": compiled(array, entry, weights, out.with_suffix(".vmfb"))} if iree else None
     eager = in_project(here, program, entry, examples)
     shown = {name: value[:examples] for name, value in given.items()}
-    certificate = certify(program, array, entry, weights, out, torch=eager, examples=examples, conditions=shown)
+    certificate = certify(program, array, entry, weights, out, torch=eager, others=others, examples=examples, conditions=shown)
     certificate.save(out.with_suffix(".certificate.json"))
     if machine:
         as_json(certificate.as_dict())
@@ -116,6 +121,26 @@ def command(
         click.echo(certificate.text())
     if not certificate.passes:
         raise Failure(f"{out} is not close enough to the reference", "please report it with the spec and the certificate")
+
+
+def compiled(array: Program, entry: str, weights: dict[str, np.ndarray], file: Path) -> Callable[[dict[str, Any]], np.ndarray]:
+    """Compile a sampler by IREE; what it gives for the inputs of the ONNX file."""
+    from specc.backends import mlir
+    from specc.backends.mlir.iree import compile_sampler
+
+    try:
+        compile_sampler(array, entry, weights, file)
+        from specc.runtime.iree import load
+
+        model = load(file)
+    except ImportError as error:
+        raise Failure(f"a package is missing: {error}", "pip install 'specc[iree]'") from None
+    except mlir.MissingExtraError as error:
+        raise Failure(str(error), f"pip install 'specc[{error.extra}]'") from None
+    except (mlir.UnsupportedError, ValueError) as error:
+        raise Failure(f"{entry} cannot be compiled: {error}", "leave out --iree: the ONNX file is written") from None
+    say(f"{entry}: {file.stat().st_size / 2**20:.1f} MB -> {file}")
+    return lambda feeds: model.run(feeds)["x"]
 
 
 def page(

@@ -1,4 +1,4 @@
-"""`specc sample`: samples of a run, by its own sample.py, or of an ONNX file, by NumPy and ONNX Runtime alone."""
+"""`specc sample`: samples of a run, by its own sample.py, or of a file, by NumPy and ONNX Runtime, or IREE's, alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STRIDE = 1_000_003  # between the seeds of two values of --seed, as in a project
 
 
 @click.command("sample")
-@click.argument("what", metavar="RUN|FILE.onnx", type=click.Path(exists=True, path_type=Path))
+@click.argument("what", metavar="RUN|FILE.onnx|FILE.vmfb", type=click.Path(exists=True, path_type=Path))
 @click.option("--sampler", help="One of the spec's samplers; an ONNX file has one.")
 @click.option("-n", "count", type=click.IntRange(min=1), default=64, show_default=True, help="How many samples.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same samples.")
@@ -41,20 +41,23 @@ def command(what: Path, sampler: str | None, count: int, seed: int, batch: int, 
         if what.is_dir():
             from_run(Run(what), sampler, count, seed, settings, out)
         else:
-            from_onnx(what, sampler, count, seed, batch, settings, out)
+            drawn_by_file(what, sampler, count, seed, batch, settings, out)
     except OSError as error:
         raise Failure(f"{out} could not be written: {error.strerror or error}") from None
     say(f"wrote {out}")
 
 
-def from_onnx(file: Path, sampler: str | None, count: int, seed: int, batch: int, settings: dict[str, Any], out: Path) -> None:
+def drawn_by_file(
+    file: Path, sampler: str | None, count: int, seed: int, batch: int, settings: dict[str, Any], out: Path
+) -> None:
     try:
-        from specc.runtime.ort import load
+        from specc.runtime import iree, ort
         from specc.runtime.refused import FileError, InputError
 
-        model = load(file)
+        model = iree.load(file) if file.suffix == ".vmfb" else ort.load(file)
     except ImportError as error:
-        raise Failure(f"a package is missing: {error}", "pip install onnxruntime") from None
+        runtime = "iree-base-runtime" if file.suffix == ".vmfb" else "onnxruntime"
+        raise Failure(f"a package is missing: {error}", f"pip install {runtime}") from None
     except FileError as error:
         raise Failure(f"{file} cannot be opened: {error}", error.help) from None
     only = model.metadata.get("entry")

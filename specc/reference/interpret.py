@@ -37,25 +37,21 @@ def run(
     """The results of an entry; those that vary by example are stacked, (B, *shape).
 
     inputs: by name; an input that varies by example is (B, *shape), or *shape to give every example the same. Missing ones
-    take their default, and seeds come from `rng`. params: by path, `backbone.block.0.qkv.weight`. batch: the number of
-    examples, where no input tells.
+    take their default. params: by path, `backbone.block.0.qkv.weight`. batch: the number of examples, where no input tells.
     noise: numbers for the draw at a place, (B, *shape) outside of loops and one leading dimension for each loop around it.
-    Draws without a key come from `draws(op, place, shape with B, loop indices)` or else from `rng`.
+    Other draws come from `draws(op, place, shape with B, loop indices)` where that is given, or else from the examples' seeds;
+    those without a seed, and seeds of a query that are not given, from `rng`.
     """
     if any(node.op is Op.GRAD for f in program.functions.values() for node in walk(f.block)):
         program = expand_grad(program)
     where = program.entries[entry]
     function = program.functions[where.function]
     kind = DTYPES[dtype]
-    given = [inputs.get(i.name, i.default) for i in where.inputs]
-    size = _batch_size(function.block.params, given, batch)
     rng = rng or np.random.default_rng(0)
-    if size is not None:
-        given = [
-            rng.integers(2**62, size=size) if v is None and i.role == "seed" else v
-            for i, v in zip(where.inputs, given, strict=True)
-        ]
-    args = [_input(where, i, given[i], value.type, kind) for i, value in enumerate(function.block.params)]
+    if where.role == "query" and "seed" not in inputs:
+        inputs = {**inputs, **_seeds(where, function.block.params, inputs, batch, rng)}
+    args = [_input(where, i, inputs, value.type, kind) for i, value in enumerate(function.block.params)]
+    size = _batch_size(function.block.params, args, batch)
     machine = Machine(
         functions=program.functions,
         params=params,
@@ -94,17 +90,31 @@ def evaluate(
     return tuple(machine.stacked(cell) if grids else cell.array for cell in results)
 
 
-def _input(entry: Entry, i: int, given: Any, type: Type, kind: Any) -> Array:
+def _input(entry: Entry, i: int, inputs: Mapping[str, Any], type: Type, kind: Any) -> Array:
+    """The array for an input, or its default."""
+    wanted = entry.inputs[i]
+    given = inputs.get(wanted.name, wanted.default)
     if given is None:
-        raise ValueError(f"{entry.name} needs the input {entry.inputs[i].name}: {type}")
+        raise ValueError(f"{entry.name} needs the input {wanted.name}: {type}")
     return as_kind(given, type.dtype, kind)
 
 
-def _batch_size(params: Sequence[Value], args: Sequence[Any], batch: int | None) -> int | None:
+def _seeds(
+    entry: Entry, params: Sequence[Value], inputs: Mapping[str, Any], batch: int | None, rng: np.random.Generator
+) -> dict[str, Array]:
+    """A seed for each example, where the entry asks for seeds and others of its inputs say how many examples there are."""
+    if all(i.role != "seed" for i in entry.inputs):
+        return {}
+    known = [(v, np.asarray(inputs[i.name])) for i, v in zip(entry.inputs, params, strict=True) if i.name in inputs]
+    size = _batch_size([v for v, _ in known], [a for _, a in known], batch)
+    return {} if size is None else {"seed": rng.integers(0, 2**62, size)}
+
+
+def _batch_size(params: Sequence[Value], args: Sequence[Array], batch: int | None) -> int | None:
     """The number of examples that the inputs agree on."""
     sizes = {} if batch is None else {batch: "batch"}
     for value, a in zip(params, args, strict=True):
-        if a is not None and value.type.batched and np.ndim(a) == value.type.rank + (EXAMPLE in value.type.axes):
+        if value.type.batched and a.ndim == value.type.rank + (EXAMPLE in value.type.axes):
             sizes[len(a)] = value.name or f"%{value.id}"
     if len(sizes) > 1:
         raise ValueError("inputs differ in the number of examples: " + ", ".join(f"{n} ({v})" for n, v in sizes.items()))

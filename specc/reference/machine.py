@@ -208,12 +208,12 @@ class Machine:
         place, full = node["place"], (self.examples, *shape) if each else shape
         if place in self.noise:
             return as_kind(self.noise[place], DType.FLOAT, self.float_type)[indices]
+        if self.draws is not None:
+            return np.asarray(self.draws(node.op, place, full, indices))
         if seed is not None:
             make = keyed_noise.normal if node.op is Op.NORMAL else keyed_noise.uniform
             drawn = make(seed, place, shape, indices)
             return drawn if each else drawn[0]
-        if self.draws is not None:
-            return np.asarray(self.draws(node.op, place, full, indices))
         if self.rng is None:
             raise ValueError("a draw needs a source of random numbers")
         if node.op is Op.NORMAL:

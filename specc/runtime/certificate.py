@@ -120,6 +120,7 @@ def certify(
     path: str | Path,
     *,
     torch: Sample | None = None,
+    others: Mapping[str, Sample] | None = None,
     examples: int = 4,
     seed: int = 0,
     conditions: Mapping[str, Any] | None = None,
@@ -129,7 +130,8 @@ def certify(
     """Compare an exported file with the reference and, when given, with PyTorch.
 
     program, array: the same program at example level, which the reference runs, and at array level, from which steps are
-    exported. torch: takes the file's inputs by name (int64 `seed` among them) and gives samples.
+    exported. torch: takes the file's inputs by name (int64 `seed` among them) and gives samples; `others`, by name of what runs
+    them, are compared too.
     """
     from specc.passes.count import network_calls
     from specc.reference.interpret import run
@@ -146,6 +148,8 @@ def certify(
         eager = np.asarray(torch(dict(feeds)))
         comparisons.append(Comparison(names=("PyTorch", "reference"), final=gap(eager, truth)))
         comparisons.append(Comparison(names=("ONNX Runtime", "PyTorch"), final=gap(out[first], eager)))
+    for name, sample in (others or {}).items():
+        comparisons.append(Comparison(names=(name, "reference"), final=gap(np.asarray(sample(dict(feeds))), truth)))
     counted = network_calls(array, entry)
     if not quantization and max(c.final.relative for c in comparisons) > FLOAT_TOLERANCE:
         single = np.asarray(run(program, entry, feeds, weights, dtype="float32")[0])

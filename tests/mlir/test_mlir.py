@@ -46,7 +46,7 @@ def test_without_the_extra_it_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     assert not (tmp_path / "out").exists()
     made = CliRunner().invoke(cli, ["compile", "--target", "mlir", str(spec(tmp_path)), "-o", str(tmp_path / "out")])
     assert made.exit_code == 3
-    assert "small.spec: small cannot be written for mlir" in made.stderr and "specc[train,mlir]" in made.stderr
+    assert "small.spec: small cannot be written for mlir" in made.stderr and "specc[mlir]" in made.stderr
 
 
 def test_options_of_mlir_are_for_mlir(tmp_path: Path) -> None:
@@ -58,8 +58,9 @@ def test_iree_computes_what_pytorch_does(tmp_path: Path) -> None:
     pytest.importorskip("torch_mlir")
     compiler, runtime = pytest.importorskip("iree.compiler"), pytest.importorskip("iree.runtime")
     made = program(tmp_path)
-    report, module = write(made, tmp_path / "mlir", batch=2)
+    report, module, *whole = write(made, tmp_path / "mlir", batch=2)
     assert json.loads(report.read_text())["operations"]["aten.linear.default"] > 3
+    assert [f.name for f in whole] == ["euler.coverage.json", "euler.mlir"] and "scf." in whole[1].read_text()
     binary = compiler.compile_str(module.read_text(), target_backends=["llvm-cpu"], input_type="auto")
     context = runtime.SystemContext(config=runtime.Config("local-sync"))
     context.add_vm_module(runtime.VmModule.copy_buffer(context.instance, binary))
