@@ -27,6 +27,7 @@ from specc.sema.values import Captures, Closure, Definition, Network
 from specc.source import Span
 from specc.syntax import tree
 
+MODE = "training"  # what no module of PyTorch can have as the name of a part
 MOST_PARAMETERS = 10**13  # of one network
 MOST_TENSORS = 10**6
 MOST_GAIN = 100  # of an error of the network in the state of a sampler
@@ -55,6 +56,7 @@ def check_model(m: Model, program: Program) -> None:
     m.attempt(place_of(m, "backbone"), check_size, m, program)
     check_groups(m)
     check_fields(m)
+    check_names(m, program)
     if not _failed(m):
         check_quantize(m, program)
     if not _failed(m):
@@ -76,6 +78,16 @@ def check_groups(m: Model) -> None:
         if role == "objective" and isinstance(batch, int) and batch % many:
             message = f"groups of {many} do not fill a batch of {batch}"
             report(m, "E0601", span, message, help=f"as in `train {{ batch = {batch - batch % many or many} }}`")
+
+
+def check_names(m: Model, program: Program) -> None:
+    """Nothing is kept under the one name that a module of PyTorch cannot give away: that of the flag which training sets."""
+    for node in (n for f in program.functions.values() for n in walk(f.block)):
+        path = node.get("path") or node.get("bundle") or ""
+        if MODE in path.split("."):
+            message = f"no network or parameter can be called `{MODE}`: a module of PyTorch says so whether it is being trained"
+            report(m, "E0208", node.span or m.span, message, help="give it another name")
+            return
 
 
 def check_fields(m: Model) -> None:

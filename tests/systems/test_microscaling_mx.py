@@ -1,8 +1,6 @@
 """Rouhani et al. 2023: blocks of 32 numbers under a power of two, for both operands of every product.
 
-That codes, scales and rounding are those of the standard, bit for bit, is in tests/ir/test_formats.py. What is not here:
-gradients rounded in training, each operand along its own sum, for which a backward pass with other operands than the
-forward pass is needed.
+That codes, scales and rounding are those of the standard, bit for bit, is in tests/ir/test_formats.py.
 """
 
 from __future__ import annotations
