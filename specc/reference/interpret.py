@@ -94,12 +94,9 @@ def evaluate(
     return tuple(machine.stacked(cell) if grids else cell.array for cell in results)
 
 
-def _input(entry: Entry, i: int, inputs: Mapping[str, Any], type: Type, kind: Any) -> Array:
-    """The array for an input, or its default."""
-    wanted = entry.inputs[i]
-    given = inputs.get(wanted.name, wanted.default)
+def _input(entry: Entry, i: int, given: Any, type: Type, kind: Any) -> Array:
     if given is None:
-        raise ValueError(f"{entry.name} needs the input {wanted.name}: {type}")
+        raise ValueError(f"{entry.name} needs the input {entry.inputs[i].name}: {type}")
     return as_kind(given, type.dtype, kind)
 
 
@@ -107,7 +104,7 @@ def _batch_size(params: Sequence[Value], args: Sequence[Any], batch: int | None)
     """The number of examples that the inputs agree on."""
     sizes = {} if batch is None else {batch: "batch"}
     for value, a in zip(params, args, strict=True):
-        if value.type.batched and a.ndim == value.type.rank + (EXAMPLE in value.type.axes):
+        if a is not None and value.type.batched and np.ndim(a) == value.type.rank + (EXAMPLE in value.type.axes):
             sizes[len(a)] = value.name or f"%{value.id}"
     if len(sizes) > 1:
         raise ValueError("inputs differ in the number of examples: " + ", ".join(f"{n} ({v})" for n, v in sizes.items()))
