@@ -64,10 +64,9 @@ class _Printer(Expressions):
         self.indent, self.finished = indent, finish is not None
         self.finish = finish or (lambda pieces: ", ".join(p.text for p in pieces))
         self.out: list[str] = []
-        self.watched: set[int] = set()  # what gradients have been asked in
         self.depth = 0
         self.too_long: set[int] = set()
-        self.watched: set[int] = set()  # values that gradients are asked for in, from here to the end
+        self.watched: dict[int, int] = {}  # what gradients have been asked in, and the depth of the first
 
     def run(self) -> list[str]:
         *before, last = self.plan.body or [None]
@@ -170,18 +169,16 @@ class _Printer(Expressions):
 
     def watch(self, value: Value) -> None:
         """Asks for gradients in a value. What an objective or sampler is given belongs to its caller and stays as it is."""
-        if value.id in self.watched:
-            return
-        if not self.depth:
-            self.watched.add(value.id)
+        before = self.watched.get(value.id)
+        if before == 0:
+            return  # the whole function knows
+        self.watched.setdefault(value.id, self.depth)
         name = self.piece(value).text
         if self.out and self.out[-1].startswith(f"{INDENT * self.depth}{name} = ") and self.out[-1].endswith(".detach()"):
             self.out[-1] += ".requires_grad_()"
             return
         given = self.manner.gradients != "either" and any(v is value for v in self.plan.block.params)
-        first = value.id not in self.watched  # later ones are asked in what the first has made
-        self.watched.add(value.id)
-        self.line(f"{name} = {name}.detach().requires_grad_()" if given and first else f"{name}.requires_grad_()")
+        self.line(f"{name} = {name}.detach().requires_grad_()" if given and before is None else f"{name}.requires_grad_()")
 
     def _start(self, s: Statement, values: tuple[Value, ...]) -> None:
         """Loop variables that are not in place already."""
