@@ -33,8 +33,9 @@ def command(spec: Path, target: str, out: Path, model: str | None, dialect: str 
         raise Failure(f"{spec}: {program.name} cannot be written for {target}: {error}", help) from None
     for file in files:
         click.echo(file)
-    if target == "pytorch":
-        say(f"next: python {out / 'train.py'}")
+    runs = [name for name in ("train.py", "sample.py", "query.py") if (out / name) in files]
+    if target == "pytorch" and runs:
+        say(f"next: python {out / runs[0]}")
 
 
 def refusals(target: str) -> tuple[type[Exception], ...]:
