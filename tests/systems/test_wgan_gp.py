@@ -38,9 +38,11 @@ def gap_and_slope(name: str) -> tuple[float, float]:
 
 @pytest.mark.slow
 def test_the_gap_is_the_distance(record_property):
+    """The penalised critic's optimum is 1 + 1 / (2 * 10). Measured with a rate that decays, seeds 0 to 2: gaps 1.054, 1.054, 1.053,
+    slopes 1.048 to 1.050; with a constant one the last steps' noise gave 1.097 and 1.114."""
     gap, slope = gap_and_slope("apart")
     record_property("gap, slope", f"{gap:.3f}, {slope:.3f}")
-    assert gap == pytest.approx(1, abs=0.1) and slope == pytest.approx(1, abs=0.1)  # measured
+    assert gap == pytest.approx(1, abs=0.1) and slope == pytest.approx(1, abs=0.1)
     clipped = gap_and_slope("apart_clipped")
     record_property("clipped", "{:.4f}, {:.4f}".format(*clipped))
     assert max(clipped) < 0.05
