@@ -38,7 +38,7 @@ def gap_and_slope(name: str) -> tuple[float, float]:
 
 @pytest.mark.slow
 def test_the_gap_is_the_distance(record_property):
-    """The penalised critic's optimum is 1 + 1 / (2 * 10). Measured with a rate that decays, seeds 0 to 2: gaps 1.054, 1.054, 1.053,
+    """The penalised critic's optimum is 1 + 1 / (2 * 10). Measured with a rate that decays, seeds 0 to 2: 1.054, 1.054, 1.053,
     slopes 1.048 to 1.050; with a constant one the last steps' noise gave 1.097 and 1.114."""
     gap, slope = gap_and_slope("apart")
     record_property("gap, slope", f"{gap:.3f}, {slope:.3f}")
