@@ -1,7 +1,7 @@
 """Derivatives of values: one engine, in reverse and forward, at either level.
 
-`gradient` gives the gradients of sum(e), `pullback` and `forward` products with the Jacobian. All append nodes to a builder
-and find the computation through the nodes that the builder and those around it have made. `derivative_function` gives f' as
+`gradient` gives the gradients of sum(e), `forward` products with the Jacobian. Both append nodes to a builder and
+find the computation through the nodes that the builder and those around it have made. `derivative_function` gives f' as
 a function of its own, for a plain function of numbers.
 """
 
@@ -28,19 +28,6 @@ def gradient(builder: Builder, e: Value, wrt: Sequence[Value], functions: Functi
     op without a derivative on the way.
     """
     return Engine(functions or {}).gradient(builder, e, wrt)
-
-
-def pullback(
-    builder: Builder,
-    outputs: Sequence[Value],
-    cotangents: Sequence[Value],
-    wrt: Sequence[Value],
-    functions: Functions | None = None,
-) -> tuple[Value | None, ...]:
-    """Vector-Jacobian products: the sum over outputs of cotangent times d output / d v for each v of `wrt`."""
-    engine, c = Engine(functions or {}), Calc(builder)
-    found = engine.pull(builder, list(zip(outputs, cotangents, strict=True)), wrt, stop=False)
-    return tuple(None if v.id not in found else c.full(found[v.id], v) for v in wrt)
 
 
 def forward(

@@ -1,5 +1,7 @@
 """Zheng and Zhou 2021: plans by Bayes' theorem; forward ones cover modes, backward ones seek them."""
 
+import functools
+
 import adversarial_tools as adversarial
 import numpy as np
 import pytest
@@ -69,17 +71,28 @@ def mean_difference(a, b):
     return float(np.abs(np.sort(a @ directions, axis=0) - np.sort(b @ directions, axis=0)).mean())
 
 
+@functools.cache
+def ring() -> list[tuple[int, float]]:
+    """How many modes of the ring are covered by transport and by a critic, and how far their samples are from the data."""
+    data = READERS["gaussians"].function(4000, np.random.default_rng(1), k=8, radius=2, std=0.1)["x"]
+    made = [tools.sample(tools.train(SPEC, name), SPEC, name, "one_step", 4000) for name in ("ct", "gan")]
+    return [(adversarial.modes(m, adversarial.ring(2), within=0.5), mean_difference(m, data)) for m in made]
+
+
 @pytest.mark.slow
 def test_the_ring_is_covered(record_property):
-    """All modes with a learnt navigator, at a sliced distance of 0.32 (two sets of data are at 0.026, as in the catalogue,
+    """All modes with a learnt navigator. The sliced distance is 0.32 (two sets of data are at 0.026, as in the catalogue,
     whose three seeds gave 0.15 to 0.17). It is the shares of the modes that differ, since plans to the nearest do not weigh
     them: three starts of such networks written by hand gave 0.12, 0.15 and 0.30. That a critic does worse (0.26 to 0.55 in
     the catalogue) does not reproduce: with the library's generator and critic it covers all modes as well, at 0.11."""
-    data = READERS["gaussians"].function(4000, np.random.default_rng(1), k=8, radius=2, std=0.1)["x"]
-    found = {}
-    for name in ("ct", "gan"):
-        made = tools.sample(tools.train(SPEC, name), SPEC, name, "one_step", 4000)
-        found[name] = adversarial.modes(made, adversarial.ring(2), within=0.5), mean_difference(made, data)
-    record_property("modes and sliced distances", found)
-    assert found["ct"][0] == 8
-    assert found["ct"][1] <= 0.4
+    ct, gan = ring()
+    record_property("modes and sliced distances", {"ct": ct, "gan": gan})
+    assert ct[0] == 8
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="0.32 against 0.11: the GAN covers all modes and weighs them better")
+def test_a_critic_does_worse_on_the_ring():
+    """As the catalogue asks: the same generator with a critic covers fewer modes, or is 1.25 times as far from the data."""
+    ct, gan = ring()
+    assert gan[0] < 8 or gan[1] >= 1.25 * ct[1]

@@ -199,7 +199,7 @@ def test_a_ball_goes_on_past_the_length_of_the_data(record_property):
 def test_guidance_reaches_through_time(record_property):
     """Walks that end within 0.3 of a goal without a step of twice their speed. Measured 0.40 for the pyramid, 0.15 for the
     whole sequence at once, 0.06 without guidance. By the mean gradient of eight futures 0.35, of a single one 0.34, and 0.48 by
-    both at twice the scale: no less, as the catalogue asks, and no more than the standard error of 0.05 that is allowed for."""
+    both at twice the scale: no less, as the catalogue asks, and within the standard error of 0.05 no more."""
     folder, n = tools.train(SPEC, "walk"), 100
     goal = np.random.default_rng(0).uniform(-1.2, 1.2, (n, 2)).astype(np.float32)
 
@@ -213,4 +213,4 @@ def test_guidance_reaches_through_time(record_property):
     free, pyramid = success("walk", "pyramid", 0.0), success("walk", "pyramid")
     assert pyramid > 2 * free and pyramid >= success("walk", "whole")
     many = success("many", "pyramid")
-    assert many > 2 * free and many >= success("single", "pyramid") - 0.05
+    assert many > 2 * free and many >= success("single", "pyramid")

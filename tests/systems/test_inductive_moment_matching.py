@@ -166,9 +166,12 @@ def test_the_same_noise_makes_both_sets(spec, record_property):
 
 
 @pytest.mark.slow
-def test_moments_of_groups_against_pairs_of_points(spec, record_property):
+@pytest.mark.parametrize(
+    ("sampler", "bound"),
+    [("two", 0.6), pytest.param("four", 0.7, marks=pytest.mark.xfail(strict=True, reason="0.84: the shares of the modes"))],
+)
+def test_moments_of_groups_against_pairs_of_points(spec, sampler, bound, record_property):
     imm, alone = tools.train(SPEC, "imm"), tools.train(spec, "alone")
-    for sampler, bound in (("two", 0.6), ("four", 0.95)):  # the catalogue asks for 0.7 at four steps: 0.0053 against 0.0063
-        ours, theirs = distance(imm, SPEC, "imm", sampler), distance(alone, spec, "alone", sampler)
-        record_property(sampler, f"{ours:.4f} against {theirs:.4f}")
-        assert ours <= bound * theirs
+    ours, theirs = distance(imm, SPEC, "imm", sampler), distance(alone, spec, "alone", sampler)
+    record_property(sampler, f"{ours:.4f} against {theirs:.4f}")
+    assert ours <= bound * theirs
