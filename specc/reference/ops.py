@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from specc.ir.elementwise import ELEMENTWISE, as_float
 from specc.ir.ops import Op
 from specc.ir.types import BATCH, GROWING, DType
 from specc.reference import layers
@@ -60,17 +61,11 @@ def iota(*, n: int) -> Array:
 # One number to one number
 
 
-def _float(x: Array) -> Array:
-    """Ints as floats; floats as they are."""
-    x = np.asarray(x)
-    return x if x.dtype.kind == "f" else x.astype(np.float64)
-
-
 def _of_float(f: Callable[[Array], Array]) -> Callable[[Array], Array]:
     """The function on floats of the operand's width, whatever comes in."""
 
     def apply(x: Array) -> Array:
-        x = _float(x)
+        x = as_float(x)
         return np.asarray(f(x), dtype=x.dtype)
 
     apply.__name__ = getattr(f, "__name__", "apply")
@@ -129,38 +124,6 @@ def cast(x: Array, *, dtype: str) -> Array:
 
 def identity(x: Array) -> Array:
     return x
-
-
-# Two numbers to one
-
-
-def _ints(a: Array, b: Array) -> bool:
-    return np.asarray(a).dtype.kind == "i" and np.asarray(b).dtype.kind == "i"
-
-
-def div(a: Array, b: Array) -> Array:
-    return np.true_divide(a, b)
-
-
-def floordiv(a: Array, b: Array) -> Array:
-    """The floor of the rounded quotient."""
-    return np.floor_divide(a, b) if _ints(a, b) else np.floor(np.true_divide(a, b))
-
-
-def mod(a: Array, b: Array) -> Array:
-    return np.mod(a, b) if _ints(a, b) else a - b * floordiv(a, b)
-
-
-def power(a: Array, b: Array) -> Array:
-    """Ints to a negative power are cut towards 0, as the quotient of ints would be."""
-    if not _ints(a, b):
-        return np.power(a, b)
-    return np.where(np.asarray(b) >= 0, np.power(a, np.maximum(b, 0)), np.trunc(np.power(_float(a), b))).astype(np.int64)
-
-
-def where(c: Array, a: Array, b: Array) -> Array:
-    out = np.where(c, a, b)
-    return out if np.asarray(a).dtype.kind == np.asarray(b).dtype.kind else _float(out)
 
 
 # Reductions and scans
@@ -302,8 +265,7 @@ def batch_cost(a: Array, b: Array, *, cost: str = "sqdist") -> Array:
 REFERENCE: dict[Op, Callable[..., Array]] = {
     Op.CONST: const,
     Op.IOTA: iota,
-    Op.NEG: np.negative,
-    Op.ABS: np.abs,
+    **ELEMENTWISE,
     Op.SIGN: np.sign,
     Op.EXP: _of_float(np.exp),
     Op.EXPM1: _of_float(np.expm1),
@@ -325,27 +287,10 @@ REFERENCE: dict[Op, Callable[..., Array]] = {
     Op.FLOOR: _of_float(np.floor),
     Op.CEIL: _of_float(np.ceil),
     Op.ROUND: _of_float(np.rint),
-    Op.NOT: np.logical_not,
     Op.CAST: cast,
     Op.SILU: _of_float(silu),
     Op.GELU: _of_float(gelu),
     Op.RELU: _of_float(relu),
-    Op.ADD: np.add,
-    Op.SUB: np.subtract,
-    Op.MUL: np.multiply,
-    Op.DIV: div,
-    Op.FLOORDIV: floordiv,
-    Op.MOD: mod,
-    Op.POW: power,
-    Op.MIN: np.minimum,
-    Op.MAX: np.maximum,
-    Op.EQ: np.equal,
-    Op.NE: np.not_equal,
-    Op.LT: np.less,
-    Op.LE: np.less_equal,
-    Op.AND: np.logical_and,
-    Op.OR: np.logical_or,
-    Op.WHERE: where,
     Op.SUM: _over(np.sum),
     Op.MEAN: _over(np.mean),
     Op.PROD: _over(np.prod),

@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
 from specc.ir.calc import Calc
+from specc.ir.elementwise import ELEMENTWISE
 from specc.ir.ops import OPS, Lift, Op
 from specc.ir.program import Node, Value
 from specc.ir.types import Shape, size
-
-NUMPY: dict[Op, Callable[..., Any]] = {
-    Op.NEG: np.negative,
-    Op.ABS: np.abs,
-    Op.NOT: np.logical_not,
-    Op.ADD: np.add,
-    Op.SUB: np.subtract,
-    Op.MUL: np.multiply,
-    Op.DIV: np.divide,
-    Op.FLOORDIV: np.floor_divide,
-    Op.MOD: np.mod,
-    Op.MIN: np.minimum,
-    Op.MAX: np.maximum,
-    Op.EQ: np.equal,
-    Op.NE: np.not_equal,
-    Op.LT: np.less,
-    Op.LE: np.less_equal,
-    Op.AND: np.logical_and,
-    Op.OR: np.logical_or,
-    Op.WHERE: np.where,
-}
 
 
 def kept(axis: int, before: Shape, after: Shape) -> int | None:
@@ -104,7 +81,7 @@ def numbers(c: Calc, value: Value) -> np.ndarray | None:
             return inputs[0]
         case Op.CAST:
             return np.asarray(inputs[0]).astype({"float": float, "int": int, "bool": bool}[node["dtype"]])
-        case op if op in NUMPY:
-            return np.asarray(NUMPY[op](*inputs))
+        case op if op in ELEMENTWISE:
+            return np.asarray(ELEMENTWISE[op](*inputs))
         case _:
             return None
