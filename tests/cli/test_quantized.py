@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import specc, trained
 
 from specc.cli.export import TARGETS
 from specc.ir import formats
@@ -31,18 +30,9 @@ model small {
 """
 
 
-def specc(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "specc.cli.main", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("quantized")
-    (folder / "small.spec").write_text(SPEC)
-    done = specc("train", folder / "small.spec", "-o", folder / "run")
-    assert done.returncode == 0, done.stderr
-    return folder / "run"
+    return trained(tmp_path_factory.mktemp("quantized"), SPEC)
 
 
 def test_targets_are_those_of_the_table() -> None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import specc, trained
 
 pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
@@ -28,18 +27,9 @@ model grey {
 """
 
 
-def specc(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "specc.cli.main", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("queries")
-    (folder / "grey.spec").write_text(SPEC)
-    result = specc("train", folder / "grey.spec", "-o", folder / "run")
-    assert result.returncode == 0, result.stderr
-    return folder / "run"
+    return trained(tmp_path_factory.mktemp("queries"), SPEC)
 
 
 @pytest.mark.parametrize("query", ["nll", "between"])

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import specc, trained
 
 SPEC = """specc 1
 model tokens {
@@ -23,18 +22,9 @@ model tokens {
 """
 
 
-def specc(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "specc.cli.main", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("rounded")
-    (folder / "tokens.spec").write_text(SPEC)
-    done = specc("train", folder / "tokens.spec", "-o", folder / "run")
-    assert done.returncode == 0, done.stderr
-    return folder / "run"
+    return trained(tmp_path_factory.mktemp("rounded"), SPEC)
 
 
 def test_the_formats_of_training_are_those_of_the_file(run: Path, tmp_path: Path) -> None:

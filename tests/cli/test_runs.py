@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command_line import specc
 
 pytest.importorskip("torch")
 pytest.importorskip("onnxruntime")
@@ -26,11 +27,6 @@ model points {
   evaluate { nfe <= 3; energy_distance <= 1e6; sliced_wasserstein; straightness >= 0; path_length_ratio(slow) >= 0.999 }
 }
 """
-
-
-def specc(*args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "specc.cli.main", *map(str, args)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
+import command_line
 import numpy as np
 import pytest
 
@@ -30,8 +30,7 @@ model letters {
 
 
 def specc(folder: Path, *args: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "specc.cli.main", *map(str, args)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    done = command_line.specc(*args, cwd=folder)
     assert done.returncode == 0, done.stderr
     return done
 
