@@ -49,6 +49,7 @@ def project(program: Program) -> dict[str, str]:
         files["train.py"] = train_script(program, losses, samplers, data, turn)
         files["loader.py"] = choose(part("loader_finite" if data.finite else "loader_endless"), ())
         files["log.py"] = choose(part("log"), ())
+        files["parallel.py"] = choose(part("parallel"), {"learns"} if program.by_role("objective") else ())
         if program.starts:
             files["first.py"] = choose(part("first"), ())
         if lenders(program):

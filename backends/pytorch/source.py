@@ -23,6 +23,7 @@ PROJECT = {
     "model",
     "noise",
     "objective",
+    "parallel",
     "parents",
     "pictures",
     "process",

@@ -27,7 +27,7 @@ CASES = {  # specs, and which of their models
     "fewstep/consistency_models.spec": "distilled",
 }
 WHOLE = {"ot_cfm", "ddpm"}  # with the files that are the same everywhere
-SAME = {"checkpoint.py", "loader.py", "log.py", "noise.py", "pictures.py"}
+SAME = {"checkpoint.py", "loader.py", "log.py", "noise.py", "parallel.py", "pictures.py"}
 
 
 def printed(spec: str, name: str) -> dict[str, str]:

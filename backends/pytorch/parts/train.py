@@ -1,4 +1,4 @@
-# ruff: noqa: F401, F821, I001
+# ruff: noqa: F401, F811, F821, I001
 import argparse
 import contextlib
 
@@ -65,6 +65,15 @@ from model import Model
 from objective import loss, prepare
 
 # >>
+# << learns
+from parallel import average_gradients, gathered, join
+
+# >>
+# << not learns
+from parallel import gathered, join
+
+# >>
+
 # << parents
 from parents import inherit
 
@@ -112,18 +121,11 @@ class Run:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args, self.out = args, args.out
         self.lock = json.loads((HERE / "spec.lock.json").read_text(encoding="utf-8"))
-        self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
-        self.device = torch.device(args.device)
-        if self.world > 1:
-            if self.device.type == "cuda":
-                self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-                torch.cuda.set_device(self.device)
-            # << not learns
+        # << not learns
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
             raise checkpoint.CheckpointError("updates alone see one process's share of a batch: train in one process")
-            # >>
-            # << learns
-            dist.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
-            # >>
+        # >>
+        self.rank, self.world, self.device = join(args.device)
         self.step = 0
         self.asked = False  # by a signal, to stop
         self.stop = False  # as all processes agreed
@@ -255,9 +257,9 @@ class Run:
         # << not learns
         state: checkpoint.Tensors = {}
         # >>
-        state |= {f"random.{r}": v for r, v in enumerate(self.gathered(torch.get_rng_state()))}
+        state |= {f"random.{r}": v for r, v in enumerate(gathered(torch.get_rng_state(), self.device))}
         if self.device.type == "cuda":
-            state |= {f"random.cuda.{r}": v for r, v in enumerate(self.gathered(torch.cuda.get_rng_state()))}
+            state |= {f"random.cuda.{r}": v for r, v in enumerate(gathered(torch.cuda.get_rng_state(), self.device))}
         if self.rank:
             return
         tensors = {"model": self.model.state_dict(), "optimizer": state}
@@ -266,15 +268,6 @@ class Run:
         # >>
         lock = {key: self.lock[key] for key in ("spec", "name", "digest")}
         checkpoint.write(self.out, tensors, lock | {"step": self.step, "seed": self.seed, "batch": self.size})
-
-    def gathered(self, state: Tensor) -> list[Tensor]:
-        """The random state of every process."""
-        if self.world == 1:
-            return [state]
-        mine = state.to(self.device)
-        every = [torch.empty_like(mine) for _ in range(self.world)]
-        dist.all_gather(every, mine)
-        return [s.cpu() for s in every]
 
     # Training
 
@@ -393,7 +386,7 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         value.backward()
         if self.world > 1:
-            self.average(self.parameters)
+            self.stop = average_gradients(self.parameters, self.asked)
         # << clip
         torch.nn.utils.clip_grad_norm_(self.parameters, CLIP)
         # >>
@@ -492,7 +485,7 @@ class Run:
         """A step of a player's optimizer."""
         optimizer = self.optimizers[player]
         if self.world > 1:
-            self.average(trained(optimizer))
+            self.stop = average_gradients(trained(optimizer), self.asked)
         # << clip
         torch.nn.utils.clip_grad_norm_(trained(optimizer), CLIP)
         # >>
@@ -528,16 +521,6 @@ class Run:
         # << players
         return next(iter(self.optimizers.values())).param_groups[0]["lr"]
         # >>
-
-    def average(self, parameters: list[torch.nn.Parameter]) -> None:
-        """Gradients averaged over the processes, which agree at the same time whether one of them was asked to stop."""
-        gradients = [p.grad for p in parameters if p.grad is not None]
-        asked = torch.tensor([float(self.asked)], device=self.device)
-        flat = torch.cat([*(g.flatten() for g in gradients), asked])
-        dist.all_reduce(flat)
-        self.stop = bool(flat[-1] > 0)
-        parts = (flat[:-1] / self.world).split([g.numel() for g in gradients])
-        torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
 
     def means(self) -> dict[str, float]:
         """The mean of each loss over the steps since the last time and all processes; of those that were computed."""

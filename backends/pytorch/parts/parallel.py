@@ -1,0 +1,42 @@
+"""The processes that share a training run, each with its part of every batch."""
+
+import os
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def join(device: str) -> tuple[int, int, torch.device]:
+    """The number of this process, of how many, and where it computes."""
+    rank, world, found = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)), torch.device(device)
+    if world > 1 and found.type == "cuda":
+        found = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        torch.cuda.set_device(found)
+    if world > 1:
+        dist.init_process_group("nccl" if found.type == "cuda" else "gloo")
+    return rank, world, found
+
+
+def gathered(state: Tensor, device: torch.device) -> list[Tensor]:
+    """The random state of every process."""
+    if not dist.is_initialized():
+        return [state]
+    mine = state.to(device)
+    every = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
+    dist.all_gather(every, mine)
+    return [s.cpu() for s in every]
+
+
+# << learns
+def average_gradients(parameters: list[torch.nn.Parameter], asked: bool) -> bool:
+    """Gradients averaged over the processes, which agree at the same time whether one of them was asked to stop."""
+    gradients = [p.grad for p in parameters if p.grad is not None]
+    flat = torch.cat([*(g.flatten() for g in gradients), gradients[0].new_tensor([float(asked)])])
+    dist.all_reduce(flat)
+    parts = (flat[:-1] / dist.get_world_size()).split([g.numel() for g in gradients])
+    torch._foreach_copy_(gradients, [part.view_as(g) for part, g in zip(parts, gradients, strict=True)])
+    return bool(flat[-1] > 0)
+
+
+# >>
