@@ -115,14 +115,21 @@ class Run:
         return ready if ready.exists() else self.folder / name
 
 
-def python(script: Path, *arguments: str) -> None:
-    """Run a script of a project to its end: its output is ours, our signals are its own. Raises Failure if it fails."""
+def python(script: Path, *arguments: str) -> bool:
+    """Run a script of a project to its end: its output is ours, our signals are its own. Raises Failure if it fails.
+
+    Whether a signal came: then a training has saved itself and stopped early.
+    """
     if not script.exists():
         raise click.UsageError(f"there is no {script}: `specc train SPEC -o {script.parent.parent}` makes it")
     process = subprocess.Popen([sys.executable, str(script), *arguments])
-    before = {}
-    for number in (signal.SIGTERM, signal.SIGINT):
-        before[number] = signal.signal(number, lambda number, _: process.send_signal(number))
+    asked: list[int] = []
+
+    def passed_on(number: int, _: object) -> None:
+        asked.append(number)
+        process.send_signal(number)
+
+    before = {number: signal.signal(number, passed_on) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         code = process.wait()
     finally:
@@ -131,3 +138,4 @@ def python(script: Path, *arguments: str) -> None:
     if code != 0:
         how = f"was stopped by signal {-code}" if code < 0 else f"ended with code {code}"
         raise Failure(f"{script.name} {how}")
+    return bool(asked)

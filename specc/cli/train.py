@@ -57,7 +57,8 @@ def command(
         raise click.UsageError("--parent is for one stage; name it with --model")
     for program in programs:
         run = Run(out / program.name)
-        train(program, spec, text, run, (), resume and run.newest("state.json").exists(), [*arguments, *more])
+        if train(program, spec, text, run, (), resume and run.newest("state.json").exists(), [*arguments, *more]):
+            return
 
 
 def chain(programs: dict[str, Program]) -> list[Program]:
@@ -70,8 +71,8 @@ def chain(programs: dict[str, Program]) -> list[Program]:
 
 def train(
     program: Program, spec: Path, text: str, run: Run, parents: Sequence[Path], resume: bool, arguments: list[str]
-) -> None:
-    """One model into one run."""
+) -> bool:
+    """One model into one run. Whether it was asked to stop, and the stages after it should not begin."""
     out, lock = run.folder, run.locked()
     if resume and lock is not None and lock["digest"] != program.digest:
         raise Failure(
@@ -86,7 +87,10 @@ def train(
         raise Failure(f"{out} could not be written: {error.strerror or error}") from None
     say(f"{program.name}: {spec} -> {run.project}")
     begin = ["--resume"] if resume else ["--parent", *map(str, lenders)] if lenders else []
-    python(run.project / "train.py", "--out", str(out), *begin, *arguments)
+    asked = python(run.project / "train.py", "--out", str(out), *begin, *arguments)
+    if asked:
+        say(f"{program.name} stopped as asked and is saved in {out}; the same command with --resume goes on")
+    return asked
 
 
 def lent(program: Program, run: Run, given: Sequence[Path]) -> list[Path]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -104,3 +108,16 @@ def test_a_stage_draws_its_data_and_refuses_others_with_both_hashes(
     said = capfd.readouterr().err
     assert "0" * 64 in said
     assert own in said
+
+
+def test_a_chain_that_is_asked_to_stop_begins_nothing_more(spec: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "specc.cli.main", "train", str(spec), "-o", str(tmp_path / "runs"), "--steps", "1000000"]
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    log = tmp_path / "runs" / "base" / "log.csv"
+    while running.poll() is None and (not log.exists() or len(log.read_text().splitlines()) < 2):
+        time.sleep(0.1)
+    running.send_signal(signal.SIGTERM)
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 0 and "--resume goes on" in said
+    assert sorted(p.name for p in (tmp_path / "runs").iterdir()) == ["base"]
+    assert (tmp_path / "runs" / "base" / "state.json").exists()
