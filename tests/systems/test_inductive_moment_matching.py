@@ -158,6 +158,15 @@ def test_one_step_and_two(record_property):
 
 
 @pytest.mark.slow
+@pytest.mark.xfail(
+    strict=True, reason="0.0040 against 0.0033: what is left are the shares of the modes, which steps do not mend"
+)
+def test_two_steps_are_nearer_than_one():
+    imm = tools.train(SPEC, "imm")
+    assert distance(imm, SPEC, "imm", "two") <= 0.6 * distance(imm, SPEC, "imm", "one")
+
+
+@pytest.mark.slow
 def test_the_same_noise_makes_both_sets(spec, record_property):
     same, fresh = (distance(tools.train(s, n), s, n, "one") for s, n in ((SPEC, "imm"), (spec, "fresh")))
     record_property("same noise", round(same, 4))
