@@ -158,9 +158,7 @@ def test_one_step_and_two(record_property):
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True, reason="0.0040 against 0.0033: what is left are the shares of the modes, which steps do not mend"
-)
+@pytest.mark.xfail(strict=True, reason="0.0040 against 0.0033: the shares of the modes, which steps do not mend")
 def test_two_steps_are_nearer_than_one():
     imm = tools.train(SPEC, "imm")
     assert distance(imm, SPEC, "imm", "two") <= 0.6 * distance(imm, SPEC, "imm", "one")
