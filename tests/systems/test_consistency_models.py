@@ -133,8 +133,7 @@ def test_training_without_a_teacher(record_property, tmp_path):
     """27 s each; 0.022 with one noise for both neighbours, 0.46 with a fresh one for the nearer."""
     text = (tools.SPECS / "std" / "consistency.spec").read_text()
     loss = text[text.index("loss consistency_training") : text.index("# To the data at once")]
-    fresh = loss.replace("consistency_training(", "fresh(").replace("draw(x, e, s)", "draw(x, w, s)")
-    fresh = fresh.replace("  minimize", "  w ~ source()\n  minimize")
+    fresh = loss.replace("consistency_training(", "fresh(").replace("y = draw(x, e, s)", "w ~ source()\n  y = draw(x, w, s)")
     variant = tools.variant(tmp_path, SPEC, f"{fresh}\nmodel fresh from base.trained {{ loss fresh(most = 20) }}\n")
     same = distance("trained")
     other = energy_distance(tools.sample(tools.train(variant, "fresh"), variant, "fresh", "one", 4000), ring(4000))
