@@ -121,7 +121,7 @@ def interfaces_of(m: Model, definition: Definition) -> list[Definition]:
 
 
 def serves(m: Model, definition: Definition) -> bool:
-    """Whether a definition asks for what the model has: a process for its interface or for one that builds on it, a bijection, neither."""
+    """Whether the model has what a definition is for: a process for its interface or for one that builds on it, a bijection."""
     return definition.interface is None or definition.interface in m.ev.interfaces
 
 
