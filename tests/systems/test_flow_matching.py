@@ -116,13 +116,45 @@ def test_straight_paths_need_fewer_steps():
 
 COUNTED = """
 import sys
+from pathlib import Path
 import torch
-import sample
 from model import Model
-{load}
-calls = torch.zeros(256)
-inner = sample.velocity if hasattr(sample, "velocity") else None
+from sample import adaptive, load
+
+model = load(Path(sys.argv[1]), "model") if len(sys.argv) > 1 else Model()
+calls = torch.zeros(1000)
+
+def count(module, given):
+    calls.add_(given[1] > 1.001e-3)  # an example at its end waits there for the others
+
+model.backbone.register_forward_pre_hook(count)
+adaptive(model, torch.arange(1000))
+print(calls.mean().item())
 """
+UNDER_VP = "model vp from base.{} {{ process vp(beta_min = 0.1, beta_max = 20) }}"
+
+
+def adaptive_calls(folder, path, name, *run):
+    """Mean network calls of an example, as the generated sampler makes them at tolerances of 1e-5."""
+    driver.emit(tools.model(path, name), "pytorch", folder)
+    command = [sys.executable, "-c", COUNTED, *map(str, run)]
+    return float(subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True).stdout)
+
+
+def test_straight_paths_need_fewer_adaptive_steps(tmp_path, record_property):
+    straight, bent = (adaptive_calls(tmp_path / name, SPEC, name) for name in ("exact", "exact_vp"))
+    record_property("calls, straight and variance preserving", f"{straight:.0f}, {bent:.0f}")
+    assert straight <= bent
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name, seed", [("moons", 0), ("moons", 1), ("ring", 0)])
+def test_trained_networks_need_fewer_adaptive_steps(name, seed, tmp_path, record_property):
+    vp = tools.variant(tmp_path, SPEC, UNDER_VP.format(name))
+    straight = adaptive_calls(tmp_path / "straight", SPEC, name, tools.train(SPEC, name, seed=seed))
+    bent = adaptive_calls(tmp_path / "bent", vp, "vp", tools.train(vp, "vp", seed=seed))
+    record_property("calls, straight and variance preserving", f"{straight:.0f}, {bent:.0f}")
+    assert straight <= bent
 
 
 WITHOUT_TRACE = """
