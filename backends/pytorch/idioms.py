@@ -120,8 +120,10 @@ def _counted(value: Value, made: Made) -> int | None:
 
 
 def _reshaped(node: Node, made: Made) -> Idiom | None:
-    """A row times a matrix, blocks of pixels as channels, and channels as blocks of pixels."""
+    """A row times a matrix, one place of an axis, blocks of pixels as channels, and channels as blocks of pixels."""
     moved = made.get(node.inputs[0].id)
+    if moved is not None and moved.op is Op.SLICE:
+        return _picked(node, moved)
     if moved is not None and moved.op is Op.MATMUL:
         return _row_times(node, moved, made)
     cut = made.get(moved.inputs[0].id) if moved is not None and moved.op is Op.TRANSPOSE else None
@@ -138,6 +140,15 @@ def _reshaped(node: Node, made: Made) -> Idiom | None:
     if len(old) != 4 or BATCH in fine[1:] or coarse != (fine[0], fine[1] * n * n, fine[2] // n, fine[3] // n):
         return None
     return f"{name}({{}}, {n})", (source,)
+
+
+def _picked(node: Node, cut: Node) -> Idiom | None:
+    """The one place that a slice leaves of an axis, which the new shape is without."""
+    axis, shape = cut["axis"] % cut.out.type.rank, cut.out.type.shape
+    if cut.out.name is not None or shape[axis] != 1 or node.out.type.shape != (*shape[:axis], *shape[axis + 1 :]):
+        return None
+    before = "..., " if axis == len(shape) - 1 > 1 else ":, " * axis
+    return f"{{}}[{before}{cut['start']}]", (cut.inputs[0],)
 
 
 def _row_times(node: Node, product: Node, made: Made) -> Idiom | None:
