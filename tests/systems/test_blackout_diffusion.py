@@ -35,7 +35,8 @@ def test_deaths_are_binomial():
 
 def test_the_bridge_leads_where_the_process_was(tmp_path):
     """Counts at t, and from them counts at s: together as if s had come first; without the bridge's share they are not."""
-    text = "model {} from base.pixel {{ {}; query two(t: scalar, s: scalar) {{ z ~ draw(x, t); y ~ bridge(z, x, t, s); return z, y }} }}"
+    query = "query two(t: scalar, s: scalar) {{ z ~ draw(x, t); y ~ bridge(z, x, t, s); return z, y }}"
+    text = f"model {{}} from base.pixel {{{{ {{}}; {query} }}}}"
     wrong, n, t, s = "process pure_death with { returns(t, s) = keep(s) - keep(t) }", 40_000, 1.2, 0.4
     spec = tools.variant(tmp_path, SPEC, text.format("right", "process pure_death") + "\n" + text.format("wrong", wrong))
     counts = np.arange(17)

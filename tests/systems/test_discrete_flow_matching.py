@@ -101,7 +101,7 @@ def test_masks_show_as_under_absorbing_diffusion():
 
 
 def by_chain(noise, steps, a=0.0):
-    """The law of what so many steps draw, without drawing: forward with the exact chances of x, back with those of the noise."""
+    """The law of what so many steps draw, without draws: forward by the exact chances of x, back by those of the noise."""
     law = np.multiply.outer(noise, noise)
     for k in range(steps, 0, -1):
         t, h = k / steps, 1 / steps
