@@ -9,6 +9,7 @@ from specc.backends.onnx.write import initial
 
 from specc.ir.ops import Op
 from specc.reference.interpret import run
+from specc.runtime.readers import READERS
 
 SPEC = "discrete/bayesian_flow_networks.spec"
 EVEN = [bits for bits in itertools.product((0, 1), repeat=4) if sum(bits) % 2 == 0]
@@ -147,3 +148,68 @@ def test_parity_is_learnt_message_by_message(tmp_path):
     assert all(a - b > -3 * (e + f) for (a, e), (b, f) in itertools.pairwise(costs))
     assert costs[0][0] > 1.1 * costs[-1][0]
     assert abs(costs[-1][0] / in_time(weights) - 1) < 0.04
+
+
+LETTERS = """
+model messages from base.parity {
+  data x: tokens(16, 27) from text("python:manual", level = letters, stride = 4)
+  process of_classes(accuracy_1 = 0.75)
+  backbone transformer(dim = 64, depth = 2, heads = 4, positions = rotary)
+  sampler ancestral(steps = 20)
+  query last { z ~ draw(x, t_min); return sum(cross_entropy(logits(z, t_min), x)) }
+  train { optimizer = adamw(lr = 2e-3); steps = 1000; batch = 64; warmup = 50; decay = cosine; ema = 0.99 }
+}
+
+process uniform_noise for jumping over t in [0, 1] {
+  state z: tokens(n, vocab)
+  keep(t) = cos(pi / 2 * t)^2
+  draw(x, t) {
+    m ~ bernoulli(keep(t), like = x)
+    u ~ uniform(like = x)
+    return where(m, x, int(u * vocab))
+  }
+  before(w, z, t, s) {
+    r = keep(t) / keep(s)
+    v = w / (keep(t) * onehot(z, vocab) + (1 - keep(t)) / vocab)
+    some = expand(sum(v, axis = -1), like = v, axis = -1)
+    return (r * onehot(z, vocab) + (1 - r) / vocab) * (keep(s) * v + (1 - keep(s)) / vocab * some)
+  }
+  bridge(z, x, t, s) { y ~ categorical(log(max(before(onehot(x, vocab), z, t, s), 1e-30))); return y }
+  prior() { u ~ uniform(like = z); return int(u * vocab) }
+}
+loss bound_in_steps(steps = 1000) for jumping {
+  u ~ uniform()
+  s = floor(u * steps) / steps
+  t = s + 1 / steps
+  z ~ draw(x, t)
+  q = before(1.0 * onehot(x, vocab), z, t, s)
+  p = before(softmax(logits(z, t)), z, t, s)
+  minimize steps * sum(q * (log(max(q, 1e-30)) - log(max(p, 1e-30))))
+}
+model noise {
+  data x: tokens(16, 27) from text("python:manual", level = letters, stride = 4)
+  backbone transformer(dim = 64, depth = 2, heads = 4, positions = rotary)
+  train { optimizer = adamw(lr = 2e-3); steps = 1000; batch = 64; warmup = 50; decay = cosine; ema = 0.99 }
+  process uniform_noise
+  predict logits
+  loss bound_in_steps
+  sampler ancestral(steps = 20)
+}
+"""
+
+
+@pytest.mark.slow
+def test_letters_cost_no_more_than_by_noise_on_tokens(tmp_path, record_property):
+    """Against a chain that replaces letters by any others (Austin et al. 2021), by one network trained as long for both."""
+    spec = tools.variant(tmp_path, SPEC, LETTERS)
+    x = READERS["text"].function("test", path="python:manual", level="letters", n=16)["x"]
+    bits = {}
+    for name, loss in (("messages", "continuous_time"), ("noise", "bound_in_steps")):
+        weights, rng = tools.weights(tools.train(spec, name)), np.random.default_rng(0)
+        made = [run(tools.graph(spec, name), loss, {"x": x}, weights, dtype="float32", rng=rng)[0] for _ in range(8)]
+        bits[name] = np.mean(made) / (16 * np.log(2))
+    given = {"x": x, "seed": np.arange(len(x))}
+    last = run(tools.graph(spec, "messages"), "last", given, tools.weights(tools.train(spec, "messages")), dtype="float32")[0]
+    bits["messages"] += last.mean() / (16 * np.log(2))  # of x itself, after all the messages
+    record_property("bits a letter", {k: round(float(v), 3) for k, v in bits.items()})
+    assert bits["messages"] <= bits["noise"]

@@ -6,6 +6,9 @@ import tools
 from scipy import stats
 
 from specc.reference.interpret import run
+from specc.runtime.metrics.features import digits_features
+from specc.runtime.metrics.frechet import frechet
+from specc.runtime.readers import READERS
 
 SPEC = "discrete/blackout_diffusion.spec"
 LEVELS, SHARES = np.array([0, 3, 8, 9, 16]), np.array([0.35, 0.2, 0.15, 0.1, 0.2])
@@ -128,3 +131,32 @@ def test_the_prior_is_a_point():
     function = tools.graph(SPEC, "blackout").entries["tau_leap"].function
     block = tools.graph(SPEC, "blackout").functions[function].block
     assert not [n for n in block.nodes if n.op.value in ("normal", "uniform")]
+
+
+DIGITS = """
+model counted from base.blackout {
+  backbone unet(width = 16, levels = 2)
+  train { optimizer = adamw(lr = 2e-3); steps = 1000; batch = 64; warmup = 50; decay = cosine; ema = 0.99 }
+}
+model normal {
+  data x: image(1, 8, 8) in [-1, 1] from digits
+  process vp(beta_min = 0.1, beta_max = 20)
+  backbone unet(width = 16, levels = 2)
+  predict eps
+  sampler ddpm(steps = 100)
+  train { optimizer = adamw(lr = 2e-3); steps = 1000; batch = 64; warmup = 50; decay = cosine; ema = 0.99 }
+}
+"""
+
+
+@pytest.mark.slow
+def test_digits_are_as_good_as_by_normal_noise(tmp_path, record_property):
+    """One network and as many steps for both, in training and sampling."""
+    spec, probe = tools.variant(tmp_path, SPEC, DIGITS), digits_features()
+    real = probe.features(2 * READERS["digits"].function("all")["x"] - 1)
+    found = {}
+    for name, sampler in (("counted", "ancestral"), ("counted", "tau_leap"), ("normal", "ddpm")):
+        x = tools.sample(tools.train(spec, name), spec, name, sampler, 1800)
+        found[sampler] = frechet(probe.features(x / 8 - 1 if name == "counted" else x), real)
+    record_property("distances", {k: round(v, 2) for k, v in found.items()})
+    assert max(found["ancestral"], found["tau_leap"]) <= 1.2 * found["ddpm"]
