@@ -101,6 +101,7 @@ def test_distillation_takes_one_step(record_property):
     record_property("one step, two steps, a step of the teacher", f"{one:.4f}, {two:.4f}, {jump:.3f}")
     assert one <= 0.01
     assert one <= 0.02 * jump
+    assert one <= 10 * energy_distance(tools.exact(SPEC, "ring", "heun", 4000), ring(4000))  # of 35 calls of the teacher
     assert two <= 1.05 * one
 
 
