@@ -91,9 +91,9 @@ def test_the_most_active_first():
     """With outliers among the operands, by the row's factor (0.268 of 0.308 nats at 2 bits) in the sum over two seeds.
 
     Measured at 2 bits: 0.320 against 0.400, and 0.170 against 0.222 at 3. The order matters where channels differ in activity:
-    the paper's gain is on models whose channels do. Here, by root mean squares, the most active channel of a layer is 1.3 to 3.5
-    times the middle one, and the order decides nothing (0.268 of 0.289 nats in the sum over three seeds, one of them the other
-    way round); four channels 20 times as large make it 22 to 35 times.
+    the paper's gain is on models whose channels do. Here, by root mean squares, the most active channel of a layer is 1.3 to
+    3.5 times the middle one, and the order decides nothing (0.268 of 0.289 nats over three seeds, one of them the other way
+    round); four channels 20 times as large make it 22 to 35 times.
     """
     program, plain = q.trained(SPEC)
     weights = q.wild(plain)

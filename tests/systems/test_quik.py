@@ -83,7 +83,7 @@ def products(spec: str, name: str | None = None) -> dict[str, tuple[str, float, 
 
 def test_most_products_are_of_four_bits(tmp_path):
     """By the layers of a gated network, as the paper's are, all that is kept in float among them: both operands of 4 bits in
-    0.71 of the products, 8-bit operands on the way down alone. (A network without gates leaves a third to the way down: 0.59.)"""
+    0.71 of the products, 8-bit operands on the way down alone. (Without gates the way down is a third: 0.59.)"""
     found = products(tools.variant(tmp_path, SPEC, GATED), "gated")
     both = {p for p, (form, *_) in found.items() if "int4" in form and "int4 activations" in form}
     assert sum(found[p][2] for p in both) / sum(n for _, n, _ in found.values()) >= 0.7
