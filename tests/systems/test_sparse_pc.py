@@ -213,8 +213,8 @@ stage alike from base.words, base.sparse {
 
 @pytest.mark.slow
 def test_a_round_gains_over_as_many_dense_edges() -> None:
-    """Held-out nats a letter, with 256 edges and 60 steps of EM: PENDING dense, PENDING after a round, PENDING where the copies
-    are not told apart."""
+    """Held-out nats a letter, with 256 edges and 60 steps of EM: 2.353 dense, 2.251 after a round, 2.375 where the copies are
+    not told apart."""
     x = READERS["text"].function("test", path="python:manual", n=64, vocab=27, level="letters")["x"]
 
     def nats(spec: str, name: str, steps: int | None = None) -> float:
@@ -222,6 +222,5 @@ def test_a_round_gains_over_as_many_dense_edges() -> None:
 
     assert (tools.weights(tools.train(SPEC, "more"))["edge"] > 0).sum() == 256
     dense, found, alike = nats(SPEC, "words", 60), nats(SPEC, "more"), nats(tools.variant(tools.RUNS, SPEC, ROUND), "alike")
-    print(dense, found, alike)
     assert found <= dense - 0.01
     assert alike > dense
