@@ -46,6 +46,8 @@ def static(e: Emitter, x: str, name: str, interval: tuple[float, float]) -> str:
     element = FORMATS[name].element
     if not element.exponent:
         scale, zero = activation_range(*interval)
+        if e.plain:
+            return _levels(e, x, e.const(scale), e.const(np.float32(zero)), e.const(np.float32(2**8 - 1)))
         s, z = e.const(scale), e.const(zero)
         return e.op("DequantizeLinear", e.op("QuantizeLinear", x, s, z), s, z)
     s = e.const(np.maximum(np.float32(max(map(abs, interval)) / element.largest), LEAST))
@@ -115,7 +117,12 @@ def _affine(e: Emitter, x: str, row: Format) -> str:
     high = e.op("Max", e.op("ReduceMax", x, e.ints(-1), keepdims=1), none)
     scale = e.op("Max", e.op("Div", e.op("Sub", high, low), top), e.const(LEAST))
     zero = e.op("Clip", e.op("Round", e.op("Div", e.op("Neg", low), scale)), none, top)
-    codes = e.op("Clip", e.op("Round", e.op("Add", e.op("Div", x, scale), zero)), none, top)
+    return _levels(e, x, scale, zero, top)
+
+
+def _levels(e: Emitter, x: str, scale: str, zero: str, top: str) -> str:
+    """The nearest of the levels 0, 1, ..., top above a zero."""
+    codes = e.op("Clip", e.op("Round", e.op("Add", e.op("Div", x, scale), zero)), e.const(np.float32(0)), top)
     return e.op("Mul", e.op("Sub", codes, zero), scale)
 
 
