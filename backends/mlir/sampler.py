@@ -1,8 +1,8 @@
 """A whole sampler as MLIR, its loop inside, by way of its ONNX graph.
 
-The batch is symbolic, and arguments are inputs. Quantised weights are packed tensors that standard ops unpack; operands are
-rounded by standard ops as well, since the importers know no kernels of a runtime's own, nor loops over integer ones. Draws are inputs too, since the counter generator works on unsigned words of 64
-bits, which torch-mlir does not lower: `draws` says which numbers of the generator each of them takes.
+The batch is symbolic, and arguments are inputs. Draws are inputs too, since the counter generator works on unsigned words of
+64 bits, which torch-mlir does not lower: `draws` says which numbers of the generator each of them takes. Quantised weights are
+packed tensors, and standard ops unpack them and round what they multiply: the importers know no kernels of a runtime's own.
 """
 
 from __future__ import annotations
