@@ -16,18 +16,13 @@ import numpy as np
 import torch
 from specc.backends.onnx.export import export
 
-from benchmarks.projects import DIGITS, compile_text, modules
+from benchmarks.projects import COLOUR, DIGITS, compile_text, modules
 from benchmarks.tools import show, side_by_side
 from specc import driver
 from specc.runtime import ort
 
 CASES = {
-    "DiT": dict(
-        channels=3,
-        size=32,
-        reader='image_folder("pictures", size = 32)',
-        backbone="dit(dim = 384, depth = 8, heads = 6, patch = 4)",
-    ),
+    "DiT": dict(backbone="dit(dim = 384, depth = 8, heads = 6, patch = 4)", **COLOUR),
     "UNet": dict(channels=1, size=8, reader="digits", backbone="unet(width = 32, levels = 2)"),
 }
 BATCH = 16
