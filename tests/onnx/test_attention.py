@@ -19,7 +19,7 @@ model lm {{
   data x: tokens(6, 7) from markov
   backbone transformer(dim = 8, depth = 2, heads = 2, causal = true, {options})
   loss next_token
-  sampler ancestral = ancestral_ar
+  sampler ancestral
 }}
 """
 
