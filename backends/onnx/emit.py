@@ -150,6 +150,7 @@ class Emitter:
         self.paths: set[str] = set()  # parameters that the entry reads
         self.skipped: set[int] = set()
         self.turned: dict[int, str] = {}  # see `arrays.transpose`
+        self.joined: dict[tuple[int, ...], str] = {}  # see `lanes`
         self.reshaped: dict[str, tuple[str, Shape]] = {}  # a reshaping -> what it is of
         self.domains: set[str] = set()  # of operators beside the standard ones
         self.wide = False  # whether the node at hand is arithmetic in double precision
