@@ -341,6 +341,10 @@ class Emitter:
         yield
         self.scope, self._hint = inner, hint
 
+    def outside(self, name: str) -> bool:
+        """Whether a value is there in the outermost graph."""
+        return name in self.root.made or any(i.name == name for i in self.root.graph.inputs)
+
     def result(self, name: str, type: Type, hint: str) -> str:
         """Make a value the next output of this graph, under a name of its own if it is not made here."""
         taken = {o.name for o in self.scope.graph.outputs}
