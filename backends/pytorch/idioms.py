@@ -89,21 +89,34 @@ def _leaky(node: Node, made: Made) -> Idiom | None:
     return None
 
 
-def _triangle(node: Node, made: Made) -> Idiom | None:
-    """A matrix where its places are on one side of the diagonal, and 0 elsewhere."""
-    test, matrix, rest = node.inputs
+def _of_places(node: Node, made: Made) -> Idiom | None:
+    """A matrix where its places are on one side of the diagonal, or a vector on the diagonal, and 0 elsewhere."""
+    test, values, rest = node.inputs
     compared = made.get(test.id)
-    if compared is None or compared.op not in (Op.LT, Op.LE) or _number(rest, made) != 0:
+    if compared is None or compared.op not in (Op.LT, Op.LE, Op.EQ) or _number(rest, made) != 0:
         return None
-    if matrix.type.rank != 2 or compared.out.type.shape != matrix.type.shape:
+    shape, row_first = compared.out.type.shape, [_counted(v, made) for v in compared.inputs] == [0, 1]
+    if not row_first and [_counted(v, made) for v in compared.inputs] != [1, 0]:
+        return None
+    if compared.op is Op.EQ:
+        vector = _repeated(values, made)
+        return ("{}.diag()", (vector,)) if vector is not None and vector.type.shape * 2 == shape else None
+    if values.type.shape != shape:
         return None
     strict = compared.op is Op.LT
-    match [_counted(v, made) for v in compared.inputs]:
-        case [1, 0]:  # column < row
-            return "{}.tril(-1)" if strict else "{}.tril()", (matrix,)
-        case [0, 1]:
-            return "{}.triu(1)" if strict else "{}.triu()", (matrix,)
-    return None
+    if row_first:  # row < column
+        return "{}.triu(1)" if strict else "{}.triu()", (values,)
+    return "{}.tril(-1)" if strict else "{}.tril()", (values,)
+
+
+def _repeated(values: Value, made: Made) -> Value | None:
+    """The vector that is each row of a matrix, or each column."""
+    while values.type.rank == 2:
+        node = made.get(values.id)
+        if node is None or node.op not in (Op.EXPAND, Op.RESHAPE):
+            return None
+        (values,) = node.inputs
+    return values if values.type.rank == 1 else None
 
 
 def _counted(value: Value, made: Made) -> int | None:
@@ -175,7 +188,7 @@ def _stacked(node: Node, made: Made) -> Idiom | None:
 
 IDIOMS: dict[Op, Callable[[Node, Made], Idiom | None]] = {
     Op.MAX: _leaky,
-    Op.WHERE: _triangle,
+    Op.WHERE: _of_places,
     Op.RESHAPE: _reshaped,
     Op.CONCAT: _stacked,
 }

@@ -205,7 +205,7 @@ def carried(body: tree.Block, env: Env, ev: Evaluator, frame: Frame, span: Span)
 
 
 def _for(ev: Evaluator, item: tree.For, env: Env, frame: Frame) -> Returned | None:
-    iterable = ev.expr(item.iterable, env, frame)
+    iterable = ev.expr(item.iterable, ev.meaning("grid", item.iterable, env), frame)
     if item.static or (isinstance(iterable, list)):
         for value in ev.static_list(iterable, item.iterable.span):
             ev.work += 1
