@@ -51,7 +51,7 @@ class Run:
         """The lock file; None where nothing was trained yet."""
         try:
             found = json.loads(self.lock.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
             raise Failure(f"{self.lock} cannot be read: {error}", "train again into another folder") from None

@@ -126,11 +126,17 @@ def held_out(name, seed):
 
 
 @pytest.mark.slow
-def test_directions_are_learnt_at_little_cost():
-    """Over the logit-normal times of training the two cosines are one within the noise of a seed (-0.0004, +0.0023)."""
-    (cosine, mse), (plain_cosine, plain_mse) = held_out("fasterdit", 0), held_out("without_direction", 0)
-    assert cosine >= plain_cosine + 0.001
-    assert mse <= 1.04 * plain_mse
+def test_directions_are_learnt_at_little_cost(record_property):
+    """Means over six seeds, each loss from the same start and batches: a single seed's squared error rises by 3.2 to 4.3 percent.
+
+    It rises because the two terms want different velocities: the mean of v, and the mean of its directions. With averaged
+    weights, whose noise is less, the difference is 4.2 percent. Over the logit-normal times of training instead of uniform
+    ones the cosine rises by 0.0013.
+    """
+    turned, plain = (np.mean([held_out(n, seed) for seed in range(6)], axis=0) for n in ("fasterdit", "without_direction"))
+    record_property("cosine and squared error", f"+{turned[0] - plain[0]:.4f}, +{100 * (turned[1] / plain[1] - 1):.1f} %")
+    assert turned[0] >= plain[0] + 0.001
+    assert turned[1] <= 1.04 * plain[1]
 
 
 @pytest.mark.slow
