@@ -95,7 +95,7 @@ def faults(name: str, steps: int | None = None) -> tuple[float, float]:
 
 @pytest.mark.slow
 def test_spectra_come_near(record_property):
-    """To a fourth of the gap at the start. With one size of kernels and no critic of periods it is wider or tones repeat less."""
+    """To a fourth of the gap at the start. With one size of kernels and no critic of periods it is wider or repeats less."""
     start, whole, plain = faults("hifi_gan", steps=1), faults("hifi_gan"), faults("plain")
     record_property("gaps of spectra, of repetition", {"start": start, "whole": whole, "plain": plain})
     assert whole[0] <= start[0] / 4

@@ -179,7 +179,9 @@ def test_the_process_is_the_encoder_of_a_hierarchy():
     """The bound of two codes, a = z at t = 0 and b = z at t = 1, each with its density: that of one step, 6006 bits."""
     x, _ = drawn(20_000)
     codes = hierarchy(x, {}, name="mixture", query="two_codes", y=ANY)
-    steps = run(tools.graph(PLANE, "mixture"), "nelbo", {"x": x, "y": ANY, "steps": 1}, {}, rng=np.random.default_rng(2))[0] / BITS
+    steps = (
+        run(tools.graph(PLANE, "mixture"), "nelbo", {"x": x, "y": ANY, "steps": 1}, {}, rng=np.random.default_rng(2))[0] / BITS
+    )
     assert abs(codes.mean() - steps.mean()) <= 3 * np.hypot(codes.std(), steps.std()) / np.sqrt(len(x))
     assert codes.std() / np.sqrt(len(x)) < 0.01 * steps.mean()  # so that a half or a double would be seen
 
@@ -187,7 +189,9 @@ def test_the_process_is_the_encoder_of_a_hierarchy():
 def test_learnt_encoders_do_with_two_codes(tmp_path, record_property):
     """What takes the fixed process more than fifty levels; and it is the encoders: decoders alone stay far away."""
     x, entropy = drawn(5000)
-    alone = tools.variant(tmp_path, PLANE, "model alone from base.hierarchy { loss elbo { minimize bound() over down1, down2 } }")
+    alone = tools.variant(
+        tmp_path, PLANE, "model alone from base.hierarchy { loss elbo { minimize bound() over down1, down2 } }"
+    )
     learnt = hierarchy(x, tools.weights(tools.train(PLANE, "hierarchy", steps=1000))).mean()
     fixed = hierarchy(x, tools.weights(tools.train(alone, "alone", steps=1000)), alone, "alone").mean()
     record_property("bits a dimension, learnt and with untrained encoders", f"{learnt:.3f}, {fixed:.2f}")
