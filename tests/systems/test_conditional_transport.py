@@ -81,8 +81,9 @@ def ring() -> list[tuple[int, float]]:
 
 @pytest.mark.slow
 def test_the_ring_is_covered_where_a_critic_loses_modes(record_property):
-    """Equal steps of one generator, whose latent has 50 numbers as in the authors' own toy. That is what decides: of two numbers,
-    as many as the data have, the critic's game keeps all modes at 0.11 and transport is at 0.32."""
+    """Equal steps of one generator, whose latent has 50 numbers as in the authors' own toy. That decides it: from two numbers,
+    as many as the data have, a critic leads to all modes at 0.11 and transport is at 0.32. Written by hand, three starts of
+    the networks here gave 8 modes each, at 0.21, 0.13 and 0.37; with a critic 7, 1 and 1, at 0.36, 1.37 and 1.28."""
     ct, gan = ring()
     record_property("modes and sliced distances", {"ct": ct, "gan": gan})
     assert ct[0] == 8

@@ -134,8 +134,8 @@ def distance(folder, spec, name, sampler):
 
 @pytest.mark.slow
 def test_one_step_and_two(record_property):
-    """How narrow the modes are matters: of 0.14 of the data's width instead of 0.07, one step is at 0.0034 already, and only the
-    modes' shares are left, which more steps do not mend."""
+    """How narrow the modes are matters: where they are twice as wide, one step is at 0.0034 already, and only the modes' shares
+    are left, which more steps do not mend."""
     imm, flow = tools.train(SPEC, "imm"), tools.train(SPEC, "flow")
     ours = {s: distance(imm, SPEC, "imm", s) for s in STEPS}
     theirs = {s: distance(flow, SPEC, "flow", s) for s in ("one", "many")}
