@@ -192,8 +192,16 @@ class Functions(ABC):
         return made
 
     def numeric(self, f: Any, *values: float) -> float:
-        """A function of numbers at numbers, through the reference interpreter when it is a derivative."""
+        """A function of numbers at numbers, through the reference interpreter when it is a derivative. Nothing stays of it."""
+        functions, memo = dict(self.functions), dict(self.memo)
+        try:
+            return self._number(f, *values)
+        finally:
+            for kept, before in ((self.functions, functions), (self.memo, memo)):
+                kept.clear()
+                kept.update(before)
 
+    def _number(self, f: Any, *values: float) -> float:
         if isinstance(f, Derivative):
             made = self.derivative(f, FLOAT, NOWHERE)
             given = [np.asarray(values[0])]

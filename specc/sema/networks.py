@@ -510,6 +510,8 @@ def initial(value: Any, span: Span) -> tuple[Any, ...]:
             pass
         case int() | float():
             return ("zeros",) if value == 0 else ("ones",) if value == 1 else ("constant", float(value))
+        case Builtin(name="normal"):
+            return ("normal", 1.0)
         case Law(name="normal" | "uniform" as kind, numbers=numbers) if (size := _spread(kind, *numbers.values())) is not None:
             return (kind, size)
         case _:
@@ -518,7 +520,7 @@ def initial(value: Any, span: Span) -> tuple[Any, ...]:
         "E0304",
         span,
         f"{describe(value)} is not a start for parameters",
-        help="say `zeros`, `ones`, a number or `normal(0.02)`",
+        help="say `zeros`, `ones`, a number, `normal` or `normal(0.02)`",
     )
 
 

@@ -128,7 +128,7 @@ def _bind(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame) -> None:
         _of_type(ev, item, value, env, frame)
     targets = item.targets
     if len(targets) == 1:
-        _assign(targets[0], value, env, frame, alias=isinstance(item.values[0], tree.Name))
+        _assign(targets[0], value, env, frame, alias=not item.draw and isinstance(item.values[0], tree.Name))
         if tag is not None and isinstance(value, Value):
             frame.marks[str(ev.expr(tag.values[0], env, frame))] = value.id
         return

@@ -116,6 +116,7 @@ def _direct(m: Model) -> None:
     """Without a process networks see examples as they are, and their answer is what guidance changes."""
     definition = library.find("interface", "direct")
     assert definition is not None
+    m.ev.interfaces += (definition.name,)
     m.ev.world.names.update(members(definition, m.ev.world, ("interface", definition.name))[0])
     m.ev.state = _example(m) if m.data else None
 
