@@ -45,13 +45,19 @@ def static(e: Emitter, x: str, name: str, interval: tuple[float, float]) -> str:
     """The nearest of 256 levels of a range that holds 0, or of an element's numbers under one scale."""
     element = FORMATS[name].element
     if not element.exponent:
-        scale, zero = activation_range(*interval)
         if e.plain:
+            scale, zero = activation_range(*interval)
             return _levels(e, x, e.const(scale), e.const(np.float32(zero)), e.const(np.float32(2**8 - 1)))
-        s, z = e.const(scale), e.const(zero)
-        return e.op("DequantizeLinear", e.op("QuantizeLinear", x, s, z), s, z)
+        return e.op("DequantizeLinear", *quantized(e, x, interval))
     s = e.const(np.maximum(np.float32(max(map(abs, interval)) / element.largest), LEAST))
     return e.op("Mul", grid(e, e.op("Div", x, s), element), s)
+
+
+def quantized(e: Emitter, x: str, interval: tuple[float, float]) -> tuple[str, str, str]:
+    """Codes of 8 bits without sign, their scale and their zero."""
+    scale, zero = activation_range(*interval)
+    s, z = e.const(scale), e.const(zero)
+    return e.op("QuantizeLinear", x, s, z), s, z
 
 
 def round_to(e: Emitter, node: Node) -> str:

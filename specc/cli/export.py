@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from specc import driver
-from specc.cli.common import Failure, as_json, say
+from specc.cli.common import Failure, absent, as_json, say
 from specc.cli.examples import asked, conditions
 from specc.cli.runs import Run, python
 
@@ -69,6 +69,8 @@ def command(
 
     if (out is None) == (web is None):
         raise click.UsageError("say where to write: -o FILE.onnx, or --web DIR")
+    if out is not None and out.suffix != ".onnx":
+        raise click.UsageError(f"{out} should end in .onnx")
     if iree and (query is not None or out is None):
         raise click.UsageError("--iree compiles samplers, beside -o FILE.onnx")
     here = Run(run)
@@ -205,9 +207,11 @@ def entry_of(program: Program, wanted: str | None, kind: str = "sampler") -> str
     known = queries if kind == "query" else samplers + queries
     if wanted is None and len(samplers) == 1:
         return samplers[0]
+    if wanted is None:
+        what = f"several samplers; choose with --{kind}: {', '.join(known)}" if known else f"the spec has no {kind}"
+        raise click.UsageError(what)
     if wanted not in known:
-        what = f"no {kind} `{wanted}`" if wanted else "several samplers"
-        raise click.UsageError(f"{what}; choose with --{kind}: {', '.join(known)}" if known else f"the spec has no {kind}")
+        absent(kind, wanted, known)
     return wanted
 
 
@@ -216,8 +220,7 @@ def quantization_of(program: Program, wanted: str | None) -> Quantization | None
         return next((q for q in program.quantize if q.trained), None)
     found = next((q for q in program.quantize if q.name == wanted), None)
     if found is None:
-        known = ", ".join(q.name for q in program.quantize) or "the spec has no `quantize` section"
-        raise click.UsageError(f"no quantisation `{wanted}`: {known}")
+        absent("`quantize` section", wanted, [q.name for q in program.quantize])
     return found
 
 

@@ -234,8 +234,8 @@ CODES: dict[str, Page] = {
         "`decode { cache = true }` asks that samplers which fill a sequence place by place keep what the network needs of "
         "earlier places. It follows each op of the network: one that lets a place look at those behind it, or at itself, stops "
         "it. Without the section such a sampler asks for the whole sequence in each round.",
-        "backbone transformer(causal = false)\nsampler ancestral_ar\ndecode { cache = true }\n",
-        "backbone transformer(causal = true)\nsampler ancestral_ar\ndecode { cache = true }\n",
+        "backbone transformer(causal = false)\nsampler ancestral\ndecode { cache = true }\n",
+        "backbone transformer(causal = true)\nsampler ancestral\ndecode { cache = true }\n",
     ),
     "E0421": Page(
         "a bijection that does not invert",
@@ -387,5 +387,11 @@ CODES: dict[str, Page] = {
         "that samplers start from.",
         "condition y: class(10)\ncoupling minibatch_ot\n",
         "condition y: class(10)\ncoupling independent\n",
+    ),
+    "W0704": Page(
+        "something asked for that is not done yet",
+        "The section asks for a way to run that changes no result. specc does not have it yet, and goes on without.",
+        "decode { cache = true; speculate = ngram(4) }\n",
+        "decode { cache = true }\n",
     ),
 }

@@ -197,6 +197,24 @@ def compensators(fields, base, branching, decay):
     return np.array(gaps)
 
 
+def test_passes():
+    """The holder alone passes, to another; passes back and the same way again come more often than at the base rate."""
+    load = READERS["passes"].function
+    fields = load("train", count=300)
+    there, who, to = fields["mask"] == 1, fields["kind"] // 4, fields["kind"] % 4
+    assert (who[:, 0] == 0).all() and (who != to)[there].all()
+    assert (who[:, 1:] == to[:, :-1])[there[:, 1:]].all()
+    assert (np.diff(fields["x"], axis=1) >= 0).all() and there[:, 0].all() and 5 < there.sum(axis=1).mean() < 60
+    back = (to[:, 1:] == who[:, :-1])[there[:, 1:]].mean()
+    assert back > 0.4
+    plain = load("test", count=300, back=0.0, again=0.0)
+    count = plain["mask"].sum(axis=1)
+    assert count.mean() == pytest.approx(3 * 0.2 * 20, rel=0.05)
+    assert (load("all", count=5, size=3)["end"] < 20).all()
+    with pytest.raises(ValueError, match="two players"):
+        load("train", players=1)
+
+
 def test_hawkes():
     base, branching = (0.3, 0.2), ((0.15, 0.6), (0.675, 0.075))
     fields = draw("hawkes", 800, size=256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,17 @@ def rounds(name: str, activations: Setting | None = None, **options: Any) -> Qua
 
 
 def written(
-    program: Program, weights: dict[str, np.ndarray], quantization: Quantization | None, seed: int = 0
+    program: Program,
+    weights: dict[str, np.ndarray],
+    quantization: Quantization | None,
+    seed: int = 0,
+    x: np.ndarray | None = None,
 ) -> tuple[ort.Model, ExportReport]:
-    """The query `token_nll` as a file."""
+    """The query `token_nll` as a file; x: of other texts than the manual."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "q.onnx"
-        on = Calibration(examples=4, conditions={"x": text("test")[:4]}, data={"x": windows(seed=seed)})
+        shown = text("test") if x is None else x
+        on = Calibration(examples=4, conditions={"x": shown[:4]}, data={"x": windows(seed=seed)})
         made = export(program, "token_nll", weights, path, quantization=quantization, calibration=on)
         return ort.load(path, threads=1), made
 
@@ -52,6 +58,27 @@ def nats(program: Program, weights: dict[str, np.ndarray], quantization: Quantiz
     loaded, _ = written(program, weights, quantization, seed)
     x = text("test")[:640]
     return float(np.mean(loaded.run({"x": x})[loaded.outputs[0]]))
+
+
+def rescaled(
+    weights: dict[str, np.ndarray], pairs: dict[str, str], channels: Iterable[int], times: float
+) -> dict[str, np.ndarray]:
+    """The same function with outliers: normalisations give `times` as much in some channels, and the layers that follow them
+    (`pairs`) take as much less."""
+    out = {path: w.copy() for path, w in weights.items()}
+    for norm, layer in pairs.items():
+        for channel in channels:
+            out[f"{norm}.weight"][channel] *= times
+            out[f"{norm}.bias"][channel] *= times
+            out[f"{layer}.weight"][:, channel] /= times
+    return out
+
+
+def wild(weights: dict[str, np.ndarray], channels: Iterable[int] = (5, 17, 30, 51), times: float = 20) -> dict[str, np.ndarray]:
+    """Operands `times` as large in four channels of each layer that follows a normalisation: two blocks."""
+    blocks = [f"backbone.transformer_block.{i}" for i in (0, 1)]
+    after = {"layernorm": "attention.linear", "layernorm2": "mlp.linear"}
+    return rescaled(weights, {f"{b}.{n}": f"{b}.{layer}" for b in blocks for n, layer in after.items()}, channels, times)
 
 
 def named(program: Program, name: str) -> Quantization:

@@ -10,18 +10,16 @@ import quantization_tools as q
 import tools
 
 from specc.ir.coding import encode
+from specc.runtime.readers import READERS
 
-SPEC, BASE = "quantization/finequant.spec", "quantization/gptq.spec"
-WILD = "backbone.transformer_block.0.attention.linear.weight"
+SPEC = "quantization/finequant.spec"
+BLOCK = "backbone.transformer_block.0"
+WILD = f"{BLOCK}.attention.linear.weight"
 
 
-def planted(weights, channel=11, times=50):
-    """The same function with an outlier: a normalisation gives 1 / 50 in one channel, and the layer after it takes 50 times."""
-    out = {path: w.copy() for path, w in weights.items()}
-    out["backbone.transformer_block.0.layernorm.weight"][channel] /= times
-    out["backbone.transformer_block.0.layernorm.bias"][channel] /= times
-    out[WILD][:, channel] *= times
-    return out
+def planted(weights, channel=11, times=16):
+    """The same function with an outlier: a normalisation gives 1 / 16 in one channel, and the layer after it takes 16 times."""
+    return q.rescaled(weights, {f"{BLOCK}.layernorm": f"{BLOCK}.attention.linear"}, [channel], 1 / times)
 
 
 @pytest.mark.parametrize("name", ["int8", "int4", "int3"])
@@ -54,18 +52,75 @@ def test_eight_bits_for_the_planted_matrix_alone():
     assert sum(r.bytes_after for r in done) <= 0.3 * sum(r.bytes_before for r in done) / 2
 
 
+def test_codes_in_a_file_compute_as_the_numbers_that_they_stand_for(tmp_path):
+    """The file that multiplies by packed codes, against one with the rounded weights as floats."""
+    program = tools.graph(SPEC)
+    rng = np.random.default_rng(0)
+    weights = {k: rng.normal(scale=0.1, size=s).astype(np.float32) for k, s in tools.shapes(SPEC).items()}
+    section = q.named(program, "fine")
+    loaded, report = q.written(program, planted(weights), section)
+    rounded = planted(weights)
+    for row in report.quantization.layers:
+        if row.format.startswith("int"):
+            rounded[row.path] = encode(rounded[row.path], row.format.split()[0], "channel").values()
+    x = q.text("test")[:8]
+    found, wanted, plain = (
+        m.run({"x": x})[m.outputs[0]]
+        for m in (loaded, q.written(program, rounded, None)[0], q.written(program, weights, None)[0])
+    )
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    assert np.abs(plain - wanted).max() > 1e-3
+
+
+ONES = """zero one two three four five six seven eight nine
+ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"""
+TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+SUMS = """
+model sums from base.wide {
+  data x: tokens(64, 27) from text("%s", stride = 16, level = letters)
+  train { optimizer = adamw(lr = 2e-3); steps = 400; batch = 16; warmup = 50; decay = cosine }
+}
+"""
+
+
+def said(n: int) -> str:
+    if n < 20:
+        return ONES.split()[n]
+    return TENS.split()[n // 10 - 2] + (f" {ONES.split()[n % 10]}" if n % 10 else "")
+
+
+def sums(path) -> None:
+    """Sums and differences in words."""
+    pairs = np.sort(np.random.default_rng(0).integers(0, 50, size=(6000, 2)))
+    made = (f"{said(a)} plus {said(b)} is {said(a + b)}\n{said(b)} minus {said(a)} is {said(b - a)}" for a, b in pairs)
+    path.write_text("\n".join(made))
+
+
 @pytest.mark.slow
 def test_perplexity():
-    """Measured, of the perplexity in float: 1.517 by rows, 1.010 with blocks as chosen. An outlier of 16 in place of 50 costs
-    by rows 1.18 here (1.85 in the row): how much depends on how much the model makes of the first block's attention."""
-    program, plain = q.trained(BASE)
-    weights = planted(plain)
-    before = q.nats(program, weights)
-    assert abs(before - q.nats(program, plain)) < 1e-4
-    program = tools.graph(SPEC)
-    rows = np.exp(q.nats(program, weights, q.named(program, "columns")) - before)
-    fine = np.exp(q.nats(program, weights, q.named(program, "fine")) - before)
-    assert rows >= 1.5
-    assert fine <= 1.03
-    _, report = q.written(program, weights, q.named(program, "fine"))
-    assert [path for path, f in chosen(report).items() if f.startswith("int8")] == [WILD]
+    """An outlier in each of the four channels in turn that the layer weighs most: by rows the worst costs 1.5 of the
+    perplexity.
+
+    Measured: 1.68, 1.47, 1.38 and 1.41 by rows (1.08 to 1.27 in channels at random; 1.002 without an outlier), and 1.001 with
+    blocks as chosen."""
+    path = tools.RUNS / "sums.txt"
+    tools.RUNS.mkdir(parents=True, exist_ok=True)
+    sums(path)
+    spec = tools.variant(tools.RUNS, SPEC, SUMS % path)
+    program, weights = q.trained(spec, "sums")
+    x = READERS["text"].function("test", path=str(path), n=64, vocab=27, level="letters")["x"][:400]
+
+    def nats(held, name=None):
+        loaded, report = q.written(program, held, name and q.named(program, name), x=x)
+        return float(np.mean(loaded.run({"x": x})[loaded.outputs[0]])), report
+
+    before, rows, fine = nats(weights)[0], [], []
+    for channel in np.argsort(-np.linalg.norm(weights[WILD], axis=0))[:4]:
+        held = planted(weights, channel)
+        assert abs(nats(held)[0] - before) < 1e-4
+        rows.append(np.exp(nats(held, "columns")[0] - before))
+        after, report = nats(held, "fine")
+        fine.append(np.exp(after - before))
+        assert [path for path, f in chosen(report).items() if f.startswith("int8")] == [WILD]
+    assert max(rows) >= 1.5
+    assert max(fine) <= 1.03

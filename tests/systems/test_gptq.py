@@ -87,9 +87,22 @@ def test_calibration_on_rounded_layers(gap):
 
 
 @pytest.mark.slow
-def test_the_most_active_first(gap):
-    """Measured at 2 bits, two seeds together: 0.1900 against 0.1904. The row has 0.268 against 0.308 for one seed; in this
-    network the activities of channels differ little."""
-    seeds = (0, 1)
-    ordered = sum(gap("int2", method="gptq", act_order=True, seed=s, **ROW) for s in seeds)
-    assert ordered < sum(gap("int2", method="gptq", seed=s, **ROW) for s in seeds)
+def test_the_most_active_first():
+    """With outliers among the operands, by the row's factor (0.268 of 0.308 nats at 2 bits) in the sum over two seeds.
+
+    Measured at 2 bits: 0.320 against 0.400, and 0.170 against 0.222 at 3. The order matters where channels differ in activity:
+    the paper's gain is on models whose channels do. Here, by root mean squares, the most active channel of a layer is 1.3 to
+    3.5 times the middle one, and the order decides nothing (0.268 of 0.289 nats over three seeds, one of them the other way
+    round); four channels 20 times as large make it 22 to 35 times.
+    """
+    program, plain = q.trained(SPEC)
+    weights = q.wild(plain)
+    before = q.nats(program, weights)
+    assert abs(before - q.nats(program, plain)) < 1e-4
+
+    def lost(bits, seed, **more):
+        return q.nats(program, weights, q.rounds(f"int{bits}", method="gptq", **more, **ROW), seed) - before
+
+    for bits in (2, 3):
+        ordered, plain = (sum(lost(bits, seed, **more) for seed in (0, 1)) for more in ({"act_order": True}, {}))
+        assert ordered <= 0.268 / 0.308 * plain

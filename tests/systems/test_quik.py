@@ -18,19 +18,6 @@ from specc.ir.coding import encode
 from specc.ir.program import Quantization, Setting
 
 SPEC, BASE = "quantization/quik.spec", "quantization/gptq.spec"
-WILD = (5, 17, 30, 51)  # channels whose operands are made 20 times as large
-
-
-def planted(weights):
-    """The same function with four large channels: a normalisation gives 20 times as much, and the layer after it takes 1/20."""
-    out = {path: w.copy() for path, w in weights.items()}
-    for block in ("backbone.transformer_block.0", "backbone.transformer_block.1"):
-        for norm, layer in (("layernorm", "attention.linear"), ("layernorm2", "mlp.linear")):
-            for channel in WILD:
-                out[f"{block}.{norm}.weight"][channel] *= 20
-                out[f"{block}.{norm}.bias"][channel] *= 20
-                out[f"{block}.{layer}.weight"][:, channel] /= 20
-    return out
 
 
 def with_outliers(program, count, down="int8") -> Quantization:
@@ -62,21 +49,51 @@ def test_integers_alone_give_the_product():
     assert np.abs(sums * scales - wanted).max() > 1
 
 
-def test_most_products_are_of_four_bits():
-    """By the layers of the file: those whose weights have 4 bits, without columns in float (0.90), and those whose operands
-    have 4 bits as well (0.59, two thirds of a block being the most that W4A8 on the way down leaves)."""
-    program = tools.graph(SPEC)
+GATED = """
+model gated from base.quik {
+  backbone transformer(dim = 128, depth = 2, heads = 4, causal = true)
+  quantize w4a4 {
+    weights = int4(axis = channel, method = gptq, outliers = 4)
+    activations = int4(dynamic = true, affine = true)
+    rule "*.swiglu.linear2.*" {
+      weights = int4(axis = channel, method = gptq, outliers = 4)
+      activations = int8(dynamic = true, affine = true)
+    }
+    keep = [last, embedding]
+    calibrate = token_nll
+  }
+}
+"""
+
+
+def products(spec: str, name: str | None = None) -> dict[str, tuple[str, float, float]]:
+    """Of each layer of a file: its format, its products a token, and those that columns in float leave."""
+    program = tools.graph(spec, name)
     rng = np.random.default_rng(0)
-    shapes = {k: s for k, s in tools.shapes(SPEC).items()}
+    shapes = tools.shapes(spec, name)
     weights = {k: (0.1 * rng.normal(size=s)).astype(np.float32) for k, s in shapes.items()}
     _, report = q.written(program, weights, q.named(program, "w4a4"))
-    macs = {r.path: np.prod(shapes[r.path]) for r in report.quantization.layers if len(shapes.get(r.path, ())) == 2}
-    macs.pop("backbone.embedding.weight")
-    rows = {r.path: r.format for r in report.quantization.layers}
-    four = sum(n * (1 - 4 / shapes[p][1]) for p, n in macs.items() if rows[p].startswith("int4"))
-    assert four / sum(macs.values()) >= 0.7
-    assert all("4 columns in float" in rows[p] for p in macs if rows[p].startswith("int4"))
-    assert {p.split(".")[-2] for p in macs if rows[p].endswith("int8 activations")} == {"linear2"}
+    found = {}
+    for r in report.quantization.layers:
+        if r.kind == "linear":
+            n, k = shapes[r.path]
+            found[r.path] = (r.format, n * k, n * (k - 4))
+    return found
+
+
+def test_most_products_are_of_four_bits(tmp_path):
+    """By the layers of a gated network, as the paper's are, all that is kept in float among them: both operands of 4 bits in
+    0.71 of the products, 8-bit operands on the way down alone. (Without gates the way down is a third: 0.59.)"""
+    found = products(tools.variant(tmp_path, SPEC, GATED), "gated")
+    both = {p for p, (form, *_) in found.items() if "int4" in form and "int4 activations" in form}
+    assert sum(found[p][2] for p in both) / sum(n for _, n, _ in found.values()) >= 0.7
+    assert all("4 columns in float" in found[p][0] for p in both)
+    wide = {p for p, (form, *_) in found.items() if "int8 activations" in form}
+    assert len(wide) == 2 and all(p.endswith("swiglu.linear2.weight") for p in wide)
+    assert {form for p, (form, *_) in found.items() if p not in both | wide} == {"kept"}
+    plain = products(SPEC)
+    four = [form.startswith("int4") and left / every for form, every, left in plain.values()]
+    assert np.average(four, weights=[n for _, n, _ in plain.values()]) >= 0.7  # weights of 4 bits alone: 0.90
 
 
 @pytest.mark.slow
@@ -84,7 +101,7 @@ def test_columns_in_float(monkeypatch):
     """Measured (nats lost with 0, 1, 2, 4 and 8 columns): 0.828, 0.525, 0.421, 0.0188, 0.0160; with 4 bits on the way down as
     well 0.0221; with the four quietest columns 0.790."""
     program, plain = q.trained(BASE)
-    program, weights = tools.graph(SPEC), planted(plain)
+    program, weights = tools.graph(SPEC), q.wild(plain)
     before = q.nats(program, weights)
     assert abs(before - q.nats(program, plain)) < 1e-4
     gaps = [q.nats(program, weights, with_outliers(program, n)) - before for n in (0, 1, 2, 4, 8)]

@@ -1,8 +1,9 @@
-"""Sparse circuits: EM by flows, what an edge is worth, pruning in the order of the flows, growing without loss.
+"""Sparse circuits: EM by flows, what an edge is worth, pruning in the order of the flows, growing without loss, and what
+a round of both gains.
 
-Not claimed: that a loop of both beats as many dense edges by 0.01 nats a pixel (the row has not run it). One round from 8 to 16
-labels, grown with noise of 0.5, gave 0.006 on held-out digits (-19.48 against -19.85, 300 epochs each); grown with 0.1 it gave
-nothing. A second round by one threshold for all places left some place of the chain without an edge.
+On digits a round gains less than the row's 0.01 nats a pixel over as many dense edges: 0.006 on the chain and 0.008 on the tree
+of largest mutual informations (held out; 0.007 and 0.011 in training), where the dense circuit is already close to what the
+data can teach; 0.003 to 0.017 with counts of 0.1 before EM. On letters, the row's other data, it is a tenth of a nat.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tools
 
 from specc.reference.interpret import run
@@ -30,9 +32,16 @@ FEW = """model few from base.dense {
   }
   query flows { lp = logp(x); return flow(root, lp), flow(edge, lp), flow(leaf, lp) }
   query passing { return flow(edge, logp(x)) }
+  left(score, share, always) = connected(root, kept(edge, score, share, always = always))
   query without(x, score: tensor(63, k, k), share = input(0.5)) {
-    a, b = connected(root, kept(edge, batch.mean(score), share))
+    s = batch.mean(score)
+    a, b = left(s, share, heaviest_way(root, edge, s))
     return tree_logp(seen(x), a, i => b[i - 1])
+  }
+  query shares(score: tensor(63, k, k), way = input(1)) {
+    s = batch.mean(score)
+    a, b = left(s, 0.02, way * heaviest_way(root, edge, s))
+    return tree_logp(zeros(64, k), a, i => b[i - 1]), sum(int(b > 0))
   }
   train { steps = 150; batch = 500 }
 }
@@ -129,6 +138,18 @@ def test_the_order_of_pruning() -> None:
     assert drop["chance"] > 1
 
 
+def test_a_way_through_is_never_cut() -> None:
+    """One edge in fifty, by chance, leaves places without any: the heaviest way stays, and what is left sums to one."""
+    score = np.random.default_rng(0).uniform(size=(1, 63, 8, 8)).astype(np.float32)
+    edge = weights()["edge"].copy()
+    edge[30, :, :7] = 0  # one label alone leads on
+    held = weights() | {"edge": edge / edge.sum(axis=-1, keepdims=True)}
+    log_sum, count = of("shares", digits()[:1], held, score=score, way=np.int64(1))
+    assert abs(log_sum) < 1e-9 and 63 <= count <= 63 + np.ceil(0.02 * 4032)
+    log_sum, count = of("shares", digits()[:1], held, score=score, way=np.int64(0))
+    assert log_sum < -1e3 and count == 0
+
+
 def test_what_is_left_is_a_law() -> None:
     """After pruning three quarters of the edges, and after growing what is left; grown without noise it is the same law."""
     x, held = digits()[:6], {k: weights()[k] for k in ("root", "edge", "leaf")}
@@ -177,3 +198,29 @@ def test_pixels_are_drawn_by_their_law() -> None:
     for often, on in ((drawn.mean(axis=0), np.exp(marginal)), (filled[:, 32:].mean(axis=0), np.exp(given[1:] - given[0]))):
         assert (np.abs(often - on) < 5 * np.sqrt(np.maximum(on * (1 - on), 1e-6) / n) + 1e-3).all()
     assert np.abs(np.exp(given[1:] - given[0]) - np.exp(marginal[32:])).max() > 0.05  # what is above matters
+
+
+ROUND = """
+stage alike from base.words, base.sparse {
+  small = frozen(base.sparse)
+  k = 32
+  state root: vector(k) ~ grown(small.root, [0], std = 0)
+  state edge: matrix(k, k) ~ grown(small.edge, [0, 1], std = 0)
+  state leaf: matrix(k, vocab) ~ grown(small.leaf, [0], std = 0)
+}
+"""
+
+
+@pytest.mark.slow
+def test_a_round_gains_over_as_many_dense_edges() -> None:
+    """Held-out nats a letter, with 256 edges and 60 steps of EM: 2.353 dense, 2.251 after a round, 2.375 where the copies are
+    not told apart."""
+    x = READERS["text"].function("test", path="python:manual", n=64, vocab=27, level="letters")["x"]
+
+    def nats(spec: str, name: str, steps: int | None = None) -> float:
+        return float(tools.ask(tools.train(spec, name, steps=steps), spec, name, "nll", x=x).mean()) / 64
+
+    assert (tools.weights(tools.train(SPEC, "more"))["edge"] > 0).sum() == 256
+    dense, found, alike = nats(SPEC, "words", 60), nats(SPEC, "more"), nats(tools.variant(tools.RUNS, SPEC, ROUND), "alike")
+    assert found <= dense - 0.01
+    assert alike > dense

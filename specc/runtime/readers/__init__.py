@@ -171,6 +171,13 @@ READERS: dict[str, Reader] = {
         },
         fields=("x", "kind", "mask", "end"),
     ),
+    "passes": Reader(
+        kind="finite",
+        module="passes",
+        doc="games in which a ball is passed: fields as of hawkes, kinds players * who + to whom, the holder's alone",
+        options={"count": 50, "size": 64, "players": 4, "horizon": 20.0, "base": 0.2, "back": 1.5, "again": 0.75, "decay": 2.0},
+        fields=("x", "kind", "mask", "end"),
+    ),
     "graphs": Reader(
         kind="endless",
         module="graphs",
