@@ -15,6 +15,7 @@ from specc.runtime.metrics.distances import sliced_wasserstein
 from specc.runtime.ort import example_seeds
 
 SPEC = "diffusion/adm_guided_diffusion.spec"
+PLANE = "diffusion/adm_guided_diffusion_plane.spec"
 CENTRES = 0.6 * np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])  # two to a class
 STD = 0.45
 
@@ -22,7 +23,7 @@ STD = 0.45
 def told(name, z, t, **inputs):
     """The score at z that the sampler of a model works with."""
     given = {"seed": np.zeros(len(z), int), "t": t, **inputs}
-    return run(tools.graph(SPEC, name), "told", given, {}, noise={0: z})[0]
+    return run(tools.graph(PLANE, name), "told", given, {}, noise={0: z})[0]
 
 
 def truth(z, y, t):
@@ -54,7 +55,7 @@ CLASS = np.arange(N) % 2
 
 def samples(name, seed=0, **inputs):
     given = {"seed": example_seeds(seed, N), **({} if name == "plane" else {"y": CLASS}), **inputs}
-    return run(tools.graph(SPEC, name), "ddim", given, {})[0]
+    return run(tools.graph(PLANE, name), "ddim", given, {})[0]
 
 
 def test_guided_ddim_draws_conditional_samples():
@@ -83,8 +84,8 @@ def test_a_larger_scale_is_purer_and_narrower():
 
 
 def test_a_step_costs_one_call_of_each_network():
-    assert tools.calls(SPEC, "plane", "ddim") == 50
-    assert tools.calls(SPEC, "steered", "ddim") == 100
+    assert tools.calls(PLANE, "plane", "ddim") == 50
+    assert tools.calls(PLANE, "steered", "ddim") == 100
     assert tools.calls(SPEC, "adm", "ddim") == 25
 
 
@@ -164,7 +165,7 @@ def test_steps_move_by_their_variance_times_the_slope(scale):
             sigma = (1 - thousand[1]) / (1 - bar[1]) * (1 - bar[1] / thousand[1])
         z = mean + scale * sigma * slope + np.sqrt(sigma) * w * (k > 1)
     given = {"seed": np.zeros(n, int), "y": y, "scale": scale}
-    told = run(tools.graph(SPEC, "stepped"), "chain", given, {}, noise={0: start, 1: inside})[0]
+    told = run(tools.graph(PLANE, "stepped"), "chain", given, {}, noise={0: start, 1: inside})[0]
     np.testing.assert_allclose(told, z, atol=1e-6)
 
 
@@ -172,12 +173,12 @@ def test_guided_steps_are_purer_at_one_more_call_each():
     purity = []
     for scale in (0.0, 2.0):
         seeds = {"seed": example_seeds(0, 500), "y": CLASS[:500], "scale": scale}
-        x = run(tools.graph(SPEC, "stepped"), "chain", seeds, {})[0]
+        x = run(tools.graph(PLANE, "stepped"), "chain", seeds, {})[0]
         p = np.exp(-((x[:, None] - CENTRES) ** 2).sum(axis=-1) / (2 * STD**2))
         purity.append(((p * (np.arange(4) // 2 == CLASS[:500, None])).sum(axis=1) / p.sum(axis=1)).mean())
     assert purity[0] == pytest.approx(0.5, abs=0.03)
     assert purity[1] >= 0.8, purity  # measured: 0.52 and 0.85
-    assert tools.calls(SPEC, "stepped", "chain") == 100
+    assert tools.calls(PLANE, "stepped", "chain") == 100
 
 
 ASKED = """
