@@ -11,12 +11,13 @@ from specc.runtime.metrics import metric
 from specc.runtime.ort import example_seeds
 from specc.runtime.readers import READERS
 
-SPEC = "tokens/givt.spec"
+SPEC, MASKED = "tokens/givt.spec", "tokens/givt_masked.spec"
 
 
 def randomly(name, seed=0):
     rng = np.random.default_rng(seed)
-    found = {p: 0.2 * rng.normal(size=s) for p, s in tools.shapes(SPEC, name).items()}
+    spec = MASKED if name == "masked" else SPEC
+    found = {p: 0.2 * rng.normal(size=s) for p, s in tools.shapes(spec, name).items()}
     return found | {"hole": rng.normal(size=4)} if name == "masked" else found
 
 
@@ -91,7 +92,7 @@ def test_the_likeliest_of_several_ways_go_on(tmp_path):
 
 def test_hidden_places_show_nothing():
     """Any place is told of any that are seen, before and behind it, and of no other."""
-    program, weights, rng = tools.graph(SPEC, "masked"), randomly("masked"), np.random.default_rng(0)
+    program, weights, rng = tools.graph(MASKED), randomly("masked"), np.random.default_rng(0)
     x, y = rng.normal(size=(2, 1, 8, 8)), np.array([3, 3])
     x[1, :, 6:] = x[0, :, 6:]  # the last row of vectors alike
     seen = np.tile(np.arange(16) >= 12, (2, 1)).astype(float)
@@ -117,7 +118,7 @@ def test_what_is_densest_stays(tmp_path):
     for temperature in (0.0, 1e6):
         x, y = drawn(spec, "masked", "maskgit", temperature=np.float64(temperature))
         given = {"x": x, "y": y, "seen": np.zeros((60, 16))}
-        first = run(tools.graph(SPEC, "masked"), "density", given, randomly("masked"))[0]
+        first = run(tools.graph(MASKED), "density", given, randomly("masked"))[0]
         density.append(first.mean())
     assert density[0] > density[1] + 0.3
 
