@@ -30,7 +30,7 @@ model lm {{
   data x: tokens({PLACES}, {VOCAB}) from text("corpus.txt")
   backbone transformer(dim = {DIM}, depth = {DEPTH}, heads = {HEADS}, causal = true)
   loss next_token
-  sampler ancestral = ancestral_ar
+  sampler ancestral
   quantize w4 {{ weights = int4(block = 32) }}
 }}
 """

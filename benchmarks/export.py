@@ -13,14 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.projects import DIGITS, compile_text, modules
+from benchmarks.projects import COLOUR, DIGITS, compile_text, modules
 
-TEXT = DIGITS.format(
-    channels=3,
-    size=32,
-    reader='image_folder("pictures", size = 32)',
-    backbone="dit(dim = 768, depth = 9, heads = 12, patch = 4)",
-)
+TEXT = DIGITS.format(backbone="dit(dim = 768, depth = 9, heads = 12, patch = 4)", **COLOUR)
 
 
 def peak() -> int:

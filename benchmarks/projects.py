@@ -21,13 +21,15 @@ model digits {{
   loss mse
   sampler fast = ddim(steps = 20)
   train {{ optimizer = adamw(lr = 2e-4); batch = 128 }}
-  quantize w8a8 {{ weights = int8(axis = channel); activations = int8(calibrate = 64) }}
+  quantize w8a8 {{ weights = int8(axis = channel); activations = int8(calibrate = 64); keep = [first, last, clock] }}
+  quantize ternary {{ weights = ternary; keep = [first, last, clock] }}
 }}
 """
+COLOUR = {"channels": 3, "size": 32, "reader": 'image_folder("pictures", size = 32)'}
 
 
-def compile_text(text: str, name: str | None = None) -> tuple[Program, Path]:
-    """The program of a spec's model (its only one, or the one of this name), and the folder of its PyTorch project."""
+def check_text(text: str, name: str | None = None) -> tuple[Program, Path]:
+    """The program of a spec's model (its only one, or the one of this name), and a folder with the spec."""
     folder = Path(tempfile.mkdtemp(prefix="specc-benchmark-"))
     spec = folder / "benchmark.spec"
     spec.write_text(text)
@@ -35,6 +37,12 @@ def compile_text(text: str, name: str | None = None) -> tuple[Program, Path]:
     if checked.failed:
         raise SystemExit("\n".join(f"{d.code} {d.span}: {d.message}" for d in checked.diagnostics))
     (program,) = (p for p in checked.programs.values() if name in (None, p.name))
+    return program, folder
+
+
+def compile_text(text: str, name: str | None = None) -> tuple[Program, Path]:
+    """The same, and the folder of its PyTorch project."""
+    program, folder = check_text(text, name)
     driver.emit(program, "pytorch", folder / "project")
     return program, folder / "project"
 

@@ -20,26 +20,13 @@ from specc.backends.onnx.export import export
 from specc.backends.onnx.write import initial
 
 from benchmarks.export import peak
+from benchmarks.projects import COLOUR, DIGITS, check_text
 from benchmarks.tools import show, side_by_side
 from specc import driver
 from specc.ir.program import Program
 from specc.runtime import ort
 from specc.runtime.certificate import certify
 
-TEXT = """specc 1
-model pictures {{
-  data x: image({channels}, {size}, {size}) in [-1, 1] from {reader}
-  condition y: class(10) with {{ drop = 0.1 }}
-  process vp
-  backbone {backbone}
-  predict eps
-  loss mse
-  sampler fast = ddim(steps = {steps})
-  quantize int8 {{ weights = int8(axis = channel); activations = int8(calibrate = 16); keep = [first, last, clock] }}
-  quantize ternary {{ weights = ternary; keep = [first, last, clock] }}
-}}
-"""
-COLOUR = {"channels": 3, "size": 32, "reader": 'image_folder("pictures", size = 32)'}
 CASES = {
     "DiT": ("dit(dim = 384, depth = 8, heads = 6, patch = 2)", 2.2, 0.27),
     "UNet": ("unet(width = 64, levels = 3)", 2.3, 0.31),  # its first and last layers stay in float, as do its norms
@@ -50,12 +37,8 @@ BATCH, STEPS, FEW = 4, 20, 4
 
 def compiled(backbone: str, steps: int) -> tuple[Program, dict[str, np.ndarray]]:
     """A program at array level with weights that are nowhere zero, which would hide errors."""
-    folder = Path(tempfile.mkdtemp(prefix="specc-benchmark-"))
-    (folder / "pictures.spec").write_text(TEXT.format(backbone=backbone, steps=steps, **COLOUR))
-    checked = driver.check(folder / "pictures.spec")
-    if checked.failed:
-        raise SystemExit("\n".join(f"{d.code} {d.span}: {d.message}" for d in checked.diagnostics))
-    (program,) = checked.programs.values()
+    text = DIGITS.format(backbone=backbone, **COLOUR).replace("steps = 20", f"steps = {steps}")
+    program, _ = check_text(text)
     rng = np.random.default_rng(0)
     weights = initial(program)
     return program, {k: v if v.any() else (0.02 * rng.standard_normal(v.shape)).astype(np.float32) for k, v in weights.items()}
@@ -73,11 +56,11 @@ def files(what: str, backbone: str, faster: float, smaller: float) -> None:
         )
     whole = written["float"].file_bytes
     print(f"{what}: {sum(w.size for w in weights.values()) / 1e6:.1f} M parameters, {whole / 1e6:.1f} MB")
-    loaded = {name: ort.load(folder / f"{name}.onnx", threads=2) for name in ("int8", "float")}
+    loaded = {name: ort.load(folder / f"{name}.onnx", threads=2) for name in ("w8a8", "float")}
     feeds = loaded["float"].feeds(ort.example_seeds(0, BATCH), {"y": np.arange(BATCH) % 10})
-    runs = (partial(loaded[name].run, feeds, ["x"]) for name in ("int8", "float"))
+    runs = (partial(loaded[name].run, feeds, ["x"]) for name in ("w8a8", "float"))
     show(f"{what} int8, {STEPS} steps, batch {BATCH}", *side_by_side(*runs, rounds=5, warm=1), faster)
-    for name, bound in (("int8", smaller), ("ternary", 0.1)):
+    for name, bound in (("w8a8", smaller), ("ternary", 0.1)):
         share, report = written[name].file_bytes / whole, written[name].quantization
         verdict = "ok" if share <= bound else "ABOVE"
         print(f"{what} {name}: {share:.3f} of the bytes   bound {bound:.2f}   {verdict}   coverage {report.coverage:.2f}")

@@ -8,18 +8,13 @@ from __future__ import annotations
 import torch
 
 from benchmarks.by_hand import DiT, UNet, vp_eps_loss
-from benchmarks.projects import DIGITS, compile_text, modules
+from benchmarks.projects import COLOUR, DIGITS, compile_text, modules
 from benchmarks.tools import show, side_by_side
 
 CASES = {
     "digits UNet, batch 128": (dict(channels=1, size=8, reader="digits", backbone="unet(width = 32, levels = 2)"), 128, 4),
     "DiT 10 M, 3x32x32, batch 8": (
-        dict(
-            channels=3,
-            size=32,
-            reader='image_folder("pictures", size = 32)',
-            backbone="dit(dim = 256, depth = 8, heads = 8, patch = 4)",
-        ),
+        dict(backbone="dit(dim = 256, depth = 8, heads = 8, patch = 4)", **COLOUR),
         8,
         2,
     ),

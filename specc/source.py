@@ -48,6 +48,10 @@ class Span:
         """From the start of this span to the stop of another in the same source."""
         return Span(self.source, self.start, max(self.stop, other.stop))
 
+    def holds(self, other: Span) -> bool:
+        """Whether another span lies within this one."""
+        return self.source is other.source and self.start <= other.start and other.stop <= self.stop
+
     @property
     def text(self) -> str:
         return self.source.text[self.start : self.stop]

@@ -13,21 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from specc.backends.mlir.coverage import Coverage, refused
-from specc.backends.mlir.sampler import graph, operations
+from specc.backends.mlir.sampler import Formats, graph, operations
 from specc.backends.onnx.emit import UnsupportedError
 from specc.backends.onnx.write import initial
 
 from specc.ir.program import Program
 
 
-def samplers(program: Program, dialect: str) -> dict[str, tuple[str, Coverage]]:
+def samplers(program: Program, dialect: str, formats: Formats | None = None) -> dict[str, tuple[str, Coverage]]:
     """By name, of each sampler of an array-level program: its text, empty where it does not go, and the report."""
     weights = initial(program)
     found: dict[str, tuple[str, Coverage]] = {}
     for entry in program.by_role("sampler"):
         text, used, lost = "", {}, {}
         try:
-            model, _ = graph(program, entry.name, weights)
+            model, _ = graph(program, entry.name, weights, formats)
             used = dict(sorted(operations(model.graph).items()))
             text, lost = _lowered(model, dialect)
         except UnsupportedError as problem:

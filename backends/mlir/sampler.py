@@ -1,7 +1,8 @@
 """A whole sampler as MLIR, its loop inside, by way of its ONNX graph.
 
-The batch is symbolic, and arguments are inputs. Draws are inputs too, since the counter generator works on unsigned words of 64
-bits, which torch-mlir does not lower: `draws` says which numbers of the generator each of them takes.
+The batch is symbolic, and arguments are inputs. Draws are inputs too, since the counter generator works on unsigned words of
+64 bits, which torch-mlir does not lower: `draws` says which numbers of the generator each of them takes. Quantised weights are
+packed tensors, and standard ops unpack them and round what they multiply: the importers know no kernels of a runtime's own.
 """
 
 from __future__ import annotations
@@ -15,15 +16,26 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import numpy_helper
+from specc.backends.onnx.calibrate import Calibration
 from specc.backends.onnx.emit import UnsupportedError
 from specc.backends.onnx.export import Hooks, write_entry
+from specc.backends.onnx.quantize import plan
 from specc.backends.onnx.steps import without_defaults
 
 from specc.ir.ops import Op
-from specc.ir.program import Block, Node, Program
+from specc.ir.program import Block, Node, Program, Quantization
 from specc.record import record
 
+TARGET = "mlir"  # of a plan: none of the runtimes in the table of formats, which have kernels
 ALWAYS = "always"  # the condition of a loop that only counts
+
+
+@record(kw_only=True)
+class Formats:
+    """A `quantize` section, and what its ranges and methods look at."""
+
+    section: Quantization
+    calibration: Calibration | None = None
 
 
 @record(kw_only=True)
@@ -67,12 +79,18 @@ def draws(program: Program, entry: str) -> tuple[Draw, ...]:
     return tuple(found.values())
 
 
-def graph(program: Program, entry: str, weights: Mapping[str, np.ndarray]) -> tuple[onnx.ModelProto, dict[str, Any]]:
+def graph(
+    program: Program, entry: str, weights: Mapping[str, np.ndarray], formats: Formats | None = None
+) -> tuple[onnx.ModelProto, dict[str, Any]]:
     """The ONNX graph of an entry of an array-level program as importers of MLIR want it, and what a reader should know."""
     drawn = draws(program, entry)
+    hooks, known = Hooks(plain=True), {}
+    if formats is not None:
+        planned = plan(program, entry, weights, formats.section, formats.calibration, TARGET)
+        program, hooks.layers, known = planned.program, planned.writer(), {"quantization": planned.name}
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "sampler.onnx"
-        write_entry(without_defaults(program, entry), entry, weights, file, Hooks(plain=True))
+        write_entry(without_defaults(program, entry), entry, weights, file, hooks)
         model = onnx.load(file)
     _typed(model.graph)
     model = onnx.shape_inference.infer_shapes(model, data_prop=True)
@@ -80,7 +98,7 @@ def graph(program: Program, entry: str, weights: Mapping[str, np.ndarray]) -> tu
     missing = [name for name in arguments if name.startswith("noise_") and name not in {d.name for d in drawn}]
     assert not missing, "each draw of the graph is one of the program's"
     rows = [{k: getattr(d, k) for k in ("name", "place", "kind", "shape", "rounds")} for d in drawn if d.name in arguments]
-    return model, {"arguments": arguments, "draws": rows, "results": [o.name for o in model.graph.output]}
+    return model, known | {"arguments": arguments, "draws": rows, "results": [o.name for o in model.graph.output]}
 
 
 def operations(graph: onnx.GraphProto) -> Counter[str]:

@@ -21,7 +21,7 @@ from typing import Any
 from specc.backends.mlir.coverage import Coverage, MissingExtraError, UnsupportedError, overheard, refused
 from specc.backends.pytorch.write import write as write_project
 
-from specc.ir.program import Program
+from specc.ir.program import Program, Quantization
 from specc.ir.types import BATCH, DType
 from specc.passes import GRAPH, PYTORCH, run
 
@@ -29,19 +29,23 @@ DIALECTS = {"linalg": "linalg-on-tensors", "torch": "torch", "stablehlo": "stabl
 PACKAGES = {"torch": "torch", "torch-mlir": "torch_mlir", "onnx": "onnx"}
 
 
-def write(program: Program, folder: Path, dialect: str = "linalg", batch: int = 1) -> tuple[Path, ...]:
+def write(
+    program: Program, folder: Path, dialect: str = "linalg", batch: int = 1, quantize: Quantization | None = None
+) -> tuple[Path, ...]:
     """Write every network, for so many examples, and every sampler whole, for any number, with the weights they start from.
 
     Returns the paths of the files. Raises MissingExtraError without torch or torch-mlir, and UnsupportedError, after the
     reports are written, for what the dialect lacks of a network; a sampler is left out where it lacks something of it.
+    quantize: write samplers alone, with weights in the formats of that section; what is lacking of one is an error then.
     """
     if missing := [name for name, module in PACKAGES.items() if find_spec(module) is None]:
         raise MissingExtraError(missing, "mlir")
     from specc.backends.mlir.lower import samplers
+    from specc.backends.mlir.sampler import Formats
 
     folder.mkdir(parents=True, exist_ok=True)
-    found = _networks(run(program, PYTORCH), dialect, batch)
-    whole = samplers(run(program, GRAPH), dialect)
+    found = {} if quantize is not None else _networks(run(program, PYTORCH), dialect, batch)
+    whole = samplers(run(program, GRAPH), dialect, None if quantize is None else Formats(section=quantize))
     files: list[Path] = []
     problems: list[str] = []
     for name, (text, report) in (found | whole).items():
@@ -49,7 +53,7 @@ def write(program: Program, folder: Path, dialect: str = "linalg", batch: int = 
         if report.lowered:
             files.append(folder / f"{name}.mlir")
             files[-1].write_text(text, encoding="utf-8")
-        elif name in found:
+        elif name in found or quantize is not None:
             problems.append(f"{report.complaint()}: see {files[-1]}")
     if problems:
         raise UnsupportedError("; ".join(problems))

@@ -53,12 +53,24 @@ def sort(e: Emitter, node: Node) -> str:
 
 
 def reshape(e: Emitter, node: Node) -> Bound:
-    (x,), have, want = e.names(node), node.inputs[0].type.shape, node.out.type.shape
-    if GROWING not in want:
-        return e.op("Reshape", x, e.dims(want, infer=True))
+    return reshaped(e, e.name(node.inputs[0]), node.inputs[0].type.shape, node.out.type.shape)
+
+
+def reshaped(e: Emitter, x: str, have: Shape, want: Shape) -> str:
+    """What is itself a reshaping is skipped over."""
+    x, have = e.reshaped.get(x, (x, have))
+    if have == want:
+        return x
+    sizes = e.dims(want, infer=True) if GROWING not in want else _with_places(e, x, have, want)
+    out = e.op("Reshape", x, sizes)
+    e.reshaped[out] = (x, have)
+    return out
+
+
+def _with_places(e: Emitter, x: str, have: Shape, want: Shape) -> str:
     place = have.index(GROWING)
     places = e.op("Shape", x, start=place, end=place + 1)
-    return e.op("Reshape", x, e.op("Concat", *(places if d == GROWING else e.dims((d,), infer=True) for d in want), axis=0))
+    return e.op("Concat", *(places if d == GROWING else e.dims((d,), infer=True) for d in want), axis=0)
 
 
 def transpose(e: Emitter, node: Node) -> str:

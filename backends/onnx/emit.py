@@ -136,6 +136,7 @@ class Emitter:
         self.depth = 0  # networks around this place
         self.batch = ""  # int64 (1,): examples at this place, lanes included
         self.size = BATCH  # and what the types of values here call that number
+        self.public: set[str] = set()  # names of inputs and outputs
         self.placed: dict[str, Placed] = {}
         self.layouts: dict[str, str] = {}  # parameter -> the layout in which it is stored
         self.plain = False  # for importers of MLIR: draws are inputs, and attention is written out
@@ -149,6 +150,8 @@ class Emitter:
         self.paths: set[str] = set()  # parameters that the entry reads
         self.skipped: set[int] = set()
         self.turned: dict[int, str] = {}  # see `arrays.transpose`
+        self.joined: dict[tuple[int, ...], str] = {}  # see `lanes`
+        self.reshaped: dict[str, tuple[str, Shape]] = {}  # a reshaping -> what it is of
         self.domains: set[str] = set()  # of operators beside the standard ones
         self.wide = False  # whether the node at hand is arithmetic in double precision
         self._hint = ""
@@ -248,17 +251,18 @@ class Emitter:
     def weight(self, weight: Weight, layout: str = "", *, local: bool = False) -> str:
         """The name of a parameter's initializer. `layout` "T" asks for the transpose, which is then how it is stored."""
         path = weight.path
+        name = f"{path}.value" if path in self.public else path
         stored = self.layouts.setdefault(path, layout)
-        if path not in self.placed:
+        if name not in self.placed:
             if path not in self.weights:
                 raise KeyError(f"there is no weight {path}")
             array = self.weights[path]
             if tuple(array.shape) != tuple(weight.shape):
                 raise ValueError(f"the weight {path} has shape {tuple(array.shape)}; the program needs {tuple(weight.shape)}")
             shape = tuple(array.shape[::-1] if stored == "T" else array.shape)
-            self.place(path, Tensor(path, TensorProto.FLOAT, shape, 4 * array.size, lambda: _load(array, stored)))
-        self.use(path, local=local)
-        return path if stored == layout else self.op("Transpose", path, perm=[1, 0], hint=path)
+            self.place(name, Tensor(name, TensorProto.FLOAT, shape, 4 * array.size, lambda: _load(array, stored)))
+        self.use(name, local=local)
+        return name if stored == layout else self.op("Transpose", name, perm=[1, 0], hint=name)
 
     def place(self, name: str, tensor: Tensor) -> None:
         """Announce an initializer whose graph is chosen at the end, from its uses."""
@@ -336,6 +340,10 @@ class Emitter:
         self.scope, self._hint = self.root, ""
         yield
         self.scope, self._hint = inner, hint
+
+    def outside(self, name: str) -> bool:
+        """Whether a value is there in the outermost graph."""
+        return name in self.root.made or any(i.name == name for i in self.root.graph.inputs)
 
     def result(self, name: str, type: Type, hint: str) -> str:
         """Make a value the next output of this graph, under a name of its own if it is not made here."""

@@ -133,7 +133,8 @@ def emit(program: Program, entry: str, weights: Mapping[str, np.ndarray], hooks:
     e.layers, e.observe, e.trace, e.watch = hooks.layers, hooks.observe, hooks.trace, hooks.watch
     e.plain = hooks.plain
     block = program.functions[where.function].block
-    e.reserve("nfe", TRAJECTORY, *(i.name for i in where.inputs), *(_public(i) for i in range(len(block.results))), *weights)
+    e.public = {"nfe", TRAJECTORY, *(i.name for i in where.inputs), *(_public(i) for i in range(len(block.results)))}
+    e.reserve(*e.public, *weights)
     for value, wanted in zip(block.params, where.inputs, strict=True):
         _input(e, wanted)
         e.env[value.id] = wanted.name

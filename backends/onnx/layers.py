@@ -7,7 +7,7 @@ once; the weight of a convolution lies in the graph of its use, without which th
 from __future__ import annotations
 
 import numpy as np
-from specc.backends.onnx.emit import Bound, Emitter, Weight
+from specc.backends.onnx.emit import Emitter, Weight
 from specc.backends.onnx.rounding import dynamic
 
 from specc.ir.formats import FORMATS
@@ -20,17 +20,6 @@ def param(e: Emitter, node: Node) -> Weight:
     path = f"{e.bundle}.{node['path']}" if e.bundle else node["path"]
     e.paths.add(path)
     return Weight(path, tuple(node["shape"]))
-
-
-def matmul(e: Emitter, node: Node) -> str:
-    return _product(e, node) or e.op("MatMul", *e.names(node, DType.FLOAT))
-
-
-def _product(e: Emitter, node: Node) -> str | None:
-    """Let calibration see a product's operands, and a quantiser write it."""
-    if e.observe is not None:
-        e.observe(e, node, e.site(node), {str(i): e.name(v) for i, v in enumerate(node.inputs)})
-    return e.layers.product(e, node) if e.layers is not None else None
 
 
 def linear(e: Emitter, node: Node) -> str:
@@ -163,53 +152,3 @@ def rmsnorm(e: Emitter, node: Node) -> str:
     x, *scale = node.inputs
     names = [e.name(v) for v in scale] or [e.const(np.ones(int(x.type.shape[-1]), np.float32))]
     return e.op("RMSNormalization", e.name(x), *names, axis=-1, epsilon=float(node.get("eps", 1e-5)))
-
-
-HEADS_FIRST = (0, 2, 1, 3)  # (B, n, h, d) to (B, h, n, d) and back
-
-
-def attention(e: Emitter, node: Node) -> Bound:
-    """The fused op of opset 23, which has a kernel in ONNX Runtime: faster when it need not transpose."""
-    rounded = _product(e, node)
-    if rounded is not None:
-        return rounded
-    causal = int(bool(node.get("causal", False)))
-    if e.plain:
-        return _written_out(e, node, causal)
-    plain = [_split_heads(e, v) for v in node.inputs]
-    users = e.uses.users(node.out)
-    if all(plain) and all(_turns(u) for u in users) and node.out.id not in e.uses.kept:
-        heads, width = (int(node.out.type.shape[i]) for i in (1, 3))
-        q, k, v = (e.op("Reshape", e.name(i), e.ints(0, 0, -1)) for i in plain if i is not None)
-        flat = e.op("Attention", q, k, v, is_causal=causal, q_num_heads=heads, kv_num_heads=heads)
-        e.turned[node.out.id] = e.op("Reshape", flat, e.ints(0, 0, heads, width))
-        return e.turned[node.out.id]
-    q, k, v = (e.name(i) for i in node.inputs)
-    single = node.inputs[0].type.rank == 3
-    if single:
-        q, k, v = (e.op("Unsqueeze", i, e.ints(0)) for i in (q, k, v))
-    out = e.op("Attention", q, k, v, is_causal=causal)
-    return e.op("Squeeze", out, e.ints(0)) if single else out
-
-
-def _written_out(e: Emitter, node: Node, causal: int) -> str:
-    """softmax(q k' / sqrt(d)) v, as the op is defined."""
-    q, k, v = (e.name(i) for i in node.inputs)
-    shape = node.inputs[0].type.shape
-    turned = e.op("Transpose", k, perm=[*range(len(shape) - 2), len(shape) - 1, len(shape) - 2])
-    scale = e.const(np.float32(int(shape[-1]) ** -0.5))
-    scores = e.op("Mul", e.op("MatMul", q, turned), scale)
-    if causal:
-        later = np.triu(np.full((int(shape[-2]), int(node.inputs[1].type.shape[-2])), -np.inf, np.float32), 1)
-        scores = e.op("Add", scores, e.const(later))
-    return e.op("MatMul", e.op("Softmax", scores, axis=-1), v)
-
-
-def _split_heads(e: Emitter, value: Value) -> Value | None:
-    """(B, n, h, d), where the operand is its transpose."""
-    made = e.uses.made.get(value.id)
-    return made.inputs[0] if made is not None and _turns(made) else None
-
-
-def _turns(node: Node) -> bool:
-    return node.op is Op.TRANSPOSE and tuple(node["perm"]) == HEADS_FIRST

@@ -1,9 +1,9 @@
 """Writes quantised layers: by the kernels that ONNX Runtime has on a target, by standard ops elsewhere.
 
-int8 operands and weights stand between QuantizeLinear and DequantizeLinear, which the runtime replaces by its integer
-kernels (unsigned activations, signed weights); convolutions round their result too. Weights alone are multiplied in packed
-blocks where an example has few rows. For many rows, where such products are slower than float ones, for kernels and for
-every other format they are unpacked by nodes that are folded when the file is opened.
+int8 operands and weights (unsigned activations, signed weights) are multiplied by MatMulIntegerToFloat. Those of convolutions
+stand between QuantizeLinear and DequantizeLinear, which the runtime replaces by its integer kernels; they round their result
+too. Weights alone are multiplied in packed blocks where an example has few rows. For many rows, where such products are slower
+than float ones, for kernels and for every other format they are unpacked by nodes that are folded when the file is opened.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from onnx import TensorProto
 from specc.backends.onnx.emit import Emitter, Weight
 from specc.backends.onnx.layers import window
 from specc.backends.onnx.products import ProductPlan, product
-from specc.backends.onnx.rounding import Rounding, rounded, static
+from specc.backends.onnx.rounding import Rounding, quantized, rounded, static
 from specc.backends.onnx.unpack import Store
 
 from specc.ir.coding import LEAST, Codes, activation_range, as_matrix, encode
@@ -106,16 +106,16 @@ class Writer:
     # Linear layers
 
     def _linear(self, e: Emitter, node: Node, plan: LayerPlan, x: str, bias: str | None) -> str:
-        """A product of two dimensions gets a third: MatMul and Add would become a float Gemm before they become integer."""
-        shape = node.inputs[0].type.shape
-        flat = len(shape) == 2
-        if flat:
-            x, shape = e.op("Unsqueeze", x, e.ints(0)), (1, *shape)
-        out = self._product(e, plan, self._others(e, plan, x, shape), shape)
+        operand = self._others(e, plan, x, node.inputs[0].type.shape)
+        if self._integer(plan):
+            self.ways[plan.path] = INTEGER
+            out = self._integer_product(e, plan, operand, bias)
+        else:
+            out = self._product(e, plan, operand, node.inputs[0].type.shape)
+            out = out if bias is None else e.op("Add", out, bias)
         if plan.found is not None and plan.kept.size:
             out = e.op("Add", out, self._kept(e, plan.path, plan.found, x))
-        out = out if bias is None else e.op("Add", out, bias)
-        return e.op("Squeeze", out, e.ints(0)) if flat else out
+        return out
 
     def _others(self, e: Emitter, plan: LayerPlan, x: str, shape: Shape) -> str:
         """The operand as it is rounded: columns that are not count for no scale."""
@@ -129,12 +129,6 @@ class Writer:
         return e.op("MatMul", part, self.store.array(e, path, "kept", found.columns.T))
 
     def _product(self, e: Emitter, plan: LayerPlan, x: str, shape: Shape) -> str:
-        if self._integer(plan):
-            self.ways[plan.path] = INTEGER
-            assert plan.rounding is not None
-            if plan.rounding.interval is None:
-                return self._by_rows(e, plan, x)
-            return e.op("MatMul", static(e, x, "int8", plan.rounding.interval), self._columns(e, plan))
         if plan.rounding is None and self._few(plan, shape):
             self.ways[plan.path] = PACKED
             return self._blocks(e, plan, x)
@@ -149,28 +143,36 @@ class Writer:
         self.ways[plan.path] = EXPANDED if plan.rounding is None else EMULATED
         return x if plan.rounding is None else rounded(e, x, shape, axis, plan.rounding)
 
-    def _columns(self, e: Emitter, plan: LayerPlan) -> str:
-        """DequantizeLinear of the transposed codes (k, n)."""
+    def _integer_product(self, e: Emitter, plan: LayerPlan, x: str, bias: str | None) -> str:
+        """In a range, by the op that ONNX Runtime makes of DequantizeLinear and MatMul; written out, it adds the bias too."""
+        assert plan.rounding is not None
         codes = self._codes(plan)
-        q = self.store.array(e, plan.path, "columns", codes.codes.view(np.int8).T)
-        return e.op("DequantizeLinear", q, self._scales(e, plan, codes), axis=1)
+        right, scales = self._columns(e, plan, codes), self._scales(e, plan, codes)
+        if plan.rounding.interval is None:
+            out = self._by_rows(e, x, right, scales)
+            return out if bias is None else e.op("Add", out, bias)
+        left, scale, zero = quantized(e, x, plan.rounding.interval)
+        inputs = (left, right, scale, scales, zero, *(("", bias) if bias is not None else ()))
+        return e.op("MatMulIntegerToFloat", *inputs, domain="com.microsoft")
+
+    def _columns(self, e: Emitter, plan: LayerPlan, codes: Codes) -> str:
+        """The transposed codes (k, n)."""
+        return self.store.array(e, plan.path, "columns", codes.codes.view(np.int8).T)
 
     def _scales(self, e: Emitter, plan: LayerPlan, codes: Codes, *, local: bool = False) -> str:
         """One scale a row."""
         n = len(codes.codes)
         return self.store.array(e, plan.path, "scales", np.broadcast_to(codes.scales.values[:, 0], n), local=local)
 
-    def _by_rows(self, e: Emitter, plan: LayerPlan, x: str) -> str:
+    def _by_rows(self, e: Emitter, x: str, right: str, scales: str) -> str:
         """An integer product whose operand has a scale for each of its rows."""
-        codes = self._codes(plan)
         largest = e.op("ReduceMax", e.op("Abs", x), e.ints(-1), keepdims=1)
         scale = e.op("Max", e.op("Div", largest, e.const(np.float32(127))), e.const(LEAST))
         whole = e.op("Add", e.op("Round", e.op("Div", x, scale)), e.const(np.float32(MIDDLE)))
         left = e.op("Cast", whole, to=TensorProto.UINT8)
-        right = self.store.array(e, plan.path, "columns", codes.codes.view(np.int8).T)
         product = e.op("MatMulInteger", left, right, e.const(np.uint8(MIDDLE)))
         out = e.op("Mul", e.op("Cast", product, to=TensorProto.FLOAT), scale)
-        return e.op("Mul", out, self._scales(e, plan, codes))
+        return e.op("Mul", out, scales)
 
     def _matrix(self, e: Emitter, plan: LayerPlan) -> str:
         """The transposed weight (k, n), once in the file, in nodes that are folded when it is opened."""

@@ -45,11 +45,19 @@ def static(e: Emitter, x: str, name: str, interval: tuple[float, float]) -> str:
     """The nearest of 256 levels of a range that holds 0, or of an element's numbers under one scale."""
     element = FORMATS[name].element
     if not element.exponent:
-        scale, zero = activation_range(*interval)
-        s, z = e.const(scale), e.const(zero)
-        return e.op("DequantizeLinear", e.op("QuantizeLinear", x, s, z), s, z)
+        if e.plain:
+            scale, zero = activation_range(*interval)
+            return _levels(e, x, e.const(scale), e.const(np.float32(zero)), e.const(np.float32(2**8 - 1)))
+        return e.op("DequantizeLinear", *quantized(e, x, interval))
     s = e.const(np.maximum(np.float32(max(map(abs, interval)) / element.largest), LEAST))
     return e.op("Mul", grid(e, e.op("Div", x, s), element), s)
+
+
+def quantized(e: Emitter, x: str, interval: tuple[float, float]) -> tuple[str, str, str]:
+    """Codes of 8 bits without sign, their scale and their zero."""
+    scale, zero = activation_range(*interval)
+    s, z = e.const(scale), e.const(zero)
+    return e.op("QuantizeLinear", x, s, z), s, z
 
 
 def round_to(e: Emitter, node: Node) -> str:
@@ -115,7 +123,12 @@ def _affine(e: Emitter, x: str, row: Format) -> str:
     high = e.op("Max", e.op("ReduceMax", x, e.ints(-1), keepdims=1), none)
     scale = e.op("Max", e.op("Div", e.op("Sub", high, low), top), e.const(LEAST))
     zero = e.op("Clip", e.op("Round", e.op("Div", e.op("Neg", low), scale)), none, top)
-    codes = e.op("Clip", e.op("Round", e.op("Add", e.op("Div", x, scale), zero)), none, top)
+    return _levels(e, x, scale, zero, top)
+
+
+def _levels(e: Emitter, x: str, scale: str, zero: str, top: str) -> str:
+    """The nearest of the levels 0, 1, ..., top above a zero."""
+    codes = e.op("Clip", e.op("Round", e.op("Add", e.op("Div", x, scale), zero)), e.const(np.float32(0)), top)
     return e.op("Mul", e.op("Sub", codes, zero), scale)
 
 

@@ -6,7 +6,7 @@ others, in double precision where float32 would lose digits (`expm1` near 0, `er
 
 from __future__ import annotations
 
-from specc.backends.onnx import arrays, control, layers, numbers
+from specc.backends.onnx import arrays, attention, control, layers, numbers
 from specc.backends.onnx.emit import Emitter, Spell, Weight
 from specc.backends.onnx.noise import draw
 from specc.backends.onnx.rounding import round_to
@@ -114,7 +114,7 @@ ONNX: dict[Op, Spell] = {
     Op.TAKE: arrays.take,
     Op.SCATTER_ADD: arrays.scatter_add,
     Op.ROUND_TO: round_to,
-    Op.MATMUL: layers.matmul,
+    Op.MATMUL: attention.matmul,
     Op.CHOLESKY: arrays.written_out,
     Op.INV: arrays.written_out,
     Op.LINEAR: layers.linear,
@@ -125,7 +125,7 @@ ONNX: dict[Op, Spell] = {
     Op.LAYERNORM: layers.layernorm,
     Op.GROUPNORM: layers.groupnorm,
     Op.RMSNORM: layers.rmsnorm,
-    Op.ATTENTION: layers.attention,
+    Op.ATTENTION: attention.attention,
     Op.NORMAL: draw,
     Op.UNIFORM: draw,
     Op.STOP: _alias,

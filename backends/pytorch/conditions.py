@@ -7,7 +7,7 @@ import json
 from specc.backends.pytorch.data import finite
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import legal
-from specc.backends.pytorch.samplers import Way
+from specc.backends.pytorch.samplers import Way, option
 
 from specc.ir.program import Input, Program
 from specc.ir.types import DType
@@ -63,17 +63,17 @@ class Conditions:
             else:
                 numbers = ("a number, ", "numbers, ", *[""] * 9)[len(i.type.shape) - 1]
             help = f"{numbers}.npy, or .npz under this name; {what} if not given"
-            lines.append(f'    parser.add_argument("--{legal(name)}", nargs="+", help="{help}")')
+            lines.append(f'    parser.add_argument("--{option(name)}", nargs="+", help="{help}")')
         return lines
 
     def given(self) -> list[str]:
         """Statements that take the options."""
         lines = []
         for name, i in self.inputs.items():
-            lines.append(f"        if args.{legal(name)} is not None:")
+            lines.append(f"        if args.{option(name)} is not None:")
             kind = "int64" if i.type.dtype is DType.INT else "float32"
             more = f", {i.classes}" if i.classes else ""
-            value = f"array(args.{legal(name)}, {json.dumps(name)}, {tuple(i.type.shape[1:])}, torch.{kind}, args.n{more})"
+            value = f"array(args.{option(name)}, {json.dumps(name)}, {tuple(i.type.shape[1:])}, torch.{kind}, args.n{more})"
             lines.append(f"            given[{json.dumps(name)}] = {value}")
         return lines
 

@@ -89,21 +89,34 @@ def _leaky(node: Node, made: Made) -> Idiom | None:
     return None
 
 
-def _triangle(node: Node, made: Made) -> Idiom | None:
-    """A matrix where its places are on one side of the diagonal, and 0 elsewhere."""
-    test, matrix, rest = node.inputs
+def _of_places(node: Node, made: Made) -> Idiom | None:
+    """A matrix where its places are on one side of the diagonal, or a vector on the diagonal, and 0 elsewhere."""
+    test, values, rest = node.inputs
     compared = made.get(test.id)
-    if compared is None or compared.op not in (Op.LT, Op.LE) or _number(rest, made) != 0:
+    if compared is None or compared.op not in (Op.LT, Op.LE, Op.EQ) or _number(rest, made) != 0:
         return None
-    if matrix.type.rank != 2 or compared.out.type.shape != matrix.type.shape:
+    shape, row_first = compared.out.type.shape, [_counted(v, made) for v in compared.inputs] == [0, 1]
+    if not row_first and [_counted(v, made) for v in compared.inputs] != [1, 0]:
+        return None
+    if compared.op is Op.EQ:
+        vector = _repeated(values, made)
+        return ("{}.diag()", (vector,)) if vector is not None and vector.type.shape * 2 == shape else None
+    if values.type.shape != shape:
         return None
     strict = compared.op is Op.LT
-    match [_counted(v, made) for v in compared.inputs]:
-        case [1, 0]:  # column < row
-            return "{}.tril(-1)" if strict else "{}.tril()", (matrix,)
-        case [0, 1]:
-            return "{}.triu(1)" if strict else "{}.triu()", (matrix,)
-    return None
+    if row_first:  # row < column
+        return "{}.triu(1)" if strict else "{}.triu()", (values,)
+    return "{}.tril(-1)" if strict else "{}.tril()", (values,)
+
+
+def _repeated(values: Value, made: Made) -> Value | None:
+    """The vector that is each row of a matrix, or each column."""
+    while values.type.rank == 2:
+        node = made.get(values.id)
+        if node is None or node.op not in (Op.EXPAND, Op.RESHAPE):
+            return None
+        (values,) = node.inputs
+    return values if values.type.rank == 1 else None
 
 
 def _counted(value: Value, made: Made) -> int | None:
@@ -120,8 +133,10 @@ def _counted(value: Value, made: Made) -> int | None:
 
 
 def _reshaped(node: Node, made: Made) -> Idiom | None:
-    """A row times a matrix, blocks of pixels as channels, and channels as blocks of pixels."""
+    """A row times a matrix, one place of an axis, blocks of pixels as channels, and channels as blocks of pixels."""
     moved = made.get(node.inputs[0].id)
+    if moved is not None and moved.op is Op.SLICE:
+        return _picked(node, moved)
     if moved is not None and moved.op is Op.MATMUL:
         return _row_times(node, moved, made)
     cut = made.get(moved.inputs[0].id) if moved is not None and moved.op is Op.TRANSPOSE else None
@@ -138,6 +153,15 @@ def _reshaped(node: Node, made: Made) -> Idiom | None:
     if len(old) != 4 or BATCH in fine[1:] or coarse != (fine[0], fine[1] * n * n, fine[2] // n, fine[3] // n):
         return None
     return f"{name}({{}}, {n})", (source,)
+
+
+def _picked(node: Node, cut: Node) -> Idiom | None:
+    """The one place that a slice leaves of an axis, which the new shape is without."""
+    axis, shape = cut["axis"] % cut.out.type.rank, cut.out.type.shape
+    if cut.out.name is not None or shape[axis] != 1 or node.out.type.shape != (*shape[:axis], *shape[axis + 1 :]):
+        return None
+    before = "..., " if axis == len(shape) - 1 > 1 else ":, " * axis
+    return f"{{}}[{before}{cut['start']}]", (cut.inputs[0],)
 
 
 def _row_times(node: Node, product: Node, made: Made) -> Idiom | None:
@@ -164,7 +188,7 @@ def _stacked(node: Node, made: Made) -> Idiom | None:
 
 IDIOMS: dict[Op, Callable[[Node, Made], Idiom | None]] = {
     Op.MAX: _leaky,
-    Op.WHERE: _triangle,
+    Op.WHERE: _of_places,
     Op.RESHAPE: _reshaped,
     Op.CONCAT: _stacked,
 }

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cache
 
+from specc.backends.pytorch.choose import part
 from specc.backends.pytorch.kinds import Kind
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.manner import Manner
 from specc.backends.pytorch.names import described, docstring, legal, snake
 from specc.backends.pytorch.printer import Printed, print_block
+from specc.backends.pytorch.source import top_names
 from specc.backends.pytorch.values import extern_name
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Node, Program, walk
 
-OURS = {  # names in a project
-    "arguments", "array", "conditions", "examples", "held_out", "load", "loss", "main", "picture", "prepare", "sample",
-    "usual",
-}  # fmt: skip
+PRINTED_INTO = ("averages", "generate", "query", "sample", "train")  # parts that functions of a program stand in, or go to
 HOST = Kind(True, None, True)
 
 
@@ -41,7 +41,7 @@ class Library:
         self.plain: dict[str, Plain] = {}  # by name in the IR
         self.texts: dict[tuple[str, str], str] = {}  # stem and text to printed name
         self.bodies: dict[tuple[str, tuple[bool, ...]], Printed] = {}
-        self.used: set[str] = set(OURS)
+        self.used: set[str] = set(ours())
         self.externs: set[str] = set()
 
     def manner(self, block: Block, **changes: object) -> Manner:
@@ -137,6 +137,12 @@ class Library:
         head = exploded(f"def {plain.name}(", params, f") -> {result}:", 128)
         text = docstring(described(plain.function.about, plain.function.doc), 4) if plain.function.doc else []
         return [*head, *text, *(f"    {line}" for line in plain.printed.lines)]
+
+
+@cache
+def ours() -> frozenset[str]:
+    """The names that these parts have for themselves."""
+    return frozenset({"examples", "loss", "prepare"}.union(*(top_names(part(name)) for name in PRINTED_INTO)))
 
 
 def parameter_free(program: Program) -> set[str]:

@@ -83,7 +83,7 @@ class Layout:
                 text += f".{part}" if kind == "dict" and _plain(part) else f"[{_string(part)}]"
             elif _plain(part):
                 text += f".{part}"
-            elif part in HIDDEN:  # the attribute of this name is a method
+            elif _hidden(part):
                 text += f".{'_parameters' if below.start is not None else '_modules'}[{_string(part)}]"
             else:
                 text += f".{'get_parameter' if below.start is not None else 'get_submodule'}({_string(part)})"
@@ -101,8 +101,8 @@ class Layout:
         value = f"nn.Parameter({place.start})" if place.start is not None else place.make or self._contents(place)
         if place.still and _container(place) != "module":  # what is below it comes later
             value += ".requires_grad_(False)"
-        if part in HIDDEN and place.start is not None:
-            line = f"{owner}._parameters[{_string(part)}] = {value}"
+        if _hidden(part):
+            line = f"{owner}.{'_parameters' if place.start is not None else '_modules'}[{_string(part)}] = {value}"
         elif part.isidentifier() and not keyword.iskeyword(part):
             line = f"{owner}.{part} = {value}"
         else:
@@ -155,7 +155,7 @@ def submodule(path: str, model: str = "model") -> str:
     for part in path.split("."):
         if _plain(part):
             model += f".{part}"
-        elif part in HIDDEN:
+        elif _hidden(part):
             model += f"._modules[{_string(part)}]"
         else:
             model += f".get_submodule({_string(part)})"
@@ -374,7 +374,7 @@ def _bound(value: float) -> str:
 def _container(place: Place) -> str:
     """list for 0, 1, 2...; parameters for bare ones alone; dict otherwise, unless a name would hide one of its methods."""
     keys = list(place.below)
-    if any(k in HIDDEN or not k for k in keys):
+    if any(_hidden(k) or not k for k in keys):
         return "module"
     bare = [p.start is not None for p in place.below.values()]
     if all(bare):
@@ -385,7 +385,12 @@ def _container(place: Place) -> str:
 
 
 def _plain(part: str) -> bool:
-    return bool(re.fullmatch(r"[^\W\d]\w*", part)) and not keyword.iskeyword(part) and part not in HIDDEN
+    return bool(re.fullmatch(r"[^\W\d]\w*", part)) and not keyword.iskeyword(part) and not _hidden(part)
+
+
+def _hidden(part: str) -> bool:
+    """Whether the attribute of this name is, or may be, nn.Module's own."""
+    return part in HIDDEN or part.startswith("_")
 
 
 def _string(text: str) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from specc.backends.pytorch.expressions import Piece
 from specc.backends.pytorch.kinds import Kind
-from specc.backends.pytorch.library import Library
+from specc.backends.pytorch.library import Library, ours
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import described, docstring, legal, snake
 from specc.backends.pytorch.networks import Networks, show
@@ -33,7 +33,7 @@ class Objective:
 def objectives(program: Program, library: Library, networks: Networks) -> list[Objective]:
     found = program.by_role("objective")
     others = [*program.by_role("update"), *program.by_role("start")]
-    taken = {p.name for p in library.plain.values()}
+    taken = {p.name for p in library.plain.values()} | (ours() - {"loss"})
     out = []
     for entry in (*found, *others):
         name = "loss" if entry.role == "objective" and len(found) == 1 else legal(snake(entry.name), taken)

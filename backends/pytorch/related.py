@@ -5,7 +5,7 @@ from __future__ import annotations
 from specc.backends.pytorch.choose import choose, part
 from specc.backends.pytorch.expressions import literal
 from specc.backends.pytorch.kinds import Kind
-from specc.backends.pytorch.library import Library
+from specc.backends.pytorch.library import Library, ours
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal, snake
 from specc.backends.pytorch.printer import print_block
@@ -38,7 +38,7 @@ def averages_file(program: Program, library: Library, local: dict[str, str]) -> 
     for a in program.averages:
         decay = literal(a.decay) if not isinstance(a.decay, str) else ""
         if isinstance(a.decay, str):
-            decay = legal(snake(a.decay.replace(".", "_")))
+            decay = legal(snake(a.decay.replace(".", "_")), ours())
             definitions.append(_decay(program, library, a.decay, decay))
         rows.append(f'    ("{a.path}", "{a.of}", {decay}),')
     functions = {"functions"} if definitions else set()

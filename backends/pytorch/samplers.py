@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cache
 
+from specc.backends.pytorch.choose import part
 from specc.backends.pytorch.expressions import literal
 from specc.backends.pytorch.kinds import Kind
-from specc.backends.pytorch.library import OURS, Library
+from specc.backends.pytorch.library import Library, ours
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import described, docstring, legal, snake
 from specc.backends.pytorch.networks import Networks, show
@@ -18,16 +21,17 @@ from specc.ir.types import DType
 
 @dataclass(slots=True)
 class Way:
-    """A printed sampler or query."""
+    """A printed sampler or query. params: what its inputs are called there."""
 
     entry: Entry
     name: str
     lines: list[str]
+    params: dict[str, str]
 
 
 def ways(program: Program, role: str, library: Library, networks: Networks) -> list[Way]:
     """The functions for all entries of a role."""
-    taken = {p.name for p in library.plain.values()} | OURS
+    taken = {p.name for p in library.plain.values()} | ours()
     return [_way(program, e, legal(snake(e.name), taken), library, networks) for e in program.by_role(role)]
 
 
@@ -51,7 +55,19 @@ def _way(program: Program, entry: Entry, name: str, library: Library, networks: 
     doc = described(function.about, entry.doc or f"{entry.role} {entry.name}")
     text = docstring(doc, 4, f"{', '.join(shapes)}. Returns {out}.{calls}")
     head = exploded(f"def {name}(", params, f") -> {result}:", 128)
-    return Way(entry, name, ["@torch.no_grad()", *head, *text, *(f"    {line}" for line in printed.lines)])
+    lines = ["@torch.no_grad()", *head, *text, *(f"    {line}" for line in printed.lines)]
+    return Way(entry, name, lines, {i.name: p for i, p in zip(entry.inputs, printed.params, strict=True)})
+
+
+@cache
+def own_options() -> frozenset[str]:
+    """The options that sample.py has in every project."""
+    return frozenset({"help", "n"} | set(re.findall(r'add_argument\("(?:--)?(\w+)"', part("sample"))))
+
+
+def option(name: str) -> str:
+    """The option of sample.py that gives an input, without its dashes."""
+    return legal(name, own_options())
 
 
 def default(i: Input) -> str:
@@ -61,6 +77,14 @@ def default(i: Input) -> str:
     return f" = {text}.0" if i.type.dtype is DType.FLOAT and text.lstrip("-").isdigit() else f" = {text}"
 
 
-def arguments(entries: list[Entry]) -> dict[str, Input]:
-    """Inputs of all samplers beside seeds and conditions, by name."""
-    return {i.name: i for e in entries for i in e.inputs if i.role == "argument" and not i.type.shape}
+def arguments(ways: list[Way]) -> dict[str, tuple[str, Input]]:
+    """Inputs of all samplers beside seeds and conditions, by option, and what their functions call them."""
+    found: dict[str, tuple[str, Input]] = {}
+    for way in ways:
+        for i in way.entry.inputs:
+            if i.role == "argument" and not i.type.shape:
+                param, name = way.params[i.name], option(i.name)
+                known = found.setdefault(name, (param, i))[0]
+                if known != param:  # another sampler calls it otherwise
+                    found[option(param)] = (param, i)
+    return found

@@ -287,7 +287,7 @@ def _limits(program: Program) -> tuple[str, str]:
 
 
 def sample_script(program: Program, samplers: list[Way], derived: list[Way], local: dict[str, str]) -> str:
-    named = arguments([w.entry for w in samplers])
+    named = arguments(samplers)
     asked = conditions(program, samplers, derived)
     features = set(_pictured(program)) & {"images", "folded"}
     features |= {"ema"} if program.setting("ema") else set()
@@ -300,13 +300,13 @@ def sample_script(program: Program, samplers: list[Way], derived: list[Way], loc
     if "together" in features:
         tables.append(f"DERIVED = {_strings(asked.asked())}  # from one example")
     if named:
-        tables.append(f"ARGUMENTS = {_strings([legal(n) for n in named])}  # inputs of samplers")
+        tables += table("ARGUMENTS", {name: json.dumps(param) for name, (param, _) in named.items()})
     if "images" in features:
         low, high = _limits(program)
         tables.append(f"LOW, HIGH = {low}, {high}  # of x")
     if "folded" in features:
         tables.append(f"SHAPE = {image_shape(program.data[0])}  # of a picture")
-    options = [line for n, i in named.items() for line in _option(n, "int" if i.type.dtype.value == "int" else "float")]
+    options = [_option(n, "int" if i.type.dtype.value == "int" else "float") for n, (_, i) in named.items()]
     replaced = {
         "table": "\n".join(tables),
         "images table": "",
@@ -349,9 +349,8 @@ def _imports(names: set[str], local: dict[str, str]) -> list[str]:
     return [*lines[:place], "from pathlib import Path", *lines[place:]]
 
 
-def _option(name: str, kind: str) -> list[str]:
-    flag = legal(name)
-    return [f'    parser.add_argument("--{flag}", type={kind}, help="of the sampler")']
+def _option(name: str, kind: str) -> str:
+    return f'    parser.add_argument("--{name}", type={kind}, help="of the sampler")'
 
 
 # query.py ------------------------------------------------------------------------------------------------------------
@@ -360,7 +359,7 @@ def _option(name: str, kind: str) -> list[str]:
 def query_script(program: Program, queries: list[Way], local: dict[str, str]) -> str:
     features = {"ema"} if program.setting("ema") else set()
     features |= {"counted"} if any(_counted(w) for w in queries) else set()
-    inputs = {w.entry.name: _strings([legal(i.name) for i in w.entry.inputs if i.role != "argument"]) for w in queries}
+    inputs = {w.entry.name: _strings([i.name for i in w.entry.inputs if i.role != "argument"]) for w in queries}
     tables = [*table("QUERIES", {w.entry.name: w.name for w in queries}), *table("INPUTS", inputs)]
     text = choose(part("query"), features, {"table": "\n".join(tables)})
     run = f"runs/{_folder(program.name)}"

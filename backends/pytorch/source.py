@@ -66,6 +66,14 @@ def defined_names(text: str) -> set[str]:
     return {node.name for node in ast.parse(text).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
 
 
+def top_names(text: str) -> set[str]:
+    """All that a file binds at its top: imports, functions, classes and constants."""
+    body = ast.parse(text).body
+    aliases = {a.asname or a.name.split(".")[0] for n in body if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names}
+    targets = {t.id for n in body if isinstance(n, ast.Assign) for t in n.targets if isinstance(t, ast.Name)}
+    return aliases | targets | {n.name for n in body if isinstance(n, (ast.FunctionDef, ast.ClassDef))}
+
+
 def import_lines(names: set[str], local: Mapping[str, str]) -> list[str]:
     """Sorted imports for what a text uses: standard library, packages, files of the project."""
     standard = [f"import {n}" for n in sorted(names & STANDARD)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
 from collections.abc import Iterable
@@ -72,6 +73,14 @@ def one(result: Checked, path: Path) -> Program:
     if not programs:
         raise click.UsageError(f"{path} has no model, only definitions")
     raise click.UsageError(f"{path} has several models; choose with --model: {', '.join(programs)}")
+
+
+def absent(kind: str, name: str, known: Iterable[str]) -> NoReturn:
+    """There is no such sampler, input, ... of a spec or run."""
+    there = list(known)
+    close = difflib.get_close_matches(name, there, n=1)
+    hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(there)}" if there else "there is none"
+    raise click.UsageError(f"no {kind} `{name}`; {hint}")
 
 
 def stop(code: int) -> NoReturn:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from specc import driver
 from specc.cli.common import SPEC, Failure, checked, one, say
+from specc.cli.export import quantization_of
 
 
 @click.command("compile")
@@ -17,12 +19,19 @@ from specc.cli.common import SPEC, Failure, checked, one, say
 @click.option("--model", help="One of several models in SPEC.")
 @click.option("--dialect", type=click.Choice(["linalg", "torch", "stablehlo"]), help="For mlir; linalg if not given.")
 @click.option("--batch", type=click.IntRange(min=1), help="For mlir: how many examples at once; 1 if not given.")
-def command(spec: Path, target: str, out: Path, model: str | None, dialect: str | None, batch: int | None) -> None:
+@click.option("--quantize", help="For mlir and iree: samplers with weights in the formats of this section.")
+def command(
+    spec: Path, target: str, out: Path, model: str | None, dialect: str | None, batch: int | None, quantize: str | None
+) -> None:
     """Write SPEC as a PyTorch project, as ONNX, MLIR or compiled samplers with initial weights, or as the IR in JSON."""
-    options = {k: v for k, v in (("dialect", dialect), ("batch", batch)) if v is not None}
+    options: dict[str, Any] = {k: v for k, v in (("dialect", dialect), ("batch", batch)) if v is not None}
     if options and target != "mlir":
         raise click.UsageError(f"--{next(iter(options))} is for --target mlir")
+    if quantize is not None and target not in ("mlir", "iree"):
+        raise click.UsageError("--quantize is for --target mlir and iree; of a run: specc export RUN --quantize NAME")
     program = one(checked(spec, model), spec)
+    if quantize is not None:
+        options["quantize"] = quantization_of(program, quantize)
     try:
         files = driver.emit(program, target, out, **options)
     except OSError as error:

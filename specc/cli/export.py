@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from specc import driver
-from specc.cli.common import Failure, as_json, say
+from specc.cli.common import Failure, absent, as_json, say
 from specc.cli.examples import asked, conditions
 from specc.cli.runs import Run, python
 
@@ -69,8 +69,10 @@ def command(
 
     if (out is None) == (web is None):
         raise click.UsageError("say where to write: -o FILE.onnx, or --web DIR")
-    if iree and (quantize is not None or query is not None or out is None):
-        raise click.UsageError("--iree compiles samplers in float, beside -o FILE.onnx")
+    if out is not None and out.suffix != ".onnx":
+        raise click.UsageError(f"{out} should end in .onnx")
+    if iree and (query is not None or out is None):
+        raise click.UsageError("--iree compiles samplers, beside -o FILE.onnx")
     here = Run(run)
     program = here.program()
     entry = entry_of(program, sampler if query is None else query, "sampler" if query is None else "query")
@@ -85,9 +87,10 @@ def command(
     symbols = here.symbols()
     looked = formats.calibrate if formats is not None else None
     data = asked(here, program, looked, CALIBRATED, "train") if looked is not None else None
+    ranges = calibration(formats, given, data)
     if out is None:
         assert web is not None
-        return page(array, weights, entry, formats, calibration(formats, given, data), symbols, web, ort_web)
+        return page(array, weights, entry, formats, ranges, symbols, web, ort_web)
     try:
         known = {"symbols": list(symbols)} if symbols is not None else None
         written = export(
@@ -96,7 +99,7 @@ def command(
             weights,
             out,
             quantization=formats,
-            calibration=calibration(formats, given, data),
+            calibration=ranges,
             target=target,
             metadata=known,
             trajectory=trajectory,
@@ -110,7 +113,9 @@ def command(
         from specc.cli import quantized
 
         quantized.finish(here, program, entry, weights, formats, written, samples)
-    others = {"IREE": compiled(array, entry, weights, out.with_suffix(".vmfb"))} if iree else None
+    others = None
+    if iree:
+        others = {"IREE": compiled(array, entry, weights, out.with_suffix(".vmfb"), formats, ranges)}
     eager = in_project(here, program, entry, examples)
     shown = {name: value[:examples] for name, value in given.items()}
     certificate = certify(program, array, entry, weights, out, torch=eager, others=others, examples=examples, conditions=shown)
@@ -123,13 +128,23 @@ def command(
         raise Failure(f"{out} is not close enough to the reference", "please report it with the spec and the certificate")
 
 
-def compiled(array: Program, entry: str, weights: dict[str, np.ndarray], file: Path) -> Callable[[dict[str, Any]], np.ndarray]:
+def compiled(
+    array: Program,
+    entry: str,
+    weights: dict[str, np.ndarray],
+    file: Path,
+    quantization: Quantization | None,
+    ranges: Calibration | None,
+) -> Callable[[dict[str, Any]], np.ndarray]:
     """Compile a sampler by IREE; what it gives for the inputs of the ONNX file."""
     from specc.backends import mlir
     from specc.backends.mlir.iree import compile_sampler
 
     try:
-        compile_sampler(array, entry, weights, file)
+        from specc.backends.mlir.sampler import Formats
+
+        formats = None if quantization is None else Formats(section=quantization, calibration=ranges)
+        compile_sampler(array, entry, weights, file, formats)
         from specc.runtime.iree import load
 
         model = load(file)
@@ -192,9 +207,11 @@ def entry_of(program: Program, wanted: str | None, kind: str = "sampler") -> str
     known = queries if kind == "query" else samplers + queries
     if wanted is None and len(samplers) == 1:
         return samplers[0]
+    if wanted is None:
+        what = f"several samplers; choose with --{kind}: {', '.join(known)}" if known else f"the spec has no {kind}"
+        raise click.UsageError(what)
     if wanted not in known:
-        what = f"no {kind} `{wanted}`" if wanted else "several samplers"
-        raise click.UsageError(f"{what}; choose with --{kind}: {', '.join(known)}" if known else f"the spec has no {kind}")
+        absent(kind, wanted, known)
     return wanted
 
 
@@ -203,8 +220,7 @@ def quantization_of(program: Program, wanted: str | None) -> Quantization | None
         return next((q for q in program.quantize if q.trained), None)
     found = next((q for q in program.quantize if q.name == wanted), None)
     if found is None:
-        known = ", ".join(q.name for q in program.quantize) or "the spec has no `quantize` section"
-        raise click.UsageError(f"no quantisation `{wanted}`: {known}")
+        absent("`quantize` section", wanted, [q.name for q in program.quantize])
     return found
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from specc.cli.common import Failure, say
+from specc.cli.common import Failure, absent, say
 from specc.cli.runs import Run, python
 
 if TYPE_CHECKING:
@@ -139,13 +139,21 @@ def from_run(run: Run, sampler: str | None, count: int, seed: int, settings: dic
         raise click.UsageError(f"{run.folder} is not a run: `specc train SPEC -o {run.folder}` makes one")
     known = lock.get("samplers", {})
     if sampler is not None and known and sampler not in known:
-        raise click.UsageError(f"no sampler `{sampler}`; there are {', '.join(known)}")
+        absent("sampler", sampler, known)
+    if settings:
+        entry = run.program().by_role("sampler")[0] if sampler is None else run.program().entries[sampler]
+        inputs = [i.name for i in entry.inputs if i.role != "seed"]
+        for name in settings.keys() - set(inputs):
+            absent("condition or input", name, inputs)
     arguments = [str(run.folder), "--seed", str(seed), "-n", str(count), "--out", str(out)]
     if sampler is not None:
         arguments += ["--sampler", sampler]
+    script = run.project / "sample.py"
+    text = script.read_text(encoding="utf-8") if settings else ""
     for name, value in settings.items():
-        arguments += [f"--{name}", str(value)]
-    python(run.project / "sample.py", *arguments)
+        flag = f"--{name}_"  # where the script has an option of its own of that name, or Python a word
+        arguments += [flag if f'"{flag}"' in text else f"--{name}", str(value)]
+    python(script, *arguments)
 
 
 def assignment(text: str) -> tuple[str, Any]:

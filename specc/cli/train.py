@@ -79,6 +79,8 @@ def train(
             f"{out} was trained with another spec: its hash is {lock['digest'][:12]}, that of {spec} {program.digest[:12]}",
             "resume with the spec of the run, or train into another folder",
         )
+    if resume and not run.newest("state.json").exists():
+        raise Failure(f"there is no checkpoint in {out}", "begin without --resume")
     lenders = [] if resume else lent(program, run, parents)
     try:
         driver.emit(program, "pytorch", run.project)

@@ -137,6 +137,12 @@ class Calc:
         axes = (*range(lead), *ones)
         return self.reshape(self.op(Op.SUM, x, axes=axes), target.shape) if axes else x
 
+    def shares(self, x: Value, like: Value) -> Value:
+        """A shared value in equal parts, one for each example of `like`, which add up to it."""
+        examples = self.op(Op.CAST, self.op(Op.BATCH_SIZE, like), dtype="float")
+        some = self.op(Op.MAX, examples, self.number(1))  # a part of the batch may have none
+        return self.op(Op.SPREAD, self.div(x, some), like)
+
     def count(self, x: Value, axes: tuple[int, ...]) -> tuple[float, Value | None]:
         """The number of elements of x along these axes: a known factor, and the size of the batch when that is among them."""
         dims = [x.type.shape[i % x.type.rank] for i in axes]

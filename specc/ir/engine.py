@@ -30,10 +30,9 @@ REFUSED = {
     Op.SORT: "the order of a sort is not among the values of the IR",
     Op.WHILE: "the number of rounds of a `while` is not known before it runs",
     Op.EXTERN: "a function of the host's has no equations",
-    Op.PARTS: "the parts of a batch are differentiated by the host",
     Op.GRAD: "an inner gradient must be written out first (`expand_grad`)",
 }
-CONTROL = {Op.FOR, Op.IF, Op.CALL, Op.REPEAT}  # rules of their own, below
+CONTROL = {Op.FOR, Op.IF, Op.PARTS, Op.CALL, Op.REPEAT}  # rules of their own, below
 
 Functions = Mapping[str, Function]
 Tangents = dict[int, Value]
@@ -133,6 +132,8 @@ class Engine:
         self.repeatable(node)
         if node.op is Op.IF:
             return self.branch_transposed(b, node, gs, [v for v in leaves if v.id in active])
+        if node.op is Op.PARTS:
+            return self.parts_transposed(b, node, gs, [v for v in leaves if v.id in active])
         results = self.written_out(b, node)
         found = self.pull(b, list(zip(results, gs, strict=True)), leaves, stop=True)
         return [(v, found.get(v.id)) for v in leaves]
@@ -184,6 +185,31 @@ class Engine:
         types = tuple(v.type for v in leaves)
         return list(zip(leaves, b.add_many(Op.IF, node.inputs[0], regions=tuple(regions), types=types), strict=True))
 
+    def parts_transposed(
+        self, b: Builder, node: Node, gs: Sequence[Value | None], leaves: Sequence[Value]
+    ) -> list[tuple[Value, Value | None]]:
+        """The same parts of cotangents. What regions capture is shared: each part's sum goes out in equal shares of its
+        examples, since what parts give varies by example."""
+        c, known = Calc(b), [(i, c_g) for i, c_g in enumerate(gs) if c_g is not None]
+        places = [next((i for i, v in enumerate(node.inputs) if v.id == leaf.id), None) for leaf in leaves]
+        regions: list[Block] = []
+        for region in node.regions:
+            inside = b.child()
+            params = [inside.param(p.type, p.name) for p in region.params]
+            given = [inside.param(node.outputs[i].type) for i, _ in known]
+            results = self.splicer(inside).insert(inside, region, tuple(params))
+            inner = [leaf if at is None else params[at] for leaf, at in zip(leaves, places, strict=True)]
+            outputs = [(results[i], g) for (i, _), g in zip(known, given, strict=True)]
+            found, d = self.pull(inside, outputs, inner, stop=True), Calc(inside)
+            parts = [d.full(found.get(v.id) or d.number(0), v) for v in inner]
+            regions.append(
+                inside.block(*(d.shares(p, params[0]) if at is None else p for p, at in zip(parts, places, strict=True)))
+            )
+        types = tuple(v.type for v in regions[0].results)
+        args = (*node.inputs, *(c.full(g, node.outputs[i]) for i, g in known))
+        made = b.add_many(Op.PARTS, *args, regions=tuple(regions), types=types, share=node["share"])
+        return [(leaf, c.reduced(g, g, leaf.type)) for leaf, g in zip(leaves, made, strict=True)]
+
     # Forward
 
     def push(self, b: Builder, outputs: Sequence[Value], tangents: Tangents) -> Tangents:
@@ -212,6 +238,8 @@ class Engine:
             return self.branch_moved(b, node, tangents)
         if node.op is Op.FOR:
             return self.loop_moved(b, node, tangents)
+        if node.op is Op.PARTS:
+            return self.parts_moved(b, node, tangents)
         results = self.written_out(b, node)
         found = self.push(b, results, {v.id: tangents[v.id] for v in reads(node) if v.id in tangents})
         return [found.get(v.id) for v in results]
@@ -246,6 +274,22 @@ class Engine:
             regions.append(inside.block(*(c.full(found.get(results[i].id) or c.number(0), results[i]) for i in moving)))
         types = tuple(node.outputs[i].type for i in moving)
         made = b.add_many(Op.IF, node.inputs[0], regions=tuple(regions), types=types)
+        return [made[moving.index(i)] if i in moving else None for i in range(len(node.outputs))]
+
+    def parts_moved(self, b: Builder, node: Node, tangents: Tangents) -> Sequence[Value | None]:
+        moving = [i for i, v in enumerate(node.outputs) if v.type.dtype is DType.FLOAT]
+        told, c = [i for i, v in enumerate(node.inputs) if v.id in tangents], Calc(b)
+        regions: list[Block] = []
+        for region in node.regions:
+            inside = b.child()
+            params = [inside.param(p.type, p.name) for p in region.params]
+            known = tangents | {params[i].id: inside.param(params[i].type) for i in told}
+            results = self.splicer(inside).insert(inside, region, tuple(params))
+            found, d = self.push(inside, results, known), Calc(inside)
+            regions.append(inside.block(*(d.full(found.get(results[i].id) or d.number(0), results[i]) for i in moving)))
+        args = (*node.inputs, *(c.full(tangents[node.inputs[i].id], node.inputs[i]) for i in told))
+        types = tuple(node.outputs[i].type for i in moving)
+        made = b.add_many(Op.PARTS, *args, regions=tuple(regions), types=types, share=node["share"])
         return [made[moving.index(i)] if i in moving else None for i in range(len(node.outputs))]
 
     def loop_moved(self, b: Builder, node: Node, tangents: Tangents) -> Sequence[Value | None]:

@@ -153,6 +153,9 @@ def _top(
         case tree.Section() if item.kind in DEFINABLE:
             check_shape(item)
             made = library.define(item)
+            if item.kind == "function" and made.name in builtins.environment().names:
+                message = f"the language has a function `{made.name}` of its own, which is what a call of it means"
+                fail("E0208", item.head.span if item.head else item.span, message, help="give this one another name")
             if (item.kind, made.name) in definitions:
                 fail("E0208", item.span, f"a second `{item.kind} {made.name}`")
             definitions[item.kind, made.name] = made

@@ -13,7 +13,20 @@ from specc.ir.types import DType
 from specc.sema import library
 from specc.sema.frame import Frame
 from specc.sema.report import fail
-from specc.sema.values import Applied, Builtin, Closure, Derivative, Partial, Symbol, TypeRef, runtime
+from specc.sema.values import (
+    Ancestor,
+    Applied,
+    Builtin,
+    Closure,
+    Derivative,
+    Held,
+    Marker,
+    Namespace,
+    Partial,
+    Symbol,
+    TypeRef,
+    runtime,
+)
 from specc.source import Span
 
 OPERATORS: dict[str, tuple[Op, Callable[[Any, Any], Any]]] = {
@@ -127,6 +140,14 @@ def describe(value: Any) -> str:
             return "a function"
         case Partial():
             return f"`{value.definition.name}`, a {value.definition.kind}"
+        case Ancestor():
+            return f"the parent `{value.name}`"
+        case Held():
+            return f"the {'parameter' if value.trainable else 'state'} `{value.path}`"
+        case Marker():
+            return "an `input(...)`"
+        case Namespace():
+            return f"the group of functions `{value.name}`"
         case _:
             return f"a {type(value).__name__.lower()}"
 

@@ -24,6 +24,7 @@ from specc.sema.rewrites import tap
 from specc.sema.shaping import SHAPING
 from specc.sema.values import (
     Builtin,
+    Captures,
     Clock,
     Closure,
     Env,
@@ -111,6 +112,15 @@ def _falls(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -
     return all(b < a for a, b in itertools.pairwise(values))
 
 
+def _diverges(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> bool:
+    """diverges(f, t): whether a function of time is infinite, or no number, at t; not told of one with parameters."""
+    f, t = exactly("diverges", args, kwargs, 2, span)
+    try:
+        return not math.isfinite(ev.numeric(f, t))
+    except Captures:
+        return False
+
+
 def _space(name: str) -> Any:
     def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> TypeRef:
         exactly(name, [], kwargs, 0, span)
@@ -154,6 +164,7 @@ FUNCTIONS: dict[str, Any] = {
     "input": _input,
     "for_all": _for_all,
     "falls": _falls,
+    "diverges": _diverges,
     "member": _member,
     "unconditional": _unconditional,
 }

@@ -28,6 +28,7 @@ from specc.source import Span
 from specc.syntax import tree
 
 MODE = "training"  # what no module of PyTorch can have as the name of a part
+SAVEZ = ("file", "allow_pickle")  # what NumPy cannot have as the names of arrays of a file
 MOST_PARAMETERS = 10**13  # of one network
 MOST_TENSORS = 10**6
 MOST_GAIN = 100  # of an error of the network in the state of a sampler
@@ -88,6 +89,12 @@ def check_names(m: Model, program: Program) -> None:
             message = f"no network or parameter can be called `{MODE}`: a module of PyTorch says so whether it is being trained"
             report(m, "E0208", node.span or m.span, message, help="give it another name")
             return
+    conditions = {i.name: e.span for e in m.entries.values() for i in e.inputs if i.role == "condition"}
+    queries = {e.name: e.span for e in m.entries.values() if e.role == "query"}
+    for name, span in (conditions | queries).items():
+        if name in SAVEZ:
+            message = f"samples and answers are written under names, and NumPy cannot write an array `{name}`"
+            report(m, "E0208", span or m.span, message, help="give it another name")
 
 
 def check_fields(m: Model) -> None:

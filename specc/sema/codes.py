@@ -234,8 +234,8 @@ CODES: dict[str, Page] = {
         "`decode { cache = true }` asks that samplers which fill a sequence place by place keep what the network needs of "
         "earlier places. It follows each op of the network: one that lets a place look at those behind it, or at itself, stops "
         "it. Without the section such a sampler asks for the whole sequence in each round.",
-        "backbone transformer(causal = false)\nsampler ancestral_ar\ndecode { cache = true }\n",
-        "backbone transformer(causal = true)\nsampler ancestral_ar\ndecode { cache = true }\n",
+        "backbone transformer(causal = false)\nsampler ancestral\ndecode { cache = true }\n",
+        "backbone transformer(causal = true)\nsampler ancestral\ndecode { cache = true }\n",
     ),
     "E0421": Page(
         "a bijection that does not invert",
@@ -291,6 +291,13 @@ CODES: dict[str, Page] = {
         "`specc dump --stage example` shows the paths.",
         'minimize mean((G(z) - x)^2) over G["*.biass"]\n',
         'minimize mean((G(z) - x)^2) over G["*.bias"]\n',
+    ),
+    "E0506": Page(
+        "a gradient through a loop that stops by itself",
+        "Samplers and queries become graphs, in which a gradient is written out. How often a `while` runs is known only once it "
+        "has run, and an order of a sort is not among the values. In losses PyTorch goes back through them.",
+        "while gap > tol limit 50 { w = f(w); gap = norm(w - f(w)) }\ng = grad(sum(w), z)\n",
+        "for k in 0..50 { w = f(w) }\ng = grad(sum(w), z)\n",
     ),
     "E0521": Page(
         "a law that does not say this of itself",
@@ -380,5 +387,11 @@ CODES: dict[str, Page] = {
         "that samplers start from.",
         "condition y: class(10)\ncoupling minibatch_ot\n",
         "condition y: class(10)\ncoupling independent\n",
+    ),
+    "W0704": Page(
+        "something asked for that is not done yet",
+        "The section asks for a way to run that changes no result. specc does not have it yet, and goes on without.",
+        "decode { cache = true; speculate = ngram(4) }\n",
+        "decode { cache = true }\n",
     ),
 }

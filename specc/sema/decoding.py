@@ -11,11 +11,12 @@ from specc.ir.program import Program
 from specc.passes.incremental.decode import Decoder
 from specc.passes.incremental.places import Stop
 from specc.sema.model import Model
-from specc.sema.report import did_you_mean, fail, foreign, moved
+from specc.sema.report import diagnostic, did_you_mean, fail, foreign, moved
 from specc.sema.sections import plain
 from specc.source import Span
 from specc.syntax import tree
 
+SAME = "samples are the same, at a call of the network for each place"
 HELP = "put what round i draws at place i, as in `for i in 0..n - 1 { ...; z = put(z, i, v) }`"
 
 
@@ -25,7 +26,19 @@ def caching(m: Model, section: tree.Section) -> bool:
     for item in section.body.items if section.body is not None else ():
         if not isinstance(item, tree.Bind) or not isinstance(item.targets[0], tree.Name) or item.draw:
             fail("E0211", item.span, "`decode` takes settings such as `cache = true`")
-        key, value = item.targets[0].id, plain(m.ev.expr(item.values[0], m.env, m.top, symbols=True), item.span)
+        key = item.targets[0].id
+        if key == "constraint":
+            fail(
+                "E0211",
+                item.span,
+                "`constraint` is not supported yet",
+                help="draw among what is allowed, in a sampler of your own",
+            )
+        if key == "speculate":
+            message = "`speculate` is not supported yet: samplers run without it"
+            m.ev.diagnostics.append(diagnostic("W0704", item.span, message, severity="warning", help=SAME))
+            continue
+        value = plain(m.ev.expr(item.values[0], m.env, m.top, symbols=True), item.span)
         if key != "cache":
             help = did_you_mean(key, ["cache"]) or "it is `cache`"
             fail("E0205", item.targets[0].span, f"`decode` has no setting `{key}`", caption="not used by anything", help=help)

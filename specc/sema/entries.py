@@ -204,6 +204,9 @@ def _players(m: Model, section: tree.Section) -> None:
     """Each optimizer that is named is of somebody who trains, and those who are trained together have one kind."""
     own = dict(m.train.get("optimizers", ()))
     teams = {e.over for e in m.entries.values() if e.role == "objective"}
+    if own and not m.span.holds(section.span):  # a parent's settings: those of whoever trains here too
+        own = {name: made for name, made in own.items() if any(name in {p.split(".")[0] for p in t} for t in teams)}
+        m.train["optimizers"] = tuple(own.items())
     items = section.body.items if section.body is not None else ()
     spans = {i.head.id: i.span for i in items if isinstance(i, tree.Section) and isinstance(i.head, tree.Name)}
     for name in own:

@@ -14,10 +14,11 @@ from specc.ir.program import Block, Builder, Function, Ids, Node, Value
 from specc.ir.types import EXAMPLE, FLOAT, Type
 from specc.record import record
 from specc.reference.interpret import evaluate
+from specc.sema import library
 from specc.sema.arithmetic import describe, lift
 from specc.sema.frame import Frame
 from specc.sema.report import fail
-from specc.sema.values import Captures, Closure, Derivative, Env, freeze, runtime
+from specc.sema.values import Captures, Closure, Derivative, Env, Symbol, freeze, runtime
 from specc.source import Source, Span
 from specc.syntax import tree
 
@@ -131,6 +132,8 @@ class Functions(ABC):
             fail("E0206", span, "a derivative takes one argument")
         value = args[0]
         if not isinstance(value, Value):
+            if isinstance(value, Symbol):
+                library.unknown(value)
             if not isinstance(value, (int, float)):
                 fail("E0304", span, f"a derivative is taken at a number, not at {describe(value)}")
             return self.numeric(f, float(value))
@@ -189,8 +192,16 @@ class Functions(ABC):
         return made
 
     def numeric(self, f: Any, *values: float) -> float:
-        """A function of numbers at numbers, through the reference interpreter when it is a derivative."""
+        """A function of numbers at numbers, through the reference interpreter when it is a derivative. Nothing stays of it."""
+        functions, memo = dict(self.functions), dict(self.memo)
+        try:
+            return self._number(f, *values)
+        finally:
+            for kept, before in ((self.functions, functions), (self.memo, memo)):
+                kept.clear()
+                kept.update(before)
 
+    def _number(self, f: Any, *values: float) -> float:
         if isinstance(f, Derivative):
             made = self.derivative(f, FLOAT, NOWHERE)
             given = [np.asarray(values[0])]

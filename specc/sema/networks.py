@@ -182,7 +182,7 @@ def share(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> None:
         fail("E0309", item.span, "a network that others share stands in a network, or among the sections of the model")
     if not isinstance(item.head, tree.Name) or not item.values:
         fail("E0304", item.span, "a shared network is written `network NAME = DEFINITION(...)`")
-    found = ev.expr(item.values[0], env, frame)
+    found = ev.expr(item.values[0], ev.meaning("network", item.values[0], env), frame)
     if not isinstance(found, Partial) or found.definition.kind not in ("network", "backbone"):
         fail("E0304", item.values[0].span, f"{describe(found)} is not a network")
     env.names[item.head.id] = Network(found, frame.stem(item.head.id), home=frame.stems)
@@ -504,10 +504,14 @@ def initial(value: Any, span: Span) -> tuple[Any, ...]:
             return (word,)
         case Builtin(name="zeros" | "ones" as word):
             return (word,)
+        case Builtin(name="normal"):
+            return ("normal", 1.0)
         case bool():
             pass
         case int() | float():
             return ("zeros",) if value == 0 else ("ones",) if value == 1 else ("constant", float(value))
+        case Builtin(name="normal"):
+            return ("normal", 1.0)
         case Law(name="normal" | "uniform" as kind, numbers=numbers) if (size := _spread(kind, *numbers.values())) is not None:
             return (kind, size)
         case _:
@@ -516,7 +520,7 @@ def initial(value: Any, span: Span) -> tuple[Any, ...]:
         "E0304",
         span,
         f"{describe(value)} is not a start for parameters",
-        help="say `zeros`, `ones`, a number or `normal(0.02)`",
+        help="say `zeros`, `ones`, a number, `normal` or `normal(0.02)`",
     )
 
 

@@ -35,6 +35,9 @@ def check_examples(
     setting, span = reader
     found = ev.definition("reader", setting.name)
     assert found is not None
+    if not found[0].library:
+        help = 'save the examples and read them: `from npy("examples.npy")`, `npz`, `csv`, `parquet`, `image_folder` or `wav`'
+        fail("E0211", span, f"`{setting.name}` is declared in this file: readers of your own are not supported yet", help=help)
     promised = _type(ev, found[0].result, setting, env, frame)
     into = next((step for step in steps if step[0].name in INTO), None)
     if into is not None:

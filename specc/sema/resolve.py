@@ -121,30 +121,23 @@ def interfaces_of(m: Model, definition: Definition) -> list[Definition]:
 
 
 def serves(m: Model, definition: Definition) -> bool:
-    """Whether the model's process is for the interface that a definition is for, or for one that builds on it."""
-    process, wanted = m.parts.get("process"), definition.interface
-    if wanted is None:
-        return True
-    return process is not None and wanted in {d.name for d in interfaces_of(m, process.definition)}
+    """Whether the model has what a definition is for: a process for its interface or for one that builds on it, a bijection."""
+    return definition.interface is None or definition.interface in m.ev.interfaces
 
 
 def fits(m: Model, p: Partial, section: tree.Section) -> None:
     """A definition `for gaussian` needs a process for that interface, or for one that builds on it; or a bijection."""
     wanted, name = p.definition.interface, p.definition.name
-    if wanted is None:
+    if wanted is None or serves(m, p.definition):
         return
     process = m.parts.get("process")
     at = mention(section)
     if wanted == "bijection":
-        if "bijection" not in m.found:
-            help = "add one, such as `bijection f = chain(...)`"
-            fail("E0307", at, f"`{p.definition.name}` is for a model with a bijection, and this one has none", help=help)
-        return
+        help = "add one, such as `bijection f = chain(...)`"
+        fail("E0307", at, f"`{name}` is for a model with a bijection, and this one has none", help=help)
     if process is None:
         message = f"`{name}` is for a {wanted} process, and this model has no process"
         fail("E0307", at, message, help="add one, such as `process vp`")
-    if serves(m, p.definition):
-        return
     own = interfaces_of(m, process.definition)
     missing = interfaces.lacking(m.ev, p.definition, own, at)
     message = f"`{name}` is for a {wanted} process, and this one is for {own[0].name}"

@@ -19,6 +19,7 @@ from specc.sema.frame import Frame
 from specc.sema.functions import NOWHERE, Functions
 from specc.sema.report import moved
 from specc.sema.values import (
+    Builtin,
     Bundles,
     Captures,
     Clock,
@@ -116,6 +117,14 @@ class Names(Functions):
             return Symbol(name, span, env)
         return library.unknown(Symbol(name, span, env))
 
+    def meaning(self, kind: str, node: tree.Expr, env: Env) -> Env:
+        """Names in which `uniform` of `for (t, s) in uniform(steps)` is the grid, though a law of the language is called so."""
+        head = node.func if isinstance(node, tree.Call) else node
+        if not isinstance(head, tree.Name) or not isinstance(env.find(head.id)[1], Builtin):
+            return env
+        found = self.definition(kind, head.id)
+        return env if found is None else env.child(**{head.id: Partial(found[0], span=head.span, env=found[1])})
+
     def settle(self, value: Any, frame: Frame, name: str = "") -> Any:
         """A stored value as it is at this place: inputs become values of the entry, lazy members are evaluated."""
         match value:
@@ -188,8 +197,8 @@ class Names(Functions):
             return marker.default
         if id(marker) not in entry.markers:
             dtype = lift(marker.default, frame, frame.span or NOWHERE).type
-            taken = {i.name for i in entry.inputs}
-            name = marker.name if marker.name not in taken else f"{marker.name}_{len(taken)}"
+            taken = {"x", "nfe", "trajectory"} | {i.name for i in entry.inputs}  # what a file of a sampler gives, and is given
+            name = marker.name if marker.name not in taken else f"{marker.name}_{len(entry.inputs) + 1}"
             entry.markers[id(marker)] = entry.builder.param(dtype, name)
             entry.inputs.append(Input(name=name, role="argument", type=dtype, default=marker.default))
         return entry.markers[id(marker)]

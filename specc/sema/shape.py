@@ -52,7 +52,7 @@ SHAPES: dict[str, Shape] = {
     "law": Shape(),
     "function": Shape((), ("value", "body")),
     "interface": Shape(("for", "from")),
-    "reader": Shape((), ("value", "result")),
+    "reader": Shape((), ("value", "result", "body")),
     "optimizer": Shape((), ("value",)),
     "decay": Shape((), ("value",)),
     "train": Shape(),

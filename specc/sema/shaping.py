@@ -60,9 +60,9 @@ def _flatten(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs)
 
 
 def _size(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> int:
-    """size(v): how many elements; of a list, how many items."""
+    """size(v): how many elements; of a list or of several values, how many items."""
     (x,) = exactly("size", args, kwargs, 1, span)
-    if isinstance(x, (list, range)):
+    if isinstance(x, (list, range, tuple)):
         return len(x)
     return math.prod(ints(list(spaces.shaped_like(x, span)[0]), span))
 

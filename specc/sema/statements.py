@@ -128,7 +128,7 @@ def _bind(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame) -> None:
         _of_type(ev, item, value, env, frame)
     targets = item.targets
     if len(targets) == 1:
-        _assign(targets[0], value, env, frame, alias=isinstance(item.values[0], tree.Name))
+        _assign(targets[0], value, env, frame, alias=not item.draw and isinstance(item.values[0], tree.Name))
         if tag is not None and isinstance(value, Value):
             frame.marks[str(ev.expr(tag.values[0], env, frame))] = value.id
         return
@@ -205,7 +205,7 @@ def carried(body: tree.Block, env: Env, ev: Evaluator, frame: Frame, span: Span)
 
 
 def _for(ev: Evaluator, item: tree.For, env: Env, frame: Frame) -> Returned | None:
-    iterable = ev.expr(item.iterable, env, frame)
+    iterable = ev.expr(item.iterable, ev.meaning("grid", item.iterable, env), frame)
     if item.static or (isinstance(iterable, list)):
         for value in ev.static_list(iterable, item.iterable.span):
             ev.work += 1

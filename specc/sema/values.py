@@ -50,7 +50,7 @@ class Env:
             here = here.parent
         return here.origin if here is not None else None
 
-    def child(self, **names: Any) -> Env:
+    def child(self, /, **names: Any) -> Env:
         return Env(dict(names), self)
 
     def known(self) -> set[str]:

@@ -116,6 +116,7 @@ def _direct(m: Model) -> None:
     """Without a process networks see examples as they are, and their answer is what guidance changes."""
     definition = library.find("interface", "direct")
     assert definition is not None
+    m.ev.interfaces += (definition.name,)
     m.ev.world.names.update(members(definition, m.ev.world, ("interface", definition.name))[0])
     m.ev.state = _example(m) if m.data else None
 
@@ -196,10 +197,11 @@ def _holding(m: Model, section: tree.Section) -> None:
 
 def _free(m: Model, name: str, section: tree.Section) -> None:
     """A name that the library's losses and samplers do not use for something else."""
-    if "process" not in m.found:
-        return
-    taken = {"t_min", "t_max", "pair", *DEFAULTS, *(("x",) if section.kind != "data" else ())}
-    if name in taken | interfaces.given(library.interfaces("process", "predict", naming=name)):
+    taken = {"x"} if m.data and section.kind != "data" else set()
+    if "process" in m.found:
+        taken |= {"t_min", "t_max", "pair", *DEFAULTS}
+        taken |= interfaces.given(library.interfaces("process", "predict", naming=name))
+    if name in taken:
         at = section.head.span if section.head is not None else section.span
         message = f"`{name}` means something else to losses and samplers"
         fail("E0208", at, message, help="give it another name")

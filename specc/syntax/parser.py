@@ -7,8 +7,10 @@ needs no third-party module.
 from __future__ import annotations
 
 import gc
+import sys
 from bisect import bisect_left
 from collections.abc import Callable
+from contextlib import nullcontext
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from specc.syntax.tokens import Token
 
 MAX_ERRORS = 100
 MAX_BYTES = 10 * 2**20
+STDIN = Path("-")
 
 tables = cache(load)
 
@@ -45,7 +48,7 @@ def parse(source: Source) -> tuple[tree.File, tuple[Diagnostic, ...]]:
 
 
 def read(path: Path | str) -> tuple[Source | None, tuple[Diagnostic, ...]]:
-    """A file as a source, or why it cannot be one."""
+    """A file as a source, or why it cannot be one. `-` is what comes in on stdin."""
     path = Path(path)
     nowhere = Span(Source(str(path), ""), 0, 0)
 
@@ -55,9 +58,7 @@ def read(path: Path | str) -> tuple[Source | None, tuple[Diagnostic, ...]]:
     try:
         if path.is_dir():
             return refuse("E0152", f"`{path}` is a folder, not a spec", "name one of the files in it")
-        if path.stat().st_size > MAX_BYTES:
-            return refuse("E0155", f"`{path}` is larger than 10 MB", "a spec is a few kilobytes of text")
-        with path.open("rb") as stream:
+        with nullcontext(sys.stdin.buffer) if path == STDIN else path.open("rb") as stream:
             data = stream.read(MAX_BYTES + 1)  # a device has no size, and may have no end
         if len(data) > MAX_BYTES:
             return refuse("E0155", f"`{path}` is larger than 10 MB", "a spec is a few kilobytes of text")

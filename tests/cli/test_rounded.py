@@ -13,7 +13,7 @@ model tokens {
   data x: tokens(8, 5) from markov
   backbone transformer(dim = 8, depth = 1, heads = 2, causal = true)
   loss next_token
-  sampler ancestral = ancestral_ar
+  sampler ancestral
   query token_nll
   train { steps = 3; batch = 8; save_every = 3 }
   quantize made { weights = int4(axis = channel, method = gptq, outliers = 1); calibrate = token_nll; keep = [embedding] }

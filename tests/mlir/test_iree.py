@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from small import small
 from specc.backends.mlir import sampler
+from specc.backends.onnx.calibrate import Calibration
 from specc.backends.onnx.emit import UnsupportedError
 from specc.backends.onnx.export import export
 from specc.backends.onnx.write import initial
@@ -20,20 +22,17 @@ from specc.ir.program import Program
 from specc.runtime.certificate import certify
 from specc.runtime.ort import load
 
-SPEC = """\
-specc 1
-model small {
-  data x: vector(2) from eight_gaussians
-  condition y: class(8) with { drop = 0.1 }
-  process vp
-  backbone mlp(width = 8, depth = 2)
-  predict eps
-  guidance cfg(scale = input(2.0))
-  sampler stochastic = ddpm(steps = 6)
-  sampler told = ddim(steps = input(5), eta = 1)
-  sampler computed(n = input(4)) { z ~ normal(like = x); for k in 0..2 * n { e ~ normal(like = x); z = z + e }; return z }
+SAMPLERS = (
+    "sampler stochastic = ddpm(steps = 6)",
+    "sampler told = ddim(steps = input(5), eta = 1)",
+    "sampler computed(n = input(4)) { z ~ normal(like = x); for k in 0..2 * n { e ~ normal(like = x); z = z + e }; return z }",
+)
+ROUNDED = {
+    "int4": "weights = int4(block = 32)",
+    "ternary": "weights = ternary",
+    "int8": "weights = int8(axis = channel); activations = int8(calibrate = 16)",
+    "mixed": "weights = mxfp4; activations = int8(dynamic = true); rule embedding { weights = int8 }",
 }
-"""
 SPECS = Path(__file__).parents[2] / "specs"
 PASSES = ["flow/ot_cfm.spec", "flow/flow_matching.spec", "diffusion/edm.spec"]  # the subset that goes through IREE in this lane
 
@@ -44,9 +43,14 @@ def specc(*args: object) -> Result:
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
-    path = tmp_path_factory.mktemp("specs") / "small.spec"
-    path.write_text(SPEC)
-    return driver.prepare(driver.check(path).programs["small"])
+    return driver.prepare(small(tmp_path_factory.mktemp("specs"), *SAMPLERS))
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory: pytest.TempPathFactory) -> Program:
+    """With more weights than other things in its files, and sections that round them."""
+    sections = (f"quantize {name} {{ {rules} }}" for name, rules in ROUNDED.items())
+    return driver.prepare(small(tmp_path_factory.mktemp("specs"), SAMPLERS[1], *sections, width=512))
 
 
 @pytest.fixture
@@ -88,8 +92,7 @@ def test_the_graph_takes_the_numbers_of_the_generator(program: Program, tmp_path
 def test_a_certificate_holds_another_way_to_run_against_the_reference(program: Program, tmp_path: Path) -> None:
     weights, file = initial(program), tmp_path / "told.onnx"
     export(program, "told", weights, file)
-    (tmp_path / "small.spec").write_text(SPEC)
-    example = driver.check(tmp_path / "small.spec").programs["small"]
+    example = small(tmp_path, *SAMPLERS)
     for off in (0.0, 1e3):
         others = {"IREE": lambda feeds, off=off: load(file).run(feeds, ["x"])["x"] + off}
         certificate = certify(example, program, "told", weights, file, others=others, examples=2)
@@ -129,6 +132,53 @@ def test_what_iree_lacks_is_reported(program: Program, iree: Callable[..., tuple
     with pytest.raises(Lost, match="computed: the draw 1 needs"):
         iree(program, "computed", initial(program), tmp_path / "computed.vmfb")
     assert not list(tmp_path.iterdir())
+
+
+FEW = Calibration(examples=16)
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_the_graph_holds_packed_weights_and_only_standard_ops(name: str, wide: Program, tmp_path: Path) -> None:
+    """Without IREE: it gives what a quantised file gives on a runtime without kernels for it."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    from specc.runtime.iree import drawn
+
+    weights, formats = initial(wide), section(wide, name)
+    made, known = sampler.graph(wide, "told", weights, formats)
+    assert known["quantization"] == name and {o.domain for o in made.opset_import} == {""}
+    assert not {"QuantizeLinear", "DequantizeLinear", "MatMulInteger"} & set(sampler.operations(made.graph))
+    assert made.ByteSize() < (0.45 if name == "int8" else 0.3) * sum(w.nbytes for w in weights.values())
+    export(wide, "told", weights, tmp_path / "x.onnx", quantization=formats.section, calibration=FEW, target="cuda")
+    model = load(tmp_path / "x.onnx")
+    feeds = model.feeds(np.arange(3, dtype=np.int64))
+    given = {**feeds, "scale": np.array(2.0, np.float32), "steps": np.array(5)}
+    given |= {d["name"]: drawn(d, given) for d in known["draws"]}
+    session = onnxruntime.InferenceSession(made.SerializeToString())
+    (x,) = session.run(["x"], {n: given[n] for n in known["arguments"]})
+    expected = model.run(feeds, ["x"])["x"]
+    assert np.linalg.norm(x - expected) <= 0.01 * np.linalg.norm(expected)
+
+
+def section(program: Program, name: str) -> sampler.Formats:
+    (found,) = (q for q in program.quantize if q.name == name)
+    return sampler.Formats(section=found, calibration=FEW)
+
+
+@pytest.mark.slow  # seconds of the compiler for each
+@pytest.mark.parametrize("name", ROUNDED)
+def test_quantised_samplers_go_through_iree(
+    name: str, wide: Program, iree: Callable[..., tuple[Path, ...]], tmp_path: Path
+) -> None:
+    """Packed in the compiled file too, and unpacked when it is opened."""
+    from specc.runtime.iree import load as opened
+
+    weights, formats = initial(wide), section(wide, name)
+    file, beside, _ = iree(wide, "told", weights, tmp_path / "x.vmfb", formats)
+    assert json.loads(beside.read_text())["quantization"] == name
+    assert file.stat().st_size < 0.45 * sum(w.nbytes for w in weights.values())
+    export(wide, "told", weights, tmp_path / "x.onnx", quantization=formats.section, calibration=FEW, target="cuda")
+    x, expected = opened(file).sample(3, seed=1), load(tmp_path / "x.onnx").sample(3, seed=1)
+    assert np.linalg.norm(x - expected) <= 0.01 * np.linalg.norm(expected)
 
 
 @pytest.mark.slow  # seconds of the compiler for each; the largest error is 4e-7 of the largest sample

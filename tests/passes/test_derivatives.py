@@ -380,6 +380,47 @@ def test_loops_and_branches():
     check({"x": per(V), "c": S}, body)
 
 
+@pytest.mark.parametrize("share", [0.25, 0.5, 0.0])  # 0: a part without examples
+def test_parts_of_the_batch(share):
+    """Each part its own formula; `c` is shared, and what it is told by both parts adds up. Means are those of a part."""
+
+    def body(b, x, c):
+        regions = []
+        for op in (Op.SIN, Op.EXP):
+            part = b.child()
+            z = part.param(per(V), "z")
+            mean = part.add(Op.BATCH_MEAN, part.add(Op.MUL, z, z))
+            y = part.add(Op.MUL, part.add(op, part.add(Op.MUL, z, c)), z)
+            regions.append(part.block(y, part.add(Op.ADD, part.add(Op.MUL, z, c), mean)))
+        y, u = b.add_many(Op.PARTS, x, regions=tuple(regions), types=(per(V), per(V)), share=share)
+        return b.add(Op.ADD, y, b.add(Op.MUL, u, u))
+
+    check({"x": per(V), "c": S}, body)
+
+
+@pytest.mark.parametrize("op", [Op.CHOLESKY, Op.INV], ids=lambda op: op.value)
+@pytest.mark.parametrize("rows", [3, 8])  # by entries, and by a loop over columns
+def test_factors_of_a_matrix(op, rows):
+    def body(b, x):
+        product = b.add(Op.MATMUL, x, b.add(Op.TRANSPOSE, x, perm=(1, 0)))
+        eye = tuple(3.0 * (i == j) for i in range(rows) for j in range(rows))
+        return b.add(op, b.add(Op.ADD, product, b.add(Op.CONST, value=eye, shape=(rows, rows))))
+
+    check({"x": per(FLOAT.shaped((rows, rows)))}, body)
+
+
+def test_parts_of_which_one_result_counts():
+    def body(b, x):
+        regions = []
+        for k in (2.0, 3.0):
+            part = b.child()
+            z = part.param(per(V), "z")
+            regions.append(part.block(part.add(Op.EXP, z), part.add(Op.MUL, part.add(Op.SIN, z), const(part, k))))
+        return b.add_many(Op.PARTS, x, regions=tuple(regions), types=(per(V), per(V)), share=0.5)[1]
+
+    check({"x": per(V)}, body)
+
+
 def test_gradient_inside_a_loop():
     """Langevin: the gradient of an energy in what the loop carries."""
 

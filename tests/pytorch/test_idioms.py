@@ -48,6 +48,17 @@ def test_one_side_of_the_diagonal(op: Op, swapped: bool, call: str) -> None:
     assert f"w.{call}" in shown({"w": FLOAT.shaped((3, 3))}, body)
 
 
+@pytest.mark.parametrize("shape", [(3, 1), (1, 3)])
+def test_a_vector_on_the_diagonal(shape: tuple[int, int]) -> None:
+    def body(b: Builder, v: Value) -> Value:
+        k = b.add(Op.IOTA, n=3)
+        row, column = (b.add(Op.EXPAND, b.add(Op.RESHAPE, k, shape=s), shape=(3, 3)) for s in ((3, 1), (1, 3)))
+        each = b.add(Op.EXPAND, b.add(Op.RESHAPE, v, shape=shape), shape=(3, 3))
+        return b.add(Op.WHERE, b.add(Op.EQ, row, column), each, const(b, 0.0))
+
+    assert "v.diag()" in shown({"v": FLOAT.shaped((3,))}, body)
+
+
 def test_a_row_compared_with_itself_is_no_triangle() -> None:
     def body(b: Builder, w: Value) -> Value:
         row = b.add(Op.EXPAND, b.add(Op.RESHAPE, b.add(Op.IOTA, n=3), shape=(3, 1)), shape=(3, 3))

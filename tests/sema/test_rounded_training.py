@@ -26,14 +26,14 @@ model base {
   data x: tokens(8, 5) from markov
   backbone transformer(dim = 8, depth = 2, heads = 2, causal = true)
   loss next_token
-  sampler ancestral = ancestral_ar
+  sampler ancestral
   query token_nll
 }
 """
 STAGE = """stage small from base {
   teacher = frozen(base)
   loss distil { minimize mean((logits(x) - stop(teacher.logits(x)))^2) }
-  sampler ancestral = ancestral_ar
+  sampler ancestral
   query token_nll
   query both { return stack([teacher.logits(x), logits(x)]) }
   quantize q { RULES; train = qat }

@@ -9,6 +9,7 @@ import pytest
 import tools
 
 from specc import driver
+from specc.ir.text import to_text
 from specc.reference.interpret import run
 from specc.runtime.metrics.distances import sliced_wasserstein
 from specc.runtime.ort import example_seeds
@@ -85,6 +86,46 @@ def test_a_step_costs_one_call_of_each_network():
     assert tools.calls(SPEC, "plane", "ddim") == 50
     assert tools.calls(SPEC, "steered", "ddim") == 100
     assert tools.calls(SPEC, "adm", "ddim") == 25
+
+
+BLOCKS = """
+model {0} {{
+  data x: vector(5) from mixture(centres = [[0, 0, 0, 0, 0]])
+  network block(h: image(8, 4, 4), k: vector(5)) = res_block(width = 16, groups = 4, resample = {1})
+  query block(h: image(8, 4, 4)) {{ return block(h, x) }}
+}}
+"""
+
+
+@pytest.mark.parametrize("size", ["same", "down", "up"])
+def test_time_and_class_scale_and_shift_the_norm_of_a_block(size, tmp_path):
+    """y_s GroupNorm(h) + y_b, and a change of size inside, on both ways, as in BigGAN."""
+    import torch
+    from torch.nn import functional as F
+
+    resample = {"same": lambda u: u, "down": lambda u: F.avg_pool2d(u, 2), "up": lambda u: F.interpolate(u, scale_factor=2)}
+    says = {"same": "u => u", "down": "u => avg_pool(u, 2)", "up": "u => upsample(u, 2)"}
+    path, rng = tools.variant(tmp_path, SPEC, BLOCKS.format(size, says[size])), np.random.default_rng(0)
+    params = {k: rng.standard_normal(s) / 4 for k, s in tools.shapes(path, size).items()}
+    x, h = rng.standard_normal((3, 5)), rng.standard_normal((3, 8, 4, 4))
+    told = run(tools.graph(path, size), "block", {"x": x, "h": h}, params)[0]
+    p = {k.removeprefix("block."): torch.from_numpy(v) for k, v in params.items()}
+    k, h = torch.from_numpy(x), torch.from_numpy(h)
+    scale, shift = F.linear(F.silu(k), p["linear.weight"], p["linear.bias"])[:, :, None, None].chunk(2, dim=1)
+    a = resample[size](F.silu(F.group_norm(h, 4, p["groupnorm.weight"], p["groupnorm.bias"])))
+    a = F.conv2d(a, p["conv.weight"], p["conv.bias"], padding=1)
+    a = F.conv2d(F.silu((1 + scale) * F.group_norm(a, 4) + shift), p["conv2.weight"], p["conv2.bias"], padding=1)
+    around = F.conv2d(resample[size](h), p["conv3.weight"], p["conv3.bias"])
+    np.testing.assert_allclose(told, around + a, atol=1e-6)
+
+
+def test_the_backbone_has_the_parts_of_the_ablation():
+    """Attention at two resolutions with heads of 16 channels, and blocks that change the size."""
+    paths = tools.shapes(SPEC, "adm")
+    assert {k.split(".attention")[0] for k in paths if ".attention." in k} == {"backbone.down.1", "backbone.down.2"}
+    assert all(any(k.startswith(f"backbone.{part}.") for k in paths) for part in ("shrink.1", "grow.2"))
+    text = to_text(tools.graph(SPEC, "adm"))
+    assert "shape = (B, 64, 2, 16)" in text and "shape = (B, 16, 4, 16)" in text  # places, heads, channels
 
 
 def bars(steps):

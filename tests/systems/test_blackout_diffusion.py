@@ -6,6 +6,9 @@ import tools
 from scipy import stats
 
 from specc.reference.interpret import run
+from specc.runtime.metrics.features import digits_features
+from specc.runtime.metrics.frechet import frechet
+from specc.runtime.readers import READERS
 
 SPEC = "discrete/blackout_diffusion.spec"
 LEVELS, SHARES = np.array([0, 3, 8, 9, 16]), np.array([0.35, 0.2, 0.15, 0.1, 0.2])
@@ -33,6 +36,27 @@ def test_deaths_are_binomial():
     assert stats.chisquare(seen[often], wanted[often][::-1] * seen[often].sum() / wanted[often].sum()).pvalue < 1e-10
 
 
+def test_the_bridge_leads_where_the_process_was(tmp_path):
+    """Counts at t, and from them counts at s: together as if s had come first; without the bridge's share they are not."""
+    query = "query two(t: scalar, s: scalar) {{ z ~ draw(x, t); y ~ bridge(z, x, t, s); return z, y }}"
+    text = f"model {{}} from base.pixel {{{{ {{}}; {query} }}}}"
+    wrong, n, t, s = "process pure_death with { returns(t, s) = keep(s) - keep(t) }", 40_000, 1.2, 0.4
+    spec = tools.variant(tmp_path, SPEC, text.format("right", "process pure_death") + "\n" + text.format("wrong", wrong))
+    counts = np.arange(17)
+    first = stats.binom(16, np.exp(-s)).pmf(counts)  # at s, and then what is left of each at t
+    wanted = (first[:, None] * stats.binom(counts[:, None], np.exp(s - t)).pmf(counts)).T
+    found = {}
+    for name in ("right", "wrong"):
+        given = {"x": np.full((n, 1), 16), "t": np.full(n, t), "s": np.full(n, s), "seed": np.arange(n)}
+        z, y = run(tools.graph(spec, name), "two", given, {})
+        seen, often = np.zeros((17, 17)), wanted * n > 5
+        np.add.at(seen, (z[:, 0], y[:, 0]), 1)
+        pooled = [np.append(v[often], v[~often].sum()) for v in (seen, wanted * n)]
+        found[name] = ((pooled[0] - pooled[1]) ** 2 / pooled[1]).sum(), often.sum()
+    assert stats.chi2(found["right"][1]).sf(found["right"][0]) > 0.01
+    assert found["wrong"][0] > 100 * found["wrong"][1]
+
+
 def test_the_network_says_what_is_missing():
     """The exact mean of x - z given z, against the mean over draws."""
     x = pixels(60_000)
@@ -52,34 +76,36 @@ def test_the_loss_is_least_at_the_exact_mean(tmp_path):
         return run(tools.graph(spec, "scaled"), "bregman", {"x": pixels(40_000)}, {}, dtype="float64", rng=rng)[0].mean()
 
     for weight in ("finite", "instant"):
-        assert loss(1.0, weight) < min(loss(0.9, weight), loss(1.1, weight))
+        assert loss(1.0, weight) < min(loss(0.97, weight), loss(1.03, weight))  # convex in the factor: the least is between
 
 
-def distance(name, entry, steps, n=8000):
+def distance(name, entry, steps, n=40_000):
     x = run(tools.graph(SPEC, name), entry, {"seed": np.arange(n), "steps": steps}, {}, dtype="float32")[0]
     assert x.min() >= 0 and x.max() <= 16 and x.dtype == np.int64
-    return np.abs(np.bincount(x[:, 0], minlength=17) / n - LAW).sum() / 2
+    return float(np.abs(np.bincount(x[:, 0], minlength=17) / n - LAW).sum() / 2)
 
 
 def test_few_steps_are_worse():
-    assert 0.12 < distance("pixel", "ancestral", 20) < 0.25  # measured 0.20
-    assert 0.12 < distance("pixel", "tau_leap", 20) < 0.25  # measured 0.18
+    """In the catalogue 0.20, 0.19 and 0.28 at 20 steps."""
+    assert 0.15 < distance("pixel", "ancestral", 20, n=10_000) < 0.25
+    assert 0.15 < distance("pixel", "tau_leap", 20, n=10_000) < 0.25
+    assert distance("rounded", "ancestral", 20, n=10_000) > 0.2
 
 
-def test_a_draw_from_the_posterior_needs_no_small_steps():
-    assert distance("posterior", "ancestral", 10) < 0.02  # measured 0.01, noise of the draws included
+@pytest.mark.parametrize("steps", [20, pytest.param(100, marks=pytest.mark.slow), SLOW])
+def test_a_draw_from_the_posterior_needs_no_small_steps(steps):
+    assert distance("posterior", "ancestral", steps) < 0.01
 
 
-@pytest.mark.parametrize("steps, bound", [(50, 0.1), pytest.param(1000, 0.03, marks=pytest.mark.slow)])
-def test_samples_have_the_law(steps, bound):
-    """With 1000 steps measured 0.008 and 0.006."""
-    assert distance("pixel", "ancestral", steps) < bound
-    assert distance("pixel", "tau_leap", steps) < bound
-
-
-@pytest.mark.parametrize("steps", [50, SLOW])
-def test_rounding_to_the_nearest_number_is_biased(steps):
-    assert distance("rounded", "ancestral", steps) > 0.08  # measured 0.12; with 1000 steps 0.10
+@pytest.mark.slow
+@pytest.mark.parametrize("steps, bound", [(100, 0.06), (1000, 0.03)])
+def test_samples_have_the_law(steps, bound, record_property):
+    """From nothing; rounding to the nearest number is biased, and so it stays with any number of steps."""
+    samplers = {"ancestral": "pixel", "tau_leap": "pixel", "rounded": "rounded"}
+    found = {k: distance(name, "ancestral" if k == "rounded" else k, steps) for k, name in samplers.items()}
+    record_property("distances", {k: round(v, 4) for k, v in found.items()})
+    assert max(found["ancestral"], found["tau_leap"]) < bound
+    assert found["rounded"] > 0.08
 
 
 def test_without_the_share_of_what_is_lost(tmp_path):
@@ -105,3 +131,32 @@ def test_the_prior_is_a_point():
     function = tools.graph(SPEC, "blackout").entries["tau_leap"].function
     block = tools.graph(SPEC, "blackout").functions[function].block
     assert not [n for n in block.nodes if n.op.value in ("normal", "uniform")]
+
+
+DIGITS = """
+model counted from base.blackout {
+  backbone unet(width = 16, levels = 2)
+  train { optimizer = adamw(lr = 2e-3); steps = 1000; batch = 64; warmup = 50; decay = cosine; ema = 0.99 }
+}
+model normal {
+  data x: image(1, 8, 8) in [-1, 1] from digits
+  process vp(beta_min = 0.1, beta_max = 20)
+  backbone unet(width = 16, levels = 2)
+  predict eps
+  sampler ddpm(steps = 100)
+  train { optimizer = adamw(lr = 2e-3); steps = 1000; batch = 64; warmup = 50; decay = cosine; ema = 0.99 }
+}
+"""
+
+
+@pytest.mark.slow
+def test_digits_are_as_good_as_by_normal_noise(tmp_path, record_property):
+    """One network and as many steps for both, in training and sampling."""
+    spec, probe = tools.variant(tmp_path, SPEC, DIGITS), digits_features()
+    real = probe.features(2 * READERS["digits"].function("all")["x"] - 1)
+    found = {}
+    for name, sampler in (("counted", "ancestral"), ("counted", "tau_leap"), ("normal", "ddpm")):
+        x = tools.sample(tools.train(spec, name), spec, name, sampler, 1800)
+        found[sampler] = frechet(probe.features(x / 8 - 1 if name == "counted" else x), real)
+    record_property("distances", {k: round(v, 2) for k, v in found.items()})
+    assert max(found["ancestral"], found["tau_leap"]) <= 1.2 * found["ddpm"]

@@ -80,19 +80,12 @@ def ring() -> list[tuple[int, float]]:
 
 
 @pytest.mark.slow
-def test_the_ring_is_covered(record_property):
-    """All modes with a learnt navigator. The sliced distance is 0.32 (two sets of data are at 0.026, as in the catalogue,
-    whose three seeds gave 0.15 to 0.17). It is the shares of the modes that differ, since plans to the nearest do not weigh
-    them: three starts of such networks written by hand gave 0.12, 0.15 and 0.30. That a critic does worse (0.26 to 0.55 in
-    the catalogue) does not reproduce: with the library's generator and critic it covers all modes as well, at 0.11."""
+def test_the_ring_is_covered_where_a_critic_loses_modes(record_property):
+    """Equal steps of one generator, whose latent has 50 numbers as in the authors' own toy. That decides it: from two numbers,
+    as many as the data have, a critic leads to all modes at 0.11 and transport is at 0.32. Written by hand, three starts of
+    the networks here gave 8 modes each, at 0.21, 0.13 and 0.37; with a critic 7, 1 and 1, at 0.36, 1.37 and 1.28."""
     ct, gan = ring()
     record_property("modes and sliced distances", {"ct": ct, "gan": gan})
     assert ct[0] == 8
-
-
-@pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="0.32 against 0.11: the GAN covers all modes and weighs them better")
-def test_a_critic_does_worse_on_the_ring():
-    """As the catalogue asks: the same generator with a critic covers fewer modes, or is 1.25 times as far from the data."""
-    ct, gan = ring()
     assert gan[0] < 8 or gan[1] >= 1.25 * ct[1]
+    assert ct[1] <= 0.8 * gan[1]

@@ -38,11 +38,12 @@ def test_a_sampler_of_k_steps_calls_the_network_k_times():
     assert tools.calls(SPEC, "ring", "heun") == 35
 
 
-def test_times_of_a_coarse_grid_are_those_of_the_paper():
+def test_times_of_a_coarse_grid_are_those_of_the_paper(tmp_path):
     """Any n of t_i = (eps^(1/7) + (i - 1) / (n - 1) (T^(1/7) - eps^(1/7)))^7, with i from 0 here."""
     i = np.arange(18.0)
     want = (LOW ** (1 / 7) + i / 17 * (HIGH ** (1 / 7) - LOW ** (1 / 7))) ** 7
-    np.testing.assert_allclose(tools.curve(SPEC, "distilled", "level", i), want, rtol=1e-12)
+    timed = tools.variant(tmp_path, SPEC, "model timed from base.ring { query time { return spaced(x[0], 18) } }")
+    np.testing.assert_allclose(tools.apply(timed, "timed", "time", x=np.stack([i, i], 1)), want, rtol=1e-12)
 
 
 def test_editing_keeps_what_is_known(tmp_path):
@@ -100,6 +101,7 @@ def test_distillation_takes_one_step(record_property):
     record_property("one step, two steps, a step of the teacher", f"{one:.4f}, {two:.4f}, {jump:.3f}")
     assert one <= 0.01
     assert one <= 0.02 * jump
+    assert one <= 10 * energy_distance(tools.exact(SPEC, "ring", "heun", 4000), ring(4000))  # of 35 calls of the teacher
     assert two <= 1.05 * one
 
 

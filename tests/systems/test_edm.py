@@ -80,9 +80,9 @@ def digits(split):
     return 1.33 * READERS["digits"].function(split)["x"].astype(np.float64) - 0.41
 
 
-def mistakes(name, seed, levels=(0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 40.0)):
+def mistakes(name, seed, levels=(0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 40.0), steps=None):
     """Mean squared error of a trained denoiser on held-out digits at each level of noise."""
-    weights, x = tools.weights(tools.train(SPEC, name, seed=seed)), np.tile(digits("test"), (6, 1, 1, 1))
+    weights, x = tools.weights(tools.train(SPEC, name, steps=steps, seed=seed)), np.tile(digits("test"), (6, 1, 1, 1))
     found = []
     for k, level in enumerate(levels):
         given = {"x": x, "seed": example_seeds(k, len(x)), "level": level}
@@ -101,18 +101,21 @@ def frechet(a, b):
     return ((a.mean(axis=0) - b.mean(axis=0)) ** 2).sum() + np.trace(p) + np.trace(q) - 2 * roots.sum()
 
 
-@pytest.mark.parametrize("seeds", [(4,), pytest.param(range(8), marks=pytest.mark.slow)], ids=["one", "eight"])
-def test_preconditioning_learns_more_at_every_level(seeds):
+@pytest.mark.parametrize(
+    "seeds, steps", [(range(3), 300), pytest.param(range(8), None, marks=pytest.mark.slow)], ids=["short", "eight"]
+)
+def test_preconditioning_learns_more_at_every_level(seeds, steps, record_property):
     """The network that gives x itself does worse, and unevenly: its weights are as noisy as its loss where levels are small.
 
-    At 0.1 the ratio was 1.92, 2.00, 2.10, 2.12, 3.46, 2.14, 3.00 and 5.53 with the seeds 0 to 7: the claim is about their mean.
+    After the row's 2000 steps the ratio at 0.1 is 1.92, 2.00, 2.10, 2.12, 3.46, 2.14, 3.00 and 5.53 with the seeds 0 to 7, so
+    that the claim is one about means; a network that has just begun to learn shows it more clearly.
     """
-    plain = np.mean([mistakes("plain", seed) for seed in seeds], axis=0)
-    edm = mistakes("edm", seeds[0])  # the same to 2% with every seed
+    plain, edm = (np.mean([mistakes(name, seed, steps=steps) for seed in seeds], axis=0) for name in ("plain", "edm"))
     ratio = plain / edm
+    record_property("by level", ratio.round(2).tolist())
     assert ratio[0] >= 8  # at 0.03
     assert ratio[1] >= 2  # at 0.1
-    assert (ratio[2:] >= 1.1).all()  # measured 1.2 to 1.5
+    assert (ratio[2:] >= 1.1).all()
 
 
 @pytest.mark.slow
@@ -120,7 +123,10 @@ def test_a_network_of_the_noise_is_lost_at_high_levels():
     assert mistakes("noise", 0, [10.0]) >= 20 * mistakes("edm", 0, [10.0])  # measured 88 and 100
 
 
-def test_preconditioning_makes_better_samples():
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_preconditioning_makes_better_samples(seed, record_property):
     x = digits("train")
-    samples = {name: tools.sample(tools.train(SPEC, name, seed=4), SPEC, name, "heun", 2000) for name in ("edm", "plain")}
-    assert frechet(samples["edm"], x) <= 0.3 * frechet(samples["plain"], x)  # measured 0.07 against 7 to 10
+    edm, plain = (frechet(tools.sample(tools.train(SPEC, n, seed=seed), SPEC, n, "heun", 2000), x) for n in ("edm", "plain"))
+    record_property("Frechet distances", f"{edm:.2f}, {plain:.1f}")
+    assert edm <= 0.3 * plain

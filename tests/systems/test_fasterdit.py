@@ -125,12 +125,30 @@ def held_out(name, seed):
     return cosine.mean(), ((u - v) ** 2).mean()
 
 
+@pytest.fixture(scope="module")
+def learnt():
+    """Mean cosine and squared error over six seeds with and without the direction term, from the same starts and batches."""
+    return [np.mean([held_out(name, seed) for seed in range(6)], axis=0) for name in ("fasterdit", "without_direction")]
+
+
 @pytest.mark.slow
-def test_directions_are_learnt_at_little_cost():
-    """Over the logit-normal times of training the two cosines are one within the noise of a seed (-0.0004, +0.0023)."""
-    (cosine, mse), (plain_cosine, plain_mse) = held_out("fasterdit", 0), held_out("without_direction", 0)
-    assert cosine >= plain_cosine + 0.001
-    assert mse <= 1.04 * plain_mse
+def test_directions_are_learnt(learnt, record_property):
+    turned, plain = learnt
+    record_property("cosine, without", f"{turned[0]:.4f}, {plain[0]:.4f}")
+    assert turned[0] >= plain[0] + 0.001
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="the squared error rises by 4.1 percent in the mean of six seeds, not by 4 at most")
+def test_directions_are_learnt_at_little_cost(learnt, record_property):
+    """The row's 4 percent is of one seed; here seeds give 3.2 to 4.3 (seed 0: 3.8), at 300 steps 3.0 in the mean.
+
+    It is no noise of the last step: with weights averaged over a hundred steps it is 4.2. Nor is it a price that the sum of
+    both terms repays: on held-out pairs that sum is smaller without the term. The paper says nothing of the squared error.
+    """
+    turned, plain = learnt
+    record_property("rise of the squared error", f"{turned[1] / plain[1] - 1:.3f}")
+    assert turned[1] <= 1.04 * plain[1]
 
 
 @pytest.mark.slow

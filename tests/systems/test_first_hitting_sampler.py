@@ -1,9 +1,9 @@
 """Zheng et al. 2024: a masked model needs no clock, its places show one by one at known times, and coarse noise cheats."""
 
 import itertools
+import time
 
 import numpy as np
-import pytest
 import tools
 from scipy import stats
 
@@ -39,25 +39,59 @@ def draw(name, sampler, n, **inputs):
     return run(tools.graph(SPEC, name), sampler, {"seed": np.arange(n), **inputs}, weights, dtype="float32")[0]
 
 
-def test_the_loss_without_a_clock_is_the_bound():
-    """Both are unbiased estimates of one number, whatever the network; the first draws no time at all."""
-    table = np.random.default_rng(1).normal(size=(len(STATES), 2 * LENGTH))
-    rng, found = np.random.default_rng(2), {}
-    x = DATA[rng.choice(len(DATA), size=20_000, p=law())]
-    for name, loss in (("bits", "any_order"), ("bound", "masked_elbo")):
-        program = tools.graph(SPEC, name)
-        found[name] = run(program, loss, {"x": x}, {TABLE: table}, dtype="float64", rng=rng)[0]
-    error = np.hypot(*(v.std() / np.sqrt(len(v)) for v in found.values()))
-    assert abs(found["bits"].mean() - found["bound"].mean()) < 3 * error
-    assert found["bits"].mean() > -(law() * np.log(law())).sum()
+MASKS = np.array(list(itertools.product([False, True], repeat=LENGTH)))[1:]  # of what is masked
+SIZES = MASKS.sum(axis=1)
+WHOLE = """
+model straight from base.bound { process masking over t in [0, 1] }
+model cosine from base.bound { process masking(keep = t => 1 - cos(pi / 2 * (1 - t))) over t in [0, 1] }
+"""
 
 
-def test_hitting_times_are_order_statistics():
+def loss_of(spec, name, x, table, at):
+    """What the loss says of examples (n, 8) where its first draw is `at` and its second one masks (n, masks)."""
+
+    def draws(op, place, shape, indices):
+        first = len(shape) == 1
+        return at if first else np.tile(np.where(MASKS, drawn[0], drawn[1]), (len(at) // len(MASKS), 1))
+
+    program = tools.graph(spec, name)
+    drawn = (0.25, 0.75) if name == "bits" else (1 - 1e-9, 0.0)  # the smallest show last; a place is kept below its chance
+    entry = program.by_role("objective")[0].name
+    return run(program, entry, {"x": x}, {TABLE: table}, dtype="float64", draws=draws)[0]
+
+
+def test_the_loss_without_a_clock_is_the_bound(tmp_path):
+    """All masks at all times by quadrature, for any network and both schedules: one number, that of the order-agnostic loss."""
+    table, spec = np.random.default_rng(1).normal(size=(len(STATES), 2 * LENGTH)), tools.variant(tmp_path, SPEC, WHOLE)
+    some = DATA[::73]
+    x = np.repeat(some, len(MASKS), axis=0)
+    sizes = np.tile(SIZES, len(some))
+    each = loss_of(SPEC, "bits", x, table, (sizes - 0.5) / LENGTH)
+    share = 1 / LENGTH / np.bincount(SIZES)[sizes]  # every size alike, and every mask of a size
+    wanted = (each * share).reshape(len(some), -1).sum(axis=1)
+    nodes, weights = np.polynomial.legendre.leggauss(16)
+    for name in ("straight", "cosine"):
+        total = np.zeros(len(some))
+        for t, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
+            keep = tools.curve(spec, name, "keep", np.array([t]))[0]
+            chance = keep ** (LENGTH - sizes) * (1 - keep) ** sizes
+            total += weight * (chance * loss_of(spec, name, x, table, np.full(len(x), t))).reshape(len(some), -1).sum(axis=1)
+        np.testing.assert_allclose(total, wanted, rtol=1e-6)
+    flat = (each * share * sizes / LENGTH).reshape(len(some), -1).sum(axis=1)
+    assert np.abs(flat / wanted - 1).min() > 0.1  # without the weight n / k
+
+
+def test_hitting_times_are_order_statistics(tmp_path):
     t = run(tools.graph(SPEC, "bits"), "showing", {"x": np.zeros((20_000, 8), np.int64)}, {}, rng=np.random.default_rng(0))[0]
     for k in (0, 3, 7):  # the k + 1 largest of 8 uniform numbers
         assert stats.kstest(t[:, k], stats.beta(LENGTH - k, k + 1).cdf).pvalue > 0.01
-    assert stats.kstest(t[:, 1], stats.beta(LENGTH, 1).cdf).pvalue < 1e-100  # and no other
     assert (np.diff(t, axis=1) < 0).all()
+    text = """model wrong from base.bits {
+      process masking with { shows(t, k) { u ~ uniform(); return inverse(keep)(1 - u * (1 - keep(t))) } }
+    }"""
+    wrong = tools.graph(tools.variant(tmp_path, SPEC, text), "wrong")  # without the root
+    t = run(wrong, "showing", {"x": np.zeros((20_000, 8), np.int64)}, {}, rng=np.random.default_rng(0))[0]
+    assert all(stats.kstest(t[:, k], stats.beta(LENGTH - k, k + 1).cdf).pvalue < 1e-100 for k in (0, 3))
 
 
 def test_calls_and_categorical_draws():
@@ -76,9 +110,17 @@ def categorical_numbers(entry):
     return rounds * sum(int(np.prod(n["shape"])) for n in drawn)
 
 
-def test_first_hitting_draws_what_a_thousand_steps_draw():
-    n = 2000
-    p, x, y = law(), draw("bits", "first_hitting", n), draw("bits", "ancestral", n)
+def test_first_hitting_draws_what_a_thousand_steps_draw(record_property):
+    """And ten times as fast, and more."""
+    n, seconds, made = 2000, [], []
+    for sampler in ("first_hitting", "ancestral"):
+        tools.graph(SPEC, "bits")
+        start = time.perf_counter()
+        made.append(draw("bits", sampler, n))
+        seconds.append(time.perf_counter() - start)
+    record_property("seconds of a thousand steps over those of first hitting", f"{seconds[1] / seconds[0]:.0f}")
+    assert seconds[1] >= 10 * seconds[0]
+    p, (x, y) = law(), made
     noise = np.mean([np.abs(np.random.default_rng(k).multinomial(n, p) / n - p).sum() / 2 for k in range(20)])
     for made in (x, y):
         assert np.abs(frequencies(made) - p).sum() / 2 < 1.2 * noise  # measured 0.94 and 1.01
@@ -101,14 +143,14 @@ def truncated(p, most):
 
 
 def test_noise_that_ends_prefers_the_likely():
-    p, n = np.array([0.5, 0.3, 0.15, 0.05]), 400_000
+    p, n = np.array([0.5, 0.3, 0.15, 0.05]), 1_000_000
     given = {"x": np.zeros((n, 8), np.int64), "logits": np.tile(np.log(p), (n, 1))}
     program, rng = tools.graph(SPEC, "short_noise"), np.random.default_rng(0)
     short = np.bincount(run(program, "truncated", given, {}, rng=rng)[0], minlength=4) / n
     whole = np.bincount(run(program, "whole", given, {}, rng=rng)[0], minlength=4) / n
     np.testing.assert_allclose(truncated(p, 1.0), [0.6775, 0.2760, 0.0463, 0.0001], atol=1e-4)
-    np.testing.assert_allclose(short, truncated(p, 1.0), atol=0.0025)
-    np.testing.assert_allclose(whole, p, atol=0.0025)
+    np.testing.assert_allclose(short, truncated(p, 1.0), atol=1e-3)
+    np.testing.assert_allclose(whole, p, atol=1.5e-3)
 
 
 def test_coarse_noise_lowers_the_entropy():
@@ -117,10 +159,3 @@ def test_coarse_noise_lowers_the_entropy():
         return -(q[q > 0] * np.log(q[q > 0])).sum()
 
     assert entropy(8.0) < entropy(23.0) - 0.2
-
-
-@pytest.mark.slow
-def test_letters_by_first_hitting():
-    trained = tools.train(SPEC, "letters")
-    x = tools.sample(trained, SPEC, "letters", "first_hitting", 8)
-    assert x.shape == (8, 64) and x.dtype == np.int64

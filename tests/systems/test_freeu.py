@@ -40,6 +40,15 @@ def test_at_one_it_is_the_network_itself(tmp_path):
     assert np.abs(ask(tmp_path, "ends", 1.4, 0.9)[1] - plain).max() > 1e-3
 
 
+def test_at_one_samples_are_those_of_the_network():
+    drawn = {}
+    for name in ("neutral", "freeu"):
+        program = tools.model(SPEC, name)
+        plain, free = (run(tools.graph(SPEC, name), e, {"seed": np.arange(2)}, weights(program))[0] for e in ("euler", "free"))
+        drawn[name] = np.abs(plain - free).max()
+    assert drawn["neutral"] <= 1e-6 < 1e-3 < drawn["freeu"]
+
+
 def test_it_has_no_weights_and_no_calls_of_its_own():
     program, array = tools.model(SPEC, "freeu"), tools.graph(SPEC, "freeu")
     assert list(program.networks) == ["backbone"]

@@ -53,7 +53,7 @@ model long {
   backbone transformer(dim = 64, depth = 2, heads = 4, causal = true, positions = rotary, grid = [8, 8])
   loss next_token
   guidance cfg(scale = input(1.75))
-  sampler ancestral = ancestral_ar
+  sampler ancestral
 }
 """
 

@@ -106,6 +106,22 @@ def test_the_loss_is_unbiased(name, table, costs):
     assert abs(plain.mean() - exact) > 20 * error  # the same terms without the weight are no bound
 
 
+def test_the_weight_moves_the_value_and_not_the_least():
+    """What a network without a clock can best say is the exact conditionals, with the weight of the bound and without."""
+    p, best = random_law(), exact_conditionals(random_law())
+
+    def both(costs):
+        nodes, shares = np.polynomial.legendre.leggauss(80)
+        keep, masked = tools.curve(SPEC, "cubic", "keep", (nodes + 1) / 2)[:, None], MASKS.sum(axis=1)
+        plain = (shares[:, None] / 2 * keep ** (LENGTH - masked) * (1 - keep) ** masked).sum(axis=0)
+        return np.array([bound("cubic", costs) @ p, costs @ plain @ p])
+
+    least, rng = both(lost(best)), np.random.default_rng(7)
+    assert abs(least[0] - least[1]) > 1  # the second is no bound
+    for _ in range(3):
+        assert (both(lost(best + 0.1 * rng.normal(size=best.shape))) > least + 1e-3).all()
+
+
 def test_samples_have_the_law_of_exact_conditionals():
     p = random_law()
     weights, seeds = {TABLE: exact_conditionals(p)}, np.arange(8000)

@@ -5,6 +5,7 @@ import pytest
 import tools
 from specc.backends.onnx.write import initial
 
+from specc import driver
 from specc.reference.interpret import run
 from specc.runtime.metrics.distances import energy_distance
 
@@ -81,3 +82,16 @@ def test_few_steps_are_as_good_as_many(record_property):
     assert four <= 0.3 * before[4]
     assert four <= 1.5 * before[64]
     assert one <= 0.05 * before[1]
+
+
+@pytest.mark.slow
+def test_a_student_that_names_the_noise_fails_in_one_or_two_steps(tmp_path, record_property):
+    """x = (z - sigma e) / alpha for alpha >= 0.001: at alpha = 0 the noise says nothing of x, and the checker refuses."""
+    text = (tools.SPECS / SPEC).read_text().replace("predict v", "predict eps").replace("mse(weight = truncated_snr)", "mse")
+    (tmp_path / "refused.spec").write_text(text)
+    assert [d.code for d in driver.check(tmp_path / "refused.spec", "full").diagnostics] == ["E0405"]
+    (tmp_path / "noise.spec").write_text(text.replace("trigonometric", "trigonometric over t in [0, 0.99936338]"))
+    spec = str(tmp_path / "noise.spec")
+    found = {n: (distance(spec, f"half_{n}"), distance(SPEC, f"half_{n}")) for n in (2, 1)}
+    record_property("by the noise and by v, in 2 and 1 steps", {n: [round(v, 4) for v in found[n]] for n in found})
+    assert all(noise >= 10 * v for noise, v in found.values())

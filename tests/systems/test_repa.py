@@ -23,6 +23,9 @@ stage alone from base.encoder {
   backbone dit(dim = 64, depth = 4, heads = 4)
   predict velocity
   loss mse
+  sampler ode = euler(steps = 50)
+  query error(e: like(x), t: scalar) { return mean((out(draw(x, e, t), t) - target(x, e, t))^2) }
+  query hidden(e: like(x), t: scalar) { return tap(backbone, "dit_block.1")(draw(x, e, t), t) }
   train { optimizer = adamw(lr = 1e-3); steps = 1500; batch = 64; ema = 0.99 }
 }
 """
@@ -77,7 +80,15 @@ def test_a_sampler_needs_neither_encoder_nor_projector(tmp_path):
     assert tools.calls(SPEC, "repa", "sde") == 250 + 1
 
 
-# Trained: that it learns faster than the model alone, and not from a random encoder, is not tested yet ---------------------
+# Trained: against the model alone, and against one that turns to an encoder which has learnt nothing -----------------------
+
+
+def runs(folder):
+    """The spec, model and trained weights of each of the three."""
+    alone, blank = tools.variant(folder, SPEC, ALONE), folder / "blank.spec"
+    blank.write_text((tools.SPECS / SPEC).read_text().replace("adam(lr = 1e-3); steps = 600", "adam(lr = 1e-12); steps = 1"))
+    found = {"repa": (SPEC, "repa"), "alone": (alone, "alone"), "blank": (str(blank), "repa")}
+    return {kind: (spec, name, tools.train(spec, name)) for kind, (spec, name) in found.items()}
 
 
 @pytest.mark.slow

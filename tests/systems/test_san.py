@@ -6,9 +6,10 @@ import pytest
 import tools
 import torch
 from projects import imported
+from scipy.optimize import linear_sum_assignment
+from scipy.spatial.distance import cdist
 
 from specc import driver
-from specc.runtime.metrics.distances import exact_wasserstein2
 from specc.runtime.readers import READERS
 
 SPEC = "adversarial/san.spec"
@@ -58,6 +59,12 @@ def cosine(folder, name: str) -> float:
     return float(w @ gap / np.linalg.norm(w) / np.linalg.norm(gap))
 
 
+def wasserstein1(a, b) -> float:
+    """Exact, of two sets of one size."""
+    gap = cdist(a, b)
+    return float(gap[linear_sum_assignment(gap)].mean())
+
+
 @pytest.mark.slow
 def test_directions_and_distances_after_training(record_property):
     data = READERS["gaussians"].function(1000, np.random.default_rng(2), k=8, radius=2, std=0.1)["x"]
@@ -66,7 +73,7 @@ def test_directions_and_distances_after_training(record_property):
         folder = tools.train(SPEC, name)
         made = tools.sample(folder, SPEC, name, "one_step", 1000)
         assert adversarial.modes(made, adversarial.ring(2), within=0.5) == 8
-        found[name] = cosine(folder, name), exact_wasserstein2(made, data)
+        found[name] = cosine(folder, name), wasserstein1(made, data)
     record_property("cosine and distance", found)  # 0.923 and 0.270 against 0.548 and 0.773; plain with seed 1: 0.834 and 0.524
     assert found["san"][0] >= 0.85 and found["san"][0] >= found["plain"][0] + 0.2
     assert found["san"][1] <= 0.9 * found["plain"][1]

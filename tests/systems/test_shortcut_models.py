@@ -86,6 +86,7 @@ def test_one_step_is_as_good_as_many(spec, record_property):
     assert ours["one"] <= 0.05 * theirs["one"]
     assert ours["two"] <= 0.1 * theirs["two"]
     assert max(ours["many"], theirs["many"]) <= 0.008
+    assert ours["one"] <= 6 * ours["many"] and theirs["one"] >= 100 * theirs["many"]
 
 
 def residuals(folder, spec, name):

@@ -69,7 +69,7 @@ def test_the_estimate_is_the_size_of_the_jacobian():
     given = {"v": np.tile(v, (20_000, 1)), "x": np.zeros((20_000, 2)), "seed": np.arange(20_000)}
     found = run(program, "norm2", given, weights)[0]
     want = np.linalg.norm(jacobian(program, weights, v[None])[0]) / 8
-    assert np.sqrt(found.mean()) == pytest.approx(want, rel=0.02)
+    assert np.sqrt(found.mean()) == pytest.approx(want, rel=0.01)
 
 
 @pytest.mark.slow
@@ -113,6 +113,18 @@ def test_styles_are_mixed():
     shares = [(later.sum(axis=1) == k).mean() for k in range(3)]
     np.testing.assert_allclose(shares, [0.1, 0.45, 0.45], atol=0.03)
     assert later[later.any(axis=1)][:, 1].all()  # from some layer on
+
+
+def test_a_picture_has_its_place_among_the_styles():
+    """Pictures of the generator's own, from the mean style. Without the term against it, noise maps hide what styles miss."""
+    program, seed = tools.graph(SPEC, "stylegan2"), np.arange(4)
+    weights = fresh(program)
+    x = run(program, "truncated", {"seed": seed + 100, "psi": 1.0}, weights)[0]
+    first = run(program, "first", {"x": x, "seed": seed}, weights)[0]
+    found, hidden = run(program, "inverse", {"x": x, "seed": seed}, weights)
+    free = run(program, "inverse", {"x": x, "seed": seed, "honest": 0.0}, weights)[1]
+    assert ((found - x) ** 2).mean() <= 0.2 * ((first - x) ** 2).mean()  # measured 0.10
+    assert hidden.max() <= 0.01 * free.min()  # 8e-5 against 0.03
 
 
 def test_the_critic_sees_how_much_a_batch_differs():

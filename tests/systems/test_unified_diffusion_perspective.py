@@ -10,6 +10,7 @@ from specc.reference.interpret import run
 from specc.runtime.ort import example_seeds
 
 SPEC = "diffusion/unified_diffusion_perspective.spec"
+PLANE = "diffusion/unified_diffusion_perspective_plane.spec"
 HEADS = ("unified", "as_x0", "as_score", "as_v")
 CENTRES = 0.9 * np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]])
 STD, ANY = 0.15, 4  # class 4 of four is no class
@@ -78,7 +79,7 @@ def test_kl_of_two_posteriors_is_half_the_fall_of_the_snr(s, t):
 
     def step(given, w):
         inputs = {"x": z, "y": ANY, "guess": given, "t": t, "s": s}
-        return run(tools.graph(SPEC, "mixture"), "step", inputs, {}, noise={0: w})[0]
+        return run(tools.graph(PLANE, "mixture"), "step", inputs, {}, noise={0: w})[0]
 
     means = [step(given, 0 * w) for given in (x, guess)]
     variance = ((step(x, w) - means[0]) / w) ** 2
@@ -106,7 +107,7 @@ def test_tweedie_is_the_posterior_mean():
     z = np.random.default_rng(0).standard_normal((500, 2))
     for t in (0.05, 0.3, 0.5, 0.8):
         for query in ("tweedie", "mean"):
-            told = tools.apply(SPEC, "mixture", query, x=z, t=t, y=ANY)
+            told = tools.apply(PLANE, "mixture", query, x=z, t=t, y=ANY)
             np.testing.assert_allclose(told, posterior(z, t), atol=1e-5)
     assert np.abs(z / np.sqrt(at(0.5)[0]) - posterior(z, 0.5)).max() > 0.1  # without the score's term
 
@@ -119,7 +120,7 @@ def drawn(n):
     return x, -np.log(density).mean() / BITS
 
 
-def nelbo(x, steps, path=SPEC, name="mixture"):
+def nelbo(x, steps, path=PLANE, name="mixture"):
     inputs = {"x": x, "y": ANY, "steps": steps}
     return run(tools.graph(path, name), "nelbo", inputs, {}, rng=np.random.default_rng(1))[0].mean() / BITS
 
@@ -136,8 +137,8 @@ def falls(n, tmp_path):
     assert all(a > b for a, b in pairwise(values)), bound
     assert 0 <= bound[1000] - entropy <= 0.1
     assert bound[1] == pytest.approx(6006, rel=0.01)
-    whole = tools.variant(tmp_path, SPEC, WRONG.format(name="whole", share=1))
-    still = tools.variant(tmp_path, SPEC, WRONG.format(name="still", share=0))
+    whole = tools.variant(tmp_path, PLANE, WRONG.format(name="whole", share=1))
+    still = tools.variant(tmp_path, PLANE, WRONG.format(name="still", share=0))
     some, _ = drawn(min(n, 1000))
     assert nelbo(some, 1000, whole, "whole") == pytest.approx(5.31, abs=0.1)
     assert nelbo(some, 1000, still, "still") == pytest.approx(-4.60, abs=0.01)  # below the entropy
@@ -169,12 +170,41 @@ def test_one_step_is_an_autoencoder(trained):
     assert np.abs(many / wanted - 1).min() > 0.1  # of a thousand steps the objective draws one
 
 
+def hierarchy(x, params, path=PLANE, name="hierarchy", query="nelbo", **inputs):
+    """Bits a dimension of each point under the bound of two codes."""
+    return run(tools.graph(path, name), query, {"x": x, **inputs}, params, rng=np.random.default_rng(1))[0] / BITS
+
+
+def test_the_process_is_the_encoder_of_a_hierarchy():
+    """The bound of two codes, a = z at t = 0 and b = z at t = 1, each with its density: that of one step, 6006 bits."""
+    x, _ = drawn(20_000)
+    codes = hierarchy(x, {}, name="mixture", query="two_codes", y=ANY)
+    steps = (
+        run(tools.graph(PLANE, "mixture"), "nelbo", {"x": x, "y": ANY, "steps": 1}, {}, rng=np.random.default_rng(2))[0] / BITS
+    )
+    assert abs(codes.mean() - steps.mean()) <= 3 * np.hypot(codes.std(), steps.std()) / np.sqrt(len(x))
+    assert codes.std() / np.sqrt(len(x)) < 0.01 * steps.mean()  # so that a half or a double would be seen
+
+
+def test_learnt_encoders_do_with_two_codes(tmp_path, record_property):
+    """What takes the fixed process more than fifty levels; and it is the encoders: decoders alone stay far away."""
+    x, entropy = drawn(5000)
+    alone = tools.variant(
+        tmp_path, PLANE, "model alone from base.hierarchy { loss elbo { minimize bound() over down1, down2 } }"
+    )
+    learnt = hierarchy(x, tools.weights(tools.train(PLANE, "hierarchy", steps=1000))).mean()
+    fixed = hierarchy(x, tools.weights(tools.train(alone, "alone", steps=1000)), alone, "alone").mean()
+    record_property("bits a dimension, learnt and with untrained encoders", f"{learnt:.3f}, {fixed:.2f}")
+    assert entropy < learnt <= nelbo(x[:1000], 50)
+    assert fixed >= 2 * learnt
+
+
 def test_guidance_ends_at_the_two_models():
     seeds = {"seed": example_seeds(0, 400)}
     y = np.arange(400) % 4
 
     def samples(name, y, **inputs):
-        return run(tools.graph(SPEC, name), "ddim", {**seeds, "y": y, **inputs}, {})[0]
+        return run(tools.graph(PLANE, name), "ddim", {**seeds, "y": y, **inputs}, {})[0]
 
     given, free = samples("mixture", y), samples("mixture", ANY)
     np.testing.assert_allclose(samples("guided", y, scale=1.0), given, atol=1e-9)
@@ -187,11 +217,11 @@ def test_guidance_ends_at_the_two_models():
 def test_a_learnt_schedule_tightens_the_bound_of_few_steps():
     """The ends of the log-SNR stay, its pace is trained on the bound of ten steps: 7.72 bits a dimension become 3.51."""
     x, entropy = drawn(2000)
-    learnt = tools.weights(tools.train(SPEC, "paced"))
+    learnt = tools.weights(tools.train(PLANE, "paced"))
 
     def bound(params, steps):
         inputs = {"x": x, "steps": steps}
-        return run(tools.graph(SPEC, "paced"), "nelbo", inputs, params, rng=np.random.default_rng(1))[0].mean() / BITS
+        return run(tools.graph(PLANE, "paced"), "nelbo", inputs, params, rng=np.random.default_rng(1))[0].mean() / BITS
 
     even = {"pace": np.zeros(16)}
     assert bound(even, 10) == pytest.approx(nelbo(x, 10), abs=1e-6)  # before training it is the line
@@ -205,7 +235,7 @@ def test_a_learnt_schedule_tightens_the_bound_of_few_steps():
 
 def schedule(params, t):
     """What `paced` says of its schedule and of the velocity at one point."""
-    told = run(tools.graph(SPEC, "paced"), "schedule", {"x": np.array([[0.4, -1.1]]), "t": t}, params)
+    told = run(tools.graph(PLANE, "paced"), "schedule", {"x": np.array([[0.4, -1.1]]), "t": t}, params)
     return [np.asarray(v).reshape(-1)[0] if np.size(v) == 1 else v for v in told]
 
 
@@ -233,9 +263,9 @@ def test_a_learnt_schedule_is_exported(tmp_path):
     from specc.runtime import ort
 
     params = {"pace": np.random.default_rng(0).standard_normal(16).astype(np.float32)}
-    export(tools.graph(SPEC, "paced"), "ddim", params, tmp_path / "ddim.onnx")
+    export(tools.graph(PLANE, "paced"), "ddim", params, tmp_path / "ddim.onnx")
     made = ort.load(tmp_path / "ddim.onnx", threads=1).sample(100)
-    told = run(tools.graph(SPEC, "paced"), "ddim", {"seed": example_seeds(0, 100)}, params)[0]
+    told = run(tools.graph(PLANE, "paced"), "ddim", {"seed": example_seeds(0, 100)}, params)[0]
     np.testing.assert_allclose(made, told, atol=1e-4)
-    even = run(tools.graph(SPEC, "paced"), "ddim", {"seed": example_seeds(0, 100)}, {"pace": np.zeros(16)})[0]
+    even = run(tools.graph(PLANE, "paced"), "ddim", {"seed": example_seeds(0, 100)}, {"pace": np.zeros(16)})[0]
     assert np.abs(told - even).max() > 1e-3

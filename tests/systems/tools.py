@@ -133,7 +133,7 @@ def sample(folder: Path, spec: str, name: str | None, entry: str, n: int, seed: 
 
     from specc.runtime import ort
 
-    path = folder / f"{model(spec, name).name}-{entry}.onnx"
+    path = folder / f"{entry}-{hashlib.sha256(f'{spec}{name}'.encode()).hexdigest()[:8]}.onnx"
     if not path.exists():
         export(graph(spec, name), entry, weights(folder), path)
     loaded = ort.load(path, threads=1)

@@ -14,6 +14,7 @@ import pytest
 
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
+from small import small
 from specc.backends import web
 from specc.backends.onnx.emit import UnsupportedError
 from specc.backends.onnx.write import initial
@@ -22,20 +23,8 @@ from specc.backends.web import ort_web
 from specc import driver
 from specc.runtime.ort import load
 
-SPEC = """\
-specc 1
-model small {
-  data x: vector(2) from eight_gaussians
-  condition y: class(8) with { drop = 0.1 }
-  process vp
-  backbone mlp(width = 64, depth = 2)
-  predict eps
-  guidance cfg(scale = input(2.0))
-  sampler stochastic = ddpm(steps = 12)
-  sampler fixed = ddim(steps = input(5), eta = 0)
-  quantize w8 { weights = int8(axis = channel) }
-}
-"""
+STOCHASTIC, FIXED = "sampler stochastic = ddpm(steps = 12)", "sampler fixed = ddim(steps = input(5), eta = 0)"
+LINES = (STOCHASTIC, FIXED, "quantize w8 { weights = int8(axis = channel) }")
 
 
 @pytest.fixture
@@ -51,9 +40,8 @@ def runtime(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def page(tmp_path: Path, runtime: Path) -> Callable[..., Path]:
-    def write(entry: str, text: str = SPEC, quantize: bool = False) -> Path:
-        (tmp_path / "small.spec").write_text(text)
-        program = driver.check(tmp_path / "small.spec").programs["small"]
+    def write(entry: str, *lines: str, quantize: bool = False) -> Path:
+        program = small(tmp_path, *(lines or LINES), width=64)
         asked = web.Asked(entry=entry, quantization=program.quantize[0] if quantize else None)
         web.write(driver.prepare(program), initial(program), asked, tmp_path / "page", runtime)
         return tmp_path / "page"
@@ -108,16 +96,14 @@ def test_a_page_loads_nothing_from_elsewhere(page: Callable[..., Path]) -> None:
 
 def test_a_sampler_of_two_loops_runs_whole(page: Callable[..., Path]) -> None:
     two = "sampler two { z ~ normal(like = x); for k in 0..2 { z = z / 2 }; for k in 0..3 { z = z + 1 }; return z }"
-    text = SPEC.replace("sampler fixed", f"{two}\n  sampler fixed")
-    folder = page("two", text)
+    folder = page("two", two, FIXED)
     assert json.loads((folder / "manifest.json").read_text())["loop"] is None
     assert [p.name for p in (folder / "float").iterdir()] == ["sampler.onnx"]
     assert load(folder / "float" / "sampler.onnx").outputs == ["x", "trajectory", "trajectory1"]
 
 
 def test_what_a_page_cannot_ask_for_is_named(tmp_path: Path) -> None:
-    (tmp_path / "small.spec").write_text(SPEC)
-    array = driver.prepare(driver.check(tmp_path / "small.spec").programs["small"])
+    array = driver.prepare(small(tmp_path, *LINES, width=64))
     entry = array.entries["fixed"]
     large = tuple(replace(i, type=i.type.shaped((*i.type.shape, 49))) if i.name == "y" else i for i in entry.inputs)
     array = replace(array, entries={"fixed": replace(entry, inputs=large)})

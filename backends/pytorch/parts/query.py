@@ -62,7 +62,12 @@ def main() -> int:
     answers = QUERIES[args.query](model, *inputs)
     answers = answers if isinstance(answers, tuple) else (answers,)
     named = {args.query if len(answers) == 1 else f"{args.query}_{i}": a.cpu().numpy() for i, a in enumerate(answers)}
-    np.savez(args.out, **named)
+    try:
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(args.out, **named)
+    except OSError as problem:
+        print(f"error: {args.out} could not be written: {problem.strerror or problem}", file=sys.stderr)
+        return 3
     return 0
 
 

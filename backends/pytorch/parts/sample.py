@@ -176,6 +176,46 @@ def load(run: Path, weights: str) -> Model:
     return model
 
 
+def save(
+    samples: np.ndarray,
+    out: Path,
+    # << conditions
+    given: dict[str, Tensor],
+    # >>
+    # << lines
+    symbols: Path,
+    # >>
+) -> None:
+    """Write samples in the form that the file's name asks for. ValueError where they have none like that."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    # << lines
+    if out.suffix == ".txt":
+        out.write_text(lines(samples, symbols), encoding="utf-8")
+        return
+    # >>
+    if out.suffix == ".npz":
+        # << conditions
+        np.savez(out, x=samples, **{name: value.numpy() for name, value in given.items()})
+        # >>
+        # << not conditions
+        np.savez(out, x=samples)
+        # >>
+        return
+    if out.suffix != ".png":
+        raise ValueError(f"{out} has no suffix of samples; write .npz")
+    # << folded
+    samples = samples.reshape(-1, *SHAPE)
+    # >>
+    # << images
+    drawn = picture(samples, out, LOW, HIGH)
+    # >>
+    # << not images
+    drawn = picture(samples, out)
+    # >>
+    if not drawn:
+        raise ValueError(f"there is no picture of samples of shape {samples.shape[1:]}; write .npz")
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("run", type=Path, help="folder that train.py wrote")
@@ -201,7 +241,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     args = arguments()
     # << named
-    options = {name: getattr(args, name) for name in ARGUMENTS if getattr(args, name) is not None}
+    options = {param: getattr(args, name) for name, param in ARGUMENTS.items() if getattr(args, name) is not None}
     for name in options.keys() - inspect.signature(SAMPLERS[args.sampler]).parameters.keys():
         print(f"error: the sampler {args.sampler} has no input {name}", file=sys.stderr)
         return 2
@@ -246,32 +286,29 @@ def main() -> int:
         options,
         # >>
     )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    # << lines
-    if args.out.suffix == ".txt":
-        args.out.write_text(lines(samples, args.run / "symbols.txt"), encoding="utf-8")
-        return 0
-    # >>
-    if args.out.suffix == ".png":
-        # << folded
-        samples = samples.reshape(-1, *SHAPE)
-        # >>
-        # << images
-        done = picture(samples, args.out, LOW, HIGH)
-        # >>
-        # << not images
-        done = picture(samples, args.out)
-        # >>
-        if not done:
-            print(f"error: there is no picture of samples of shape {samples.shape[1:]}; write .npz", file=sys.stderr)
-            return 2
-    else:
+    try:
         # << conditions
-        np.savez(args.out, x=samples, **{name: value.numpy() for name, value in given.items()})
+        # << lines
+        save(samples, args.out, given, args.run / "symbols.txt")
+        # >>
+        # << not lines
+        save(samples, args.out, given)
+        # >>
         # >>
         # << not conditions
-        np.savez(args.out, x=samples)
+        # << lines
+        save(samples, args.out, args.run / "symbols.txt")
         # >>
+        # << not lines
+        save(samples, args.out)
+        # >>
+        # >>
+    except ValueError as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        return 2
+    except OSError as problem:
+        print(f"error: {args.out} could not be written: {problem.strerror or problem}", file=sys.stderr)
+        return 3
     return 0
 
 

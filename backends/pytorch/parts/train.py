@@ -541,7 +541,8 @@ class Run:
     # << watched
     def watched(self) -> dict[str, float]:
         """States that are one number."""
-        return {path: float(self.model.get_buffer(path)) for path in WATCHED}
+        states = dict(self.model.named_buffers())
+        return {path: float(states[path]) for path in WATCHED}
 
     # >>
     # << pictures

@@ -1,0 +1,128 @@
+"""docs/lowering.md: which samplers of the library go to which dialects, and what stops the others.
+
+python tests/mlir/survey.py [FAMILY/FILE.spec ...]   tries the first sampler of these specs and of those that have changed since
+they were tried, keeps what came of it in docs/lowering.json, and writes the table; it may be stopped and goes on
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from specc.backends.mlir.coverage import UnsupportedError, refused
+from specc.backends.mlir.iree import compile_sampler
+from specc.backends.mlir.sampler import graph, operations
+from specc.backends.onnx import emit
+from specc.backends.onnx.write import initial
+
+from specc import driver
+
+ROOT = Path(__file__).parents[2]
+KEPT, TABLE = ROOT / "docs" / "lowering.json", ROOT / "docs" / "lowering.md"
+LOOPS = {"Loop", "If"}
+SECONDS = 300  # of the processor for a step, after which it counts as too slow
+SLOW = f"more than {SECONDS // 60} minutes"
+YES, NONE, UNTRIED = "yes", "none", "not tried"
+COLUMNS = ("torch", "linalg", "stablehlo", "iree")
+HEAD = f"""\
+# Samplers in MLIR
+
+The first sampler of each spec of the library, whole and for any batch: *torch*, *linalg* and *stablehlo* by torch-mlir,
+*iree* by IREE's own compiler. Where one does not go, the table names what stopped it; *loops* are what torch-mlir has no
+StableHLO for, and *{SLOW}* of the processor is where an attempt ends. Written by `python tests/mlir/survey.py`.
+
+"""
+
+
+def by_torch_mlir(spec: Path) -> dict[str, str]:
+    """By column: "yes", or what stops the sampler. What goes to linalg has gone to torch on its way."""
+    array = driver.prepare(next(iter(driver.check(spec).programs.values())))
+    samplers = array.by_role("sampler")
+    if not samplers:
+        return {"sampler": NONE}
+    entry, weights = samplers[0].name, initial(array)
+    found = {"sampler": entry}
+    try:
+        model, _ = graph(array, entry, weights)
+    except emit.UnsupportedError as problem:
+        return found | dict.fromkeys(COLUMNS, str(problem))
+    loops = LOOPS & set(operations(model.graph))
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "graph.onnx"
+        source.write_bytes(model.SerializeToString())
+        lower = ["-m", "specc.backends.mlir.lower", str(source)]
+        found["linalg"] = tried([*lower, "linalg", f"{folder}/out.mlir"])
+        found["torch"] = YES if found["linalg"] == YES else tried([*lower, "torch", f"{folder}/out.mlir"])
+        found["stablehlo"] = "loops" if loops else tried([*lower, "stablehlo", f"{folder}/out.mlir"])
+    return found
+
+
+def by_iree(spec: Path) -> dict[str, str]:
+    return {"iree": tried([__file__, "--compile", str(spec)])}
+
+
+def tried(arguments: list[str]) -> str:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
+
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False, preexec_fn=limit)
+    if done.returncode == 0:
+        return YES
+    if done.returncode in (-9, -24):  # SIGKILL or SIGXCPU at the limit
+        return SLOW
+    return ", ".join(refused(done.stderr)) or f"it ended with code {done.returncode}"
+
+
+def compiled(spec: Path) -> None:
+    """The sampler by IREE, in a process of its own: its exit code and stderr say what came of it."""
+    array = driver.prepare(next(iter(driver.check(spec).programs.values())))
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            compile_sampler(array, array.by_role("sampler")[0].name, initial(array), Path(folder) / "x.vmfb")
+        except UnsupportedError as problem:
+            said = re.sub(r"iree has no form for (.*) of \S+: see .*", r"\1", str(problem))
+            sys.exit(f"error: {SLOW if 'killed' in said else said}")
+
+
+def table(kept: dict[str, dict[str, Any]]) -> str:
+    rows = [HEAD, f"| spec | sampler | {' | '.join(COLUMNS)} |\n|---|---|{'---|' * len(COLUMNS)}\n"]
+    for name, row in sorted(kept.items()):
+        if row.get("sampler", NONE) != NONE:
+            cells = (row.get(c, UNTRIED).replace("|", "\\|") for c in ("sampler", *COLUMNS))
+            rows.append(f"| [`{name}`](../specs/{name}) | {' | '.join(cells)} |\n")
+    lowered = {c: sum(row.get(c) == YES for row in kept.values()) for c in COLUMNS}
+    count = sum(row.get("sampler", NONE) != NONE for row in kept.values())
+    rows.append(f"\nOf {count} specs with a sampler: " + ", ".join(f"{n} to {c}" for c, n in lowered.items()) + ".\n")
+    return "".join(rows)
+
+
+def main(names: list[str]) -> None:
+    """The quick attempts first, so that a table is there early."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    specs = {f"{p.parent.name}/{p.name}": p for p in sorted(ROOT.glob("specs/*/*.spec")) if p.parent.name != "std"}
+    now = {name: hashlib.sha256(path.read_bytes()).hexdigest()[:16] for name, path in specs.items()}
+    kept = {n: kept[n] if kept.get(n, {}).get("digest") == d and n not in names else {"digest": d} for n, d in now.items()}
+    for attempt, column in ((by_torch_mlir, "linalg"), (by_iree, "iree")):
+        for name in (n for n, row in kept.items() if column not in row and row.get("sampler") != NONE):
+            kept[name] |= attempt(specs[name])
+            KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+            TABLE.write_text(table(kept), encoding="utf-8")
+            print(name, kept[name], flush=True)
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["--compile", path]:
+            compiled(Path(path))
+        case names:
+            main(names)
