@@ -37,7 +37,7 @@ def of_parent(m: Model, section: tree.Section) -> tree.Section:
     if node is None or not isinstance(func, tree.Attribute) or m.ev.definition("sampler", func.name) is not None:
         return section
     view = m.ev.expr(func.value, m.env, m.top)
-    of = view.bundles[-1].of if isinstance(view, View) else None
+    of = view.bundles[-1].of if isinstance(view, View) and view.bundles else None
     if not isinstance(of, Model) or func.name not in of.samplers:
         return section
     call = node if isinstance(node, tree.Call) else tree.Call(span=node.span, func=node, args=())
