@@ -294,8 +294,8 @@ CODES: dict[str, Page] = {
     ),
     "E0506": Page(
         "a gradient through a loop that stops by itself",
-        "Samplers and queries become graphs, in which a gradient is written out. How often a `while` runs is known only once it "
-        "has run, and an order of a sort is not among the values. In losses PyTorch goes back through them.",
+        "Samplers and queries become graphs, in which a gradient is written out. How often a `while` runs is known only once "
+        "it has run, and an order of a sort is not among the values. In losses PyTorch goes back through them.",
         "while gap > tol limit 50 { w = f(w); gap = norm(w - f(w)) }\ng = grad(sum(w), z)\n",
         "for k in 0..50 { w = f(w) }\ng = grad(sum(w), z)\n",
     ),
