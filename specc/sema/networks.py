@@ -510,8 +510,6 @@ def initial(value: Any, span: Span) -> tuple[Any, ...]:
             pass
         case int() | float():
             return ("zeros",) if value == 0 else ("ones",) if value == 1 else ("constant", float(value))
-        case Builtin(name="normal"):
-            return ("normal", 1.0)
         case Law(name="normal" | "uniform" as kind, numbers=numbers) if (size := _spread(kind, *numbers.values())) is not None:
             return (kind, size)
         case _:
