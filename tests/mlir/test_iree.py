@@ -34,7 +34,10 @@ ROUNDED = {
     "mixed": "weights = mxfp4; activations = int8(dynamic = true); rule embedding { weights = int8 }",
 }
 SPECS = Path(__file__).parents[2] / "specs"
-PASSES = ["flow/ot_cfm.spec", "flow/flow_matching.spec", "diffusion/edm.spec"]  # the subset that goes through IREE in this lane
+PASSES = [  # the subset that goes through IREE in this lane
+    *("flow/ot_cfm.spec", "flow/flow_matching.spec", "diffusion/edm.spec", "adversarial/cgan.spec", "adversarial/wgan_gp.spec"),
+    "adversarial/conditional_transport.spec",
+]
 
 
 def specc(*args: object) -> Result:

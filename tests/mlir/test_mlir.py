@@ -52,6 +52,18 @@ def test_without_the_extra_it_is_named(tmp_path: Path, monkeypatch: pytest.Monke
 def test_options_of_mlir_are_for_mlir(tmp_path: Path) -> None:
     made = CliRunner().invoke(cli, ["compile", "--dialect", "torch", str(spec(tmp_path)), "-o", str(tmp_path / "out")])
     assert made.exit_code == 2 and "--target mlir" in made.stderr
+    made = CliRunner().invoke(cli, ["compile", "--quantize", "w8", str(spec(tmp_path)), "-o", str(tmp_path / "out")])
+    assert made.exit_code == 2 and "--target mlir and iree" in made.stderr
+    made = CliRunner().invoke(
+        cli, ["compile", "--target", "iree", "--quantize", "w8", str(spec(tmp_path)), "-o", str(tmp_path / "out")]
+    )
+    assert made.exit_code == 2 and "no `quantize` section `w8`" in made.stderr
+
+
+def test_the_table_of_what_lowers_is_that_of_what_was_tried() -> None:
+    import survey
+
+    assert survey.table(json.loads(survey.KEPT.read_text())) == survey.TABLE.read_text()
 
 
 def test_iree_computes_what_pytorch_does(tmp_path: Path) -> None:
