@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -42,10 +43,10 @@ def exists(node: str) -> bool:
 
 @cache
 def state(file: str) -> str:
-    """A hash of a test file and of the programs of the spec it is about: what its numbers depend on."""
-    path = ROOT / file
-    found = hashlib.sha256(path.read_bytes())
-    for spec in sorted(ROOT.glob(f"specs/*/{path.stem.removeprefix('test_')}.spec")):
+    """A hash of a test file and of the programs of the specs it names: what its numbers depend on."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    found = hashlib.sha256(text.encode())
+    for spec in sorted({ROOT / "specs" / name for name in re.findall(r'"(\w+/\w+\.spec)"', text)}):
         for name, program in sorted(driver.check(spec).programs.items()):
             found.update(f"{name} {program.digest}".encode())
     return found.hexdigest()[:16]

@@ -60,6 +60,8 @@ def refused(said: str) -> dict[str, list[str]]:
         found.setdefault(f"onnx.{inner[1]}" if inner else op, []).extend(
             [f"{file}:{line}"] if file and file.endswith(".py") else []
         )
+    if not found and (broken := re.search(r"error: [^\n]*?'([\w.]+)' op ", said)):
+        found[broken[1]] = []
     if not found and (first := re.search(r"error: ([^\n]{1,200})", said)):
         found[first[1]] = []
     return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from onnx import TensorProto
+from specc.backends.onnx import lanes
 from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Scope, Tap, UnsupportedError, info
 
 from specc.ir.ops import Op
@@ -39,7 +40,8 @@ def _loop(
     count: str,
     test: Block | None,
 ) -> tuple[str, ...]:
-    start = [e.name(v) for v in carried]
+    carry = lanes.slots(params, body) if test is None else [(i,) for i in range(len(params))]
+    start = [lanes.joined(e, [carried[i] for i in slot]) for slot in carry]
     counting = e.calls is not None and any(n.op in (Op.CALL, Op.REPEAT) for n in walk(body))
     before = _asked(e, test, start) if test is not None else ""
     with e.nested("body") as scope:
@@ -47,10 +49,10 @@ def _loop(
         scope.graph.inputs += [info(k, INT), info(go, BOOL)]
         if index is not None:
             e.env[index.id] = k
-        for param, value in zip(params, carried, strict=True):
-            name = e.fresh(param.name or value.name or "carried")
-            scope.graph.inputs.append(e.info(name, param.type))
-            e.env[param.id] = name
+        for slot in carry:
+            name = e.fresh(params[slot[0]].name or carried[slot[0]].name or "carried")
+            scope.graph.inputs.append(e.info(name, lanes.type_of(e, [params[i] for i in slot])))
+            lanes.part(e, [params[i] for i in slot], name)
         if e.watch is not None and scope.parent is e.root:
             e.watch(e, params)
         outer_calls = e.calls
@@ -58,11 +60,12 @@ def _loop(
             e.calls = e.fresh("nfe")
             scope.graph.inputs.append(info(e.calls, INT))
         e.block(body)
-        results = [e.name(v) for v in body.results]
-        goes_on = _asked(e, test, results) if test is not None else go
+        results = [[body.results[i] for i in slot] for slot in carry]
+        names = [lanes.joined(e, values) for values in results]
+        goes_on = _asked(e, test, names) if test is not None else go
         e.result(goes_on, BOOL, "go_on")
-        for name, value in zip(results, body.results, strict=True):
-            e.result(name, value.type, "carry")
+        for name, values in zip(names, results, strict=True):
+            e.result(name, lanes.type_of(e, values), "carry")
         if counting:
             e.result(str(e.calls), INT, "nfe")
         e.calls = outer_calls
@@ -70,7 +73,7 @@ def _loop(
             e.result(tap.name, tap.type, "tap")
     if counting:
         start.append(str(e.calls))
-    outputs = [e.fresh(v.name or "looped") for v in node.outputs]
+    outputs = [e.fresh(node.outputs[slot[0]].name or "looped") for slot in carry]
     if counting:
         e.calls = e.fresh("nfe")
         outputs.append(e.calls)
@@ -78,7 +81,9 @@ def _loop(
     if not outputs:
         raise UnsupportedError("a loop that carries nothing has no effect")
     e.control("Loop", [count, before, *start], outputs, body=scope.graph)
-    return tuple(outputs[: len(node.outputs)])
+    for slot, name in zip(carry, outputs, strict=False):
+        lanes.part(e, [node.outputs[i] for i in slot], name)
+    return tuple(e.name(v) for v in node.outputs)
 
 
 def _asked(e: Emitter, test: Block, names: list[str]) -> str:
@@ -163,21 +168,16 @@ def _dynamic(tap: Tap) -> bool:
 
 def call(e: Emitter, node: Node) -> tuple[str, ...]:
     """CALL. With lanes the arguments are stacked along the batch and the results taken apart again."""
-    lanes, bundle = node.get("lanes", 1), node.get("bundle")
-    args = [e.env[v.id] for v in node.inputs]
+    width, bundle = node.get("lanes", 1), node.get("bundle")
     block = e.program.functions[node["function"]].block
-    if lanes == 1:
-        results = _apply(e, node, block, bundle, args)
-    else:
-        width = len(args) // lanes
-        named = [e.named(a) for a in args]
-        stacked = [e.op("Concat", *named[i::width], axis=0, hint="lanes") for i in range(width)]
-        with e.among(e.op("Mul", e.batch, e.ints(lanes), hint="batch")):
-            both = _apply(e, node, block, bundle, list(stacked))
-        sizes = e.op("Concat", *[e.batch] * lanes, axis=0, hint="sizes")  # WebGPU splits by sizes, not by a number of parts
-        parts = [e.op("Split", r, sizes, outputs=lanes, axis=0, hint="lane") for r in both]
-        results = tuple(part[lane] for lane in range(lanes) for part in parts)
-    return results
+    if width == 1:
+        return _apply(e, node, block, bundle, [e.env[v.id] for v in node.inputs])
+    stacked = [lanes.joined(e, node.inputs[i :: len(block.params)]) for i in range(len(block.params))]
+    with e.among(e.op("Mul", e.batch, e.ints(width), hint="batch")):
+        both = _apply(e, node, block, bundle, list(stacked))
+    for i, name in enumerate(both):
+        lanes.part(e, node.outputs[i :: len(both)], name)
+    return tuple(e.name(v) for v in node.outputs)
 
 
 def repeat(e: Emitter, node: Node) -> tuple[str, ...]:
@@ -202,14 +202,15 @@ def repeat(e: Emitter, node: Node) -> tuple[str, ...]:
 
 def _apply(e: Emitter, node: Node, block: Block, bundle: str | None, args: list[Bound]) -> tuple[str, ...]:
     """A function with its parameters bound, over a bundle inside the bundle at hand."""
-    env, outer, depth = e.env, e.bundle, e.depth
+    env, joined, outer, depth = e.env, e.joined, e.bundle, e.depth
+    e.joined = {}
     e.env = {p.id: a for p, a in zip(block.params, args, strict=True)}
     if bundle is not None:
         e.bundle = f"{outer}.{bundle}" if outer else bundle
         e.depth += 1
     e.function(block)
     results = tuple(e.name(v) for v in block.results)
-    e.env, e.bundle, e.depth = env, outer, depth
+    e.env, e.joined, e.bundle, e.depth = env, joined, outer, depth
     if bundle is not None and depth == 0:
         if e.calls is not None:
             e.calls = e.op("Add", e.calls, e.const(np.int64(1)), hint="nfe")

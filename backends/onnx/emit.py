@@ -150,6 +150,7 @@ class Emitter:
         self.paths: set[str] = set()  # parameters that the entry reads
         self.skipped: set[int] = set()
         self.turned: dict[int, str] = {}  # see `arrays.transpose`
+        self.joined: dict[tuple[int, ...], str] = {}  # see `lanes`
         self.reshaped: dict[str, tuple[str, Shape]] = {}  # a reshaping -> what it is of
         self.domains: set[str] = set()  # of operators beside the standard ones
         self.wide = False  # whether the node at hand is arithmetic in double precision
@@ -339,6 +340,10 @@ class Emitter:
         self.scope, self._hint = self.root, ""
         yield
         self.scope, self._hint = inner, hint
+
+    def outside(self, name: str) -> bool:
+        """Whether a value is there in the outermost graph."""
+        return name in self.root.made or any(i.name == name for i in self.root.graph.inputs)
 
     def result(self, name: str, type: Type, hint: str) -> str:
         """Make a value the next output of this graph, under a name of its own if it is not made here."""

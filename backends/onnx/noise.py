@@ -7,6 +7,7 @@ programs can be compared on the same noise. Its shape is (B, *shape), with a lea
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import numpy as np
 from onnx import TensorProto
@@ -57,8 +58,9 @@ def _told(e: Emitter, name: str, indices: list[str], node: Node) -> str:
 
 def generate(e: Emitter, node: Node, seed: str, indices: list[str]) -> str:
     """The counter generator. Streams of 64 bits, one for each example, are hashed with the element's number."""
-    stream = e.op("Cast", seed, to=TensorProto.UINT64)
-    stream = _hash(e, e.op("Add", stream, _u64(e, GOLDEN * (node["place"] + 1))))
+    with e.outermost() if e.outside(seed) else nullcontext():
+        stream = e.op("Cast", seed, to=TensorProto.UINT64)
+        stream = _hash(e, e.op("Add", stream, _u64(e, GOLDEN * (node["place"] + 1))))
     for index in indices:
         k = e.op("Cast", index, to=TensorProto.UINT64)
         step = e.op("Mul", e.op("Add", k, _u64(e, 1)), _u64(e, GOLDEN))

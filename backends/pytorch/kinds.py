@@ -107,6 +107,7 @@ class Kinds:
             results = self.node(node)
             for value, kind in zip(node.outputs, results, strict=True):
                 self.made.add(value.id)
+                self._kept.discard(value.id)
                 if kind.host and value.id in self.lifted:
                     self._kept.add(value.id)
                     kind = TENSOR
@@ -202,6 +203,7 @@ class Kinds:
         start = node.inputs[1:] if node.op is Op.FOR else node.inputs
         kinds = [Kind(True, None, True, self[v].whole) if self[v].host else TENSOR for v in start]
         while True:
+            lifted = set(self.lifted)
             for region in node.regions:
                 params = region.params[1:] if node.op is Op.FOR else region.params
                 if node.op is Op.FOR:
@@ -216,7 +218,7 @@ class Kinds:
             ]
             if merged == kinds:
                 break
-            kinds = merged
+            kinds, self.lifted = merged, lifted  # what was wanted of numbers that are none
         for kind, first, last in zip(kinds, start, ends and node.regions[-1].results, strict=True):
             if not kind.host:
                 self.want_tensors([first, last])

@@ -29,9 +29,9 @@ from specc.ir.program import Entry, Program, Quantization
 from specc.record import record
 from specc.runtime.ort import example_seeds, load
 
-PAGE = ("index.html", "style.css", "app.js", "controls.js", "draw.js", "worker.js")
+PAGE = ("index.html", "style.css", "app.js", "controls.js", "files.js", "draw.js", "worker.js")
 FLOAT = "float"
-LARGEST = 16  # numbers of a condition that a page asks for
+LARGEST = 2**16  # numbers of a condition that a page asks for
 CHECKED = 4  # samples that a page compares with those of Python
 
 
@@ -69,6 +69,7 @@ def write(
         "doc": entry.doc,
         "space": space_of(program.data[0].space) if program.data else {},
         "symbols": list(asked.symbols) if asked.symbols is not None else None,
+        "spaces": {s.name: space_of(s) for s in program.conditions},
         "inputs": [described(i) for i in entry.inputs],
         "calls": entry.calls,
         "loop": None if made is None else {"carried": made[1].carried, "shown": made[1].shown},
@@ -87,7 +88,10 @@ def _can_ask(entry: Entry) -> None:
     for i in entry.inputs:
         size = math.prod(int(d) for d in i.type.shape if isinstance(d, int))
         if i.role == "data" or size > LARGEST:
-            raise UnsupportedError(f"a page cannot ask for the input {i.name}, which has {size} numbers")
+            raise UnsupportedError(
+                f"a page cannot ask for the input {i.name}, which has {size} numbers, more than {LARGEST}: "
+                f"specc sample FILE.onnx --set {i.name}=FILE.npy takes it from a file"
+            )
 
 
 def _variant(

@@ -93,16 +93,20 @@ class Run:
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
+        again = f"train it again: specc train {self.spec} -o {self.folder}"
         state, file = (
             self.newest(n) for n in ("state.json", "ema.safetensors" if program.setting("ema") else "model.safetensors")
         )
         if not state.exists() or not file.exists():
-            raise Failure(f"{self.folder} has no weights yet", f"go on with: specc train {self.spec} -o {self.folder} --resume")
+            raise Failure(f"{self.folder} has no weights yet", again)
         try:
-            self.belongs(state, json.loads(state.read_text(encoding="utf-8")).get("digest"), program.digest)
+            known = json.loads(state.read_text(encoding="utf-8"))
+            if not isinstance(known, dict):
+                raise ValueError(f"{state.name} is none")
+            self.belongs(state, known.get("digest"), program.digest)
             return load_file(file)
-        except (OSError, ValueError, AttributeError, SafetensorError) as error:
-            raise Failure(f"the checkpoint in {self.folder} cannot be read: {error}") from None
+        except (OSError, ValueError, SafetensorError) as error:
+            raise Failure(f"the checkpoint in {self.folder} cannot be read: {error}", again) from None
 
     def symbols(self) -> str | None:
         """The symbols of a text that was learnt, in the order of their tokens."""

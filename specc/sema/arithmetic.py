@@ -141,13 +141,13 @@ def describe(value: Any) -> str:
         case Partial():
             return f"`{value.definition.name}`, a {value.definition.kind}"
         case Ancestor():
-            return f"`{value.name}`, a parent of this stage"
+            return f"the parent `{value.name}`"
         case Held():
-            return f"`{value.path}`, a {'parameter' if value.trainable else 'state'}"
+            return f"the {'parameter' if value.trainable else 'state'} `{value.path}`"
         case Marker():
             return "an `input(...)`"
         case Namespace():
-            return f"`{value.name}`, which has functions"
+            return f"the group of functions `{value.name}`"
         case _:
             return f"a {type(value).__name__.lower()}"
 

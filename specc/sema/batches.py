@@ -17,6 +17,7 @@ from specc.sema.values import (
     Builtin,
     Captures,
     Dynamic,
+    Partial,
     Symbol,
 )
 from specc.source import Span
@@ -62,12 +63,25 @@ def _each(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) ->
     return ev.spread(lift(x, frame, span, DType.FLOAT), frame, span)
 
 
+def written(name: str, function: str, *first: Any) -> Builtin:
+    """A function of the library's under a name of its own."""
+
+    def apply(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Any:
+        found = ev.definition("function", function)
+        assert found is not None
+        return ev.call(Partial(found[0], span=span, env=found[1]), [*first, *args], kwargs, frame, span)
+
+    return Builtin(name, apply)
+
+
 BATCH: dict[str, Any] = {
     "cost": Builtin("batch.cost", _batch_cost),
     "assign": Builtin("batch.assign", _batch_assign),
     "take": Builtin("batch.take", _batch(Op.BATCH_TAKE, 2)),
     "mean": Builtin("batch.mean", _batch(Op.BATCH_MEAN)),
     "sum": Builtin("batch.sum", _batch(Op.BATCH_SUM)),
+    "std": written("batch.std", "batch_std"),
+    "permute": written("batch.permute", "batch_permute"),
     "join": Builtin("batch.join", _batch(Op.BATCH_GATHER)),
     "split": Builtin("batch.split", _batch(Op.BATCH_SCATTER)),
     "each": Builtin("batch.each", _each),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from specc.ir.engine import REFUSED, Engine
 from specc.ir.liveness import felt
 from specc.ir.ops import Op
 from specc.ir.program import Value
@@ -32,7 +33,24 @@ def grad(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> 
     total = add(frame, span, Op.SUM, e, axes=tuple(range(e.type.rank))) if e.type.shape else e
     if not depends(frame, total, v):
         fail("E0502", span, "this gradient is zero everywhere: the first argument does not depend on the second")
+    _goes_back(ev, frame, total, v, span)
     return add(frame, span, Op.GRAD, total, v)
+
+
+def _goes_back(ev: Evaluator, frame: Frame, e: Value, v: Value, span: Span) -> None:
+    """Samplers and queries become graphs, in which a gradient is written out; those of losses are PyTorch's."""
+    if frame.entry is None or frame.entry.role not in ("sampler", "query"):
+        return
+    between, _ = Engine(ev.functions).section(frame.builder, [e], {v.id}, stop=True)
+    node = next((n for n in between if n.op in REFUSED and n.op is not Op.GRAD), None)
+    if node is not None:
+        help = "a fixed point that `solve` finds has a gradient; else count the rounds: `for k in 0..n { }`"
+        fail(
+            "E0506",
+            span,
+            f"no gradient goes back through `{node.op.value}` in a {frame.entry.role}: {REFUSED[node.op]}",
+            help=help if node.op is Op.WHILE else f"stop it: `stop(...)` around what comes out of `{node.op.value}`",
+        )
 
 
 def _product(a: Value, b: Value, frame: Frame, span: Span) -> Value:

@@ -122,7 +122,8 @@ class Calls(Names):
     def hidden(self, node: object) -> str:
         """What to do where a name of the author's own hides a function of the language."""
         name = node.func.id if isinstance(node, tree.Call) and isinstance(node.func, tree.Name) else ""
-        return f"something of yours is called `{name}` and hides the function: rename it" if name in self.builtins.names else ""
+        hides = name in self.builtins.names
+        return f"something of yours is called `{name}` and hides the language's own: rename it" if hides else ""
 
     def bind(
         self,

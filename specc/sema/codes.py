@@ -292,6 +292,13 @@ CODES: dict[str, Page] = {
         'minimize mean((G(z) - x)^2) over G["*.biass"]\n',
         'minimize mean((G(z) - x)^2) over G["*.bias"]\n',
     ),
+    "E0506": Page(
+        "a gradient through a loop that stops by itself",
+        "Samplers and queries become graphs, in which a gradient is written out. How often a `while` runs is known only once "
+        "it has run, and the order of a sort is not among the values. In losses PyTorch goes back through them.",
+        "while gap > tol limit 50 { w = f(w); gap = norm(w - f(w)) }\ng = grad(sum(w), z)\n",
+        "for k in 0..50 { w = f(w) }\ng = grad(sum(w), z)\n",
+    ),
     "E0521": Page(
         "a law that does not say this of itself",
         "A law says what its definition gives: `logp(v)`, `mean`, `std`, `entropy`, `kl(p)`, and `draw(like)`. Not every law "

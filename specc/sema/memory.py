@@ -10,6 +10,7 @@ from specc.ir.program import Value
 from specc.ir.types import Type
 from specc.sema import networks, routine
 from specc.sema.arithmetic import add, binary, describe, lift, shown
+from specc.sema.batches import written
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
 from specc.sema.held import type_of
@@ -39,7 +40,7 @@ def declare(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> Namesp
         init = networks.initial(ev.expr(said["initial"], env, frame, symbols=True), said["initial"].span)
     rows = Held(item.head.id, Type(row.dtype, (size, *row.shape)), init, False, item.span)
     ev.held_by[rows.path] = rows
-    return Namespace(rows.path, {"read": _reader(rows), "write": _writer(rows)})
+    return Namespace(rows.path, {"read": _reader(rows), "write": _writer(rows), "nearest": _nearest(rows)})
 
 
 def _knobs(item: tree.Section) -> dict[str, tree.Expr]:
@@ -59,6 +60,19 @@ def _reader(rows: Held) -> Builtin:
         return add(frame, span, Op.TAKE, ev.held(rows, frame), _places(rows, frame, span), axis=0)
 
     return Builtin(f"{rows.path}.read", read)
+
+
+def _nearest(rows: Held) -> Builtin:
+    def nearest(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        if len(rows.type.shape) != 2:
+            fail(
+                "E0301",
+                span,
+                f"`{rows.path}` has rows of shape {shown(rows.type.shape[1:])}: the nearest are found among vectors",
+            )
+        return written(f"{rows.path}.nearest", "nearest_rows", ev.held(rows, frame)).fn(ev, frame, span, args, kwargs)
+
+    return Builtin(f"{rows.path}.nearest", nearest)
 
 
 def _writer(rows: Held) -> Builtin:

@@ -66,6 +66,7 @@ LATER = (
     "adapter",
     "search",
     "choice",
+    "freeze",
 )
 ONCE = (*PARTS, "data", "represent", "backbone", "train", "decode")
 # any number, each with a name of its own

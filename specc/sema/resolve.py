@@ -21,12 +21,28 @@ from specc.syntax import tree
 
 def partial(m: Model, section: tree.Section, kinds: tuple[str, ...]) -> Partial:
     """The definition that a section uses or gives, with its arguments."""
+    section = of_parent(m, section)
     if section.body is not None and not section.values and section.kind not in ("train", "quantize"):
         return _overridden(m, Partial(library.define(section), span=section.span, env=m.env), section)
     node = section.values[0] if section.values else section.head
     if node is None:
         fail("E0203", section.span, f"`{section.kind}` needs a name", help=f"known are {choices(library.names(kinds[0]))}")
     return _overridden(m, use(m, node, kinds), section)
+
+
+def of_parent(m: Model, section: tree.Section) -> tree.Section:
+    """`sampler s = teacher.fast(steps = 2)`, where the parent has a sampler `fast`: a sampler that returns what that draws."""
+    node = section.values[0] if section.kind == "sampler" and section.values else None
+    func = node.func if isinstance(node, tree.Call) else node
+    if node is None or not isinstance(func, tree.Attribute) or m.ev.definition("sampler", func.name) is not None:
+        return section
+    view = m.ev.expr(func.value, m.env, m.top)
+    of = view.bundles[-1].of if isinstance(view, View) and view.bundles else None
+    if not isinstance(of, Model) or func.name not in of.samplers:
+        return section
+    call = node if isinstance(node, tree.Call) else tree.Call(span=node.span, func=node, args=())
+    body = tree.Block(span=node.span, items=(tree.Return(span=node.span, values=(call,)),))
+    return replace(section, values=(), body=body)
 
 
 def _overridden(m: Model, made: Partial, section: tree.Section) -> Partial:

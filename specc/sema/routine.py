@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -22,7 +22,7 @@ from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Around, EntryState, Event, Frame, ObjectiveDone, Walk
 from specc.sema.networks import names_in
 from specc.sema.report import fail
-from specc.sema.values import Bound, Captures, Closure, Env, Held, Network, ParameterSet
+from specc.sema.values import Bound, Captures, Closure, Env, Held, Lazy, Network, ParameterSet, Partial
 from specc.source import Span
 from specc.syntax import tree
 
@@ -164,7 +164,7 @@ def _count(at: Walk) -> int:
 
 
 def parameters(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame) -> tuple[str, ...]:
-    """`G`, `[G, w]`, `G["*.bias"]`, or a function, which stands for the networks that it names."""
+    """`G`, `[G, w]`, `G["*.bias"]`, or a function, which stands for what it and the functions that it calls name."""
     return _paths(ev, _among_sections(ev, node, env, frame), node.span)
 
 
@@ -189,14 +189,34 @@ def _paths(ev: Evaluator, target: Any, span: Span) -> tuple[str, ...]:
         case list() | tuple() if target:
             return tuple(dict.fromkeys(p for t in target for p in _paths(ev, t, span)))
         case Closure():
-            named = [target.env.find(n.id)[1] for n in names_in(target.body)]
-            found = [v for v in named if isinstance(v, Network) or (isinstance(v, Held) and v.trainable)]
-            if found:
+            if found := list(_behind(target, set())):
                 return _paths(ev, found, span)
         case _:
             pass
     help = 'name a network or a parameter: `minimize ... over G`, `over [D, w]`, `over G["*.bias"]`'
     return fail("E0304", span, "a set of parameters is a network of this model, or a part of one", help=help)
+
+
+def _behind(value: Any, seen: set[int]) -> Iterator[Network | Held]:
+    """The networks and trainable parameters that a function names, and those that stand behind the functions it calls."""
+    match value:
+        case Network() | Held(trainable=True):
+            yield value
+        case Closure(body=body, env=env, params=params):
+            inside: Any = body
+        case Lazy(value=inside, env=env):
+            params = ()
+        case Partial(definition=definition, env=Env() as env) if definition.kind == "function":
+            inside, params = definition.body, definition.params
+        case _:
+            return
+    if isinstance(value, (Network, Held)) or id(inside) in seen:
+        return
+    seen.add(id(inside))
+    own = {p.name for p in params}
+    for name in names_in(inside):
+        if name.id not in own:
+            yield from _behind(env.find(name.id)[1], seen)
 
 
 def player(over: tuple[str, ...]) -> str:

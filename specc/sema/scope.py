@@ -42,7 +42,7 @@ from specc.syntax import tree
 
 SMALL = 36  # entries of a matrix that is written out in numbers
 # Definitions that an expression may call by their bare name
-FUNCTION_KINDS = ("grid", "network", "bijection", "law", "function")
+FUNCTION_KINDS = ("law", "grid", "network", "bijection", "function")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -118,9 +118,13 @@ class Names(Functions):
         return library.unknown(Symbol(name, span, env))
 
     def meaning(self, kind: str, node: tree.Expr, env: Env) -> Env:
-        """Names in which `uniform` of `for (t, s) in uniform(steps)` is the grid, though a law of the language is called so."""
+        """Names in which `uniform` of `for (t, s) in uniform(steps)` is the grid, though a law is called so too, and
+        `geometric` of `k ~ geometric(0.5)` the law, though a grid is."""
         head = node.func if isinstance(node, tree.Call) else node
-        if not isinstance(head, tree.Name) or not isinstance(env.find(head.id)[1], Builtin):
+        if not isinstance(head, tree.Name):
+            return env
+        known, value = env.find(head.id)
+        if known and (kind == "law" or not isinstance(value, Builtin)):
             return env
         found = self.definition(kind, head.id)
         return env if found is None else env.child(**{head.id: Partial(found[0], span=head.span, env=found[1])})

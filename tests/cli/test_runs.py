@@ -109,7 +109,7 @@ def test_wrong_names_are_wrong_usage(run: Path, tmp_path: Path) -> None:
     several = specc("export", run, "-o", tmp_path / "x.onnx")
     assert several.returncode == 2 and "fast, slow" in several.stderr
     unknown = specc("export", run, "--sampler", "fast", "--quantize", "w4", "-o", tmp_path / "x.onnx")
-    assert unknown.returncode == 2 and "no quantisation `w4`" in unknown.stderr
+    assert unknown.returncode == 2 and "no `quantize` section `w4`" in unknown.stderr
 
 
 def test_a_changed_program_or_a_broken_checkpoint_is_refused(run: Path, tmp_path: Path) -> None:

@@ -151,6 +151,14 @@ def described(**changes: object) -> bytes:
     return model.SerializeToString()
 
 
+def also(**said: object) -> bytes:
+    """A file that says more of itself."""
+    model = onnx.load_from_string(graph(helper.make_node("Cast", ["seed"], ["x"], to=1)))
+    for key, value in said.items():
+        model.metadata_props.add(key=f"specc.{key}", value=json.dumps(value))
+    return model.SerializeToString()
+
+
 def deep() -> bytes:
     model = onnx.load_from_string(graph(helper.make_node("Cast", ["seed"], ["x"], to=1)))
     model.metadata_props[0].value = "[" * 100_000
@@ -172,6 +180,8 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "types": (lambda: described(dtype="float"), "describes the input seed", "specc export"),
     "names": (lambda: described(name="other"), "describes the input other", "specc export"),
     "shapes": (lambda: described(shape=["B", -1]), "in a way that specc does not write", "specc export"),
+    "symbols": (lambda: also(symbols=["a", 7]), "has a `symbols` that specc does not write", "specc export"),
+    "spaces": (lambda: also(spaces=[{"low": "deep"}]), "has a `spaces` that specc does not write", "specc export"),
     "deep": (deep, "in JSON that cannot be read", "specc export"),
 }
 

@@ -148,9 +148,9 @@ ARRAY_CASES: dict[Op, list[Case]] = {
         case(Op.SCATTER_ADD, per(2, 3, 4), at(5, 2, 4)[0], axis=2, n=5, batch=1),
         case(Op.SCATTER_ADD, rows(3), at(5, 3)[2], axis=2, n=5, batch=2),
     ],
-    Op.CHOLESKY: [case(Op.CHOLESKY, per(n, n, fill=DEFINITE)) for n in (1, 2, 4)]
+    Op.CHOLESKY: [case(Op.CHOLESKY, per(n, n, fill=DEFINITE)) for n in (1, 2, 4, 9)]
     + [case(Op.CHOLESKY, rows(3, 3, fill=DEFINITE)), case(Op.CHOLESKY, one(5, 2, 2, fill=DEFINITE))],
-    Op.INV: [case(Op.INV, per(n, n, fill=REGULAR)) for n in (1, 2, 4)]
+    Op.INV: [case(Op.INV, per(n, n, fill=REGULAR)) for n in (1, 2, 4, 9)]
     + [case(Op.INV, rows(3, 3, fill=DEFINITE)), case(Op.INV, one(5, 2, 2, fill=REGULAR))],
     Op.MATMUL: [
         case(Op.MATMUL, per(2, 3), per(3, 4)),

@@ -99,9 +99,8 @@ def table(kept: dict[str, dict[str, Any]]) -> str:
         if row.get("sampler", NONE) != NONE:
             cells = (row.get(c, UNTRIED).replace("|", "\\|") for c in ("sampler", *COLUMNS))
             rows.append(f"| [`{name}`](../specs/{name}) | {' | '.join(cells)} |\n")
-    lowered = {c: sum(row.get(c) == YES for row in kept.values()) for c in COLUMNS}
-    count = sum(row.get("sampler", NONE) != NONE for row in kept.values())
-    rows.append(f"\nOf {count} specs with a sampler: " + ", ".join(f"{n} to {c}" for c, n in lowered.items()) + ".\n")
+    found = {c: [row[c] == YES for row in kept.values() if c in row] for c in COLUMNS}
+    rows.append("\n" + ", ".join(f"{sum(went)} of {len(went)} tried go to {c}" for c, went in found.items()) + ".\n")
     return "".join(rows)
 
 

@@ -112,6 +112,8 @@ CASES = [
     Case(Op.SCATTER_ADD, (real(B, 4), whole(B, high=3)), {"axis": 0, "n": BATCH}),
     Case(Op.CHOLESKY, (3 * np.eye(3, dtype=np.float32) + real(B, 3, 3, low=0, high=0.5),), {}, 1e-5),
     Case(Op.INV, (3 * np.eye(3, dtype=np.float32) + real(B, 3, 3, low=0, high=0.5),), {}, 1e-5),
+    Case(Op.CHOLESKY, (3 * np.eye(9, dtype=np.float32) + real(B, 9, 9, low=0, high=0.5),), {}, 1e-5),
+    Case(Op.INV, (np.eye(9, dtype=np.float32)[::-1] + 0.1 * real(B, 9, 9),), {}, 1e-5),  # rows have to change places
     Case(Op.MATMUL, (x, real(5, 6)), {}, 1e-5),
     Case(Op.MATMUL, (real(B, 2, 4, 5), real(B, 1, 5, 3)), {}, 1e-5),
     Case(Op.LINEAR, (x, real(6, 5), real(6)), {}, 1e-5),

@@ -398,6 +398,17 @@ def test_parts_of_the_batch(share):
     check({"x": per(V), "c": S}, body)
 
 
+@pytest.mark.parametrize("op", [Op.CHOLESKY, Op.INV], ids=lambda op: op.value)
+@pytest.mark.parametrize("rows", [3, 8])  # by entries, and by a loop over columns
+def test_factors_of_a_matrix(op, rows):
+    def body(b, x):
+        product = b.add(Op.MATMUL, x, b.add(Op.TRANSPOSE, x, perm=(1, 0)))
+        eye = tuple(3.0 * (i == j) for i in range(rows) for j in range(rows))
+        return b.add(op, b.add(Op.ADD, product, b.add(Op.CONST, value=eye, shape=(rows, rows))))
+
+    check({"x": per(FLOAT.shaped((rows, rows)))}, body)
+
+
 def test_parts_of_which_one_result_counts():
     def body(b, x):
         regions = []

@@ -147,3 +147,13 @@ def test_a_table_is_a_buffer_of_its_class() -> None:
     made = program(function(ids, "main", "entry", {"x": per(FLOAT.shaped((6,)))}, outer), net, networks={"net": "net"})
     text = agree(made, feeds(made), weights(made))
     assert 'self.register_buffer("places", torch.tensor([0.0, 1, 2, 3, 4, 5]), persistent=False)' in text
+
+
+@pytest.mark.parametrize("axis, call", [(0, "x[:, 2]"), (1, "x[..., 2]")])
+def test_one_place_of_an_axis_is_an_index(axis: int, call: str) -> None:
+    def body(b: Builder, x: Value) -> Value:
+        cut = b.add(Op.SLICE, x, axis=axis, start=2, stop=3, step=1)
+        return b.add(Op.RESHAPE, cut, shape=(4,) if axis == 0 else (3,))
+
+    text = shown({"x": per(FLOAT.shaped((3, 4)))}, body)
+    assert call in text and "squeeze" not in text

@@ -153,8 +153,8 @@ def test_poisson_ends_at_most(tmp_path: Path, rate: float) -> None:
     np.testing.assert_allclose(np.bincount(k, minlength=6) / n, wanted, atol=0.016)
 
 
-def test_failures(tmp_path: Path) -> None:
-    (k,) = ask(tmp_path, "query q { k ~ failures(0.3); return k }", x=np.zeros((20_000, 4), np.int64))
+def test_geometric(tmp_path: Path) -> None:
+    (k,) = ask(tmp_path, "query q { k ~ geometric(0.3); return k }", x=np.zeros((20_000, 4), np.int64))
     np.testing.assert_allclose(np.bincount(k, minlength=5)[:5] / len(k), 0.3 * 0.7 ** np.arange(5), atol=0.016)
 
 

@@ -221,3 +221,46 @@ model m {{
 """,
     )
     assert code in [d.code for d in elaborate(parse(source)[0], source).diagnostics]
+
+
+WHOLE: dict[str, tuple[str, Any]] = {
+    "binomial": ("binomial(9, 0.3)", stats.binom(9, 0.3)),
+    "poisson": ("poisson(2.5)", stats.poisson(2.5)),
+    "geometric": ("geometric(0.3)", stats.geom(0.3, loc=-1)),
+    "negative_binomial": ("negative_binomial(3, 0.4)", stats.nbinom(3, 0.4)),
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_whole_numbers(name: str) -> None:
+    """The chance of each count, and that draws have it: the number of draws at each count within four standard deviations."""
+    law, known = WHOLE[name]
+    x = np.tile(np.arange(9.0)[:, None], 3)
+    np.testing.assert_allclose(ask(f"return {law}.logp(x, axis = [])", x), known.logpmf(x), rtol=1e-6, atol=1e-6)
+    given = {"x": np.zeros((3000, 3)), "seed": example_seeds(0, 3000)}
+    drawn = run(program(f"v ~ {law[:-1]}, like = x)\n return v"), "ask", given, {})[0].ravel()
+    assert drawn.dtype.kind == "i"
+    chance = known.pmf(np.arange(6))
+    seen = np.bincount(drawn, minlength=6)[:6] / len(drawn)
+    np.testing.assert_array_less(np.abs(seen - chance), 4 * np.sqrt(chance * (1 - chance) / len(drawn)))
+    np.testing.assert_allclose(ask(f"return {law}.mean + 0 * x", x[:1]), known.mean(), rtol=1e-9)
+    np.testing.assert_allclose(ask(f"return {law}.std + 0 * x", x[:1]), known.std(), rtol=1e-9)
+
+
+def test_a_batch_in_another_order_and_its_spread() -> None:
+    """A permutation: another one for other draws, nobody twice."""
+    x = np.random.default_rng(0).normal(size=(50, 3))
+    made = program("return batch.permute(x), batch.std(x)")
+    orders = [run(made, "ask", {"x": x, "seed": example_seeds(seed, 50)}, {}, dtype="float64") for seed in (0, 1)]
+    for mixed, spread in orders:
+        np.testing.assert_array_equal(mixed[mixed[:, 0].argsort()], x[x[:, 0].argsort()])
+        np.testing.assert_allclose(spread, np.broadcast_to(x.std(axis=0), spread.shape))
+    assert (orders[0][0] != orders[1][0]).mean() > 0.9
+
+
+def test_nearest_rows() -> None:
+    x = np.random.default_rng(0).normal(size=(7, 3))
+    rows = np.random.default_rng(1).normal(size=(5, 3)).round(2)
+    found = run(program(f"return nearest_rows(stack({rows.tolist()}), x, k = 2)"), "ask", {"x": x}, {}, dtype="float64")[0]
+    order = np.linalg.norm(rows - x[:, None], axis=-1).argsort(axis=1)[:, :2]
+    np.testing.assert_allclose(found, rows[order])

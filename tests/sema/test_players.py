@@ -74,6 +74,14 @@ def test_a_function_stands_for_the_networks_that_it_names() -> None:
     assert [e.over for e in made.by_role("objective")] == [("D",), ("G",)]
 
 
+def test_a_function_stands_for_what_is_behind_its_calls_too() -> None:
+    made = h.program(
+        f"specc 1\nfunction doubled(v) {{ return 2 * v }}\nmodel m {{\n{GAN}\n param w: vector(3) = 1\n loss l {{\n"
+        "  shaped(c) = doubled(c) * w\n  made(c) = G(shaped(c))\n  minimize D(made(z)) over made\n}\n}"
+    )
+    assert made.entries["l"].over == ("G", "w")
+
+
 def test_a_network_takes_arguments_by_the_names_in_its_head() -> None:
     made = game("minimize E(x, u) over E", "latent u: scalar ~ uniform", "network E(x, t) -> scalar = mlp(width = 4)")
     assert [v.name for v in made.functions[made.networks["E"]].block.params] == ["z", "t"]

@@ -329,3 +329,43 @@ def test_a_sampler_of_a_parent_is_a_function() -> None:
     assert np.abs(theirs - draw("base", "fast", {"backbone": 1.0})).max() > 0.1
     np.testing.assert_array_equal(draw("student", "two", scale), draw("base", "own", {"backbone": 2.0}))
     np.testing.assert_allclose(draw("student", "six", scale), 3 * draw("student", "two", scale))
+
+
+@pytest.mark.parametrize("said", ["teacher.fast", "frozen(base).fast", "teacher.fast(steps = 2)"])
+def test_a_sampler_of_a_parent_is_taken_by_name(said: str) -> None:
+    base, student = BASE.replace("sampler euler", "sampler fast = euler"), STUDENT.split("  sampler one")[0]
+    body = said if said.endswith(")") else f"{said}()"
+    short, long = (
+        programs(f"{base}{student}  sampler taken {text}\n}}\n")["student"] for text in (f"= {said}", f"{{ return {body} }}")
+    )
+    steps = 2 if said.endswith(")") else 4
+    assert network_calls(driver.prepare(short), "taken") == network_calls(driver.prepare(long), "taken")
+    found = network_calls(driver.prepare(short), "taken")
+    assert found is not None and found.calls == steps
+    rng = np.random.default_rng(0)
+    weights = {path: rng.normal(size=shape) for path, shape in parameters(short.functions, short.networks).items()}
+    given = {"seed": np.arange(3), "y": np.zeros(3, int)}
+    np.testing.assert_array_equal(run(short, "taken", given, weights)[0], run(long, "taken", given, weights)[0])
+
+
+def test_a_stage_leaves_optimizers_of_players_that_it_does_not_train() -> None:
+    game = """specc 1
+model game {
+  data x: vector(2) from moons
+  latent z: vector(2) ~ normal
+  network G(z) -> like(x) = dense(width = 4, depth = 1)
+  network D(x) -> scalar = dense(width = 4, depth = 1)
+  loss both {
+    minimize D(x) - D(stop(G(z))) over D
+    minimize -D(G(z)) over G
+  }
+  sampler one { return G(z) }
+  train { optimizer = adam(lr = 1e-3); optimizer D = adam(lr = 4e-3); optimizer G = adam(lr = 2e-3) }
+}
+stage half from game {
+  teacher = frozen(game)
+  loss imitation { minimize sum((G(z) - teacher.G(z))^2) over G }
+}
+"""
+    made = programs(game)
+    assert [dict(made[name].setting("optimizers")).keys() for name in ("game", "half")] == [{"D", "G"}, {"G"}]

@@ -136,7 +136,7 @@ def games(n):
 
 
 def test_what_rules_do_not_derive_cannot_happen():
-    """By the facts of that moment: whoever has the ball passes it to another. Without the facts this fails (`can = who != to`)."""
+    """By the facts of that moment: who has the ball passes it to another. Without the facts this fails (`can = who != to`)."""
     fields, weights = games(3), parameters(spec=RULES)
     at = np.tile(np.linspace(0.05, 19.9, 400), (3, 1))
     rates = ask("rates_at", weights, fields, RULES, at=at).reshape(3, 4, 4, 400)
@@ -170,11 +170,7 @@ def test_rules_say_who_is_heard_and_name_nobody():
 def test_rules_need_fewer_sequences():
     """Fifty games: log-likelihood of others, by 2% and more above that of the network without rules.
 
-    Measured (seed 0), nats an event: PENDING."""
+    Measured (seed 0), nats an event: -1.34 and -2.53."""
     fields = READERS["passes"].function("test")
-    found = {
-        name: found_by(tools.train(RULES, name), RULES, name, fields)[0] / fields["mask"].sum()
-        for name in ("a_ndtt", "unruled")
-    }
-    print(found)
-    assert found["a_ndtt"] >= found["unruled"] + 0.02 * abs(found["unruled"])
+    ruled, plain = (found_by(tools.train(RULES, name), RULES, name, fields)[0] for name in ("a_ndtt", "unruled"))
+    assert ruled >= plain + 0.02 * abs(plain)

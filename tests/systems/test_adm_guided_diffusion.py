@@ -9,11 +9,13 @@ import pytest
 import tools
 
 from specc import driver
+from specc.ir.text import to_text
 from specc.reference.interpret import run
 from specc.runtime.metrics.distances import sliced_wasserstein
 from specc.runtime.ort import example_seeds
 
 SPEC = "diffusion/adm_guided_diffusion.spec"
+PLANE = "diffusion/adm_guided_diffusion_plane.spec"
 CENTRES = 0.6 * np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])  # two to a class
 STD = 0.45
 
@@ -21,7 +23,7 @@ STD = 0.45
 def told(name, z, t, **inputs):
     """The score at z that the sampler of a model works with."""
     given = {"seed": np.zeros(len(z), int), "t": t, **inputs}
-    return run(tools.graph(SPEC, name), "told", given, {}, noise={0: z})[0]
+    return run(tools.graph(PLANE, name), "told", given, {}, noise={0: z})[0]
 
 
 def truth(z, y, t):
@@ -53,7 +55,7 @@ CLASS = np.arange(N) % 2
 
 def samples(name, seed=0, **inputs):
     given = {"seed": example_seeds(seed, N), **({} if name == "plane" else {"y": CLASS}), **inputs}
-    return run(tools.graph(SPEC, name), "ddim", given, {})[0]
+    return run(tools.graph(PLANE, name), "ddim", given, {})[0]
 
 
 def test_guided_ddim_draws_conditional_samples():
@@ -82,9 +84,49 @@ def test_a_larger_scale_is_purer_and_narrower():
 
 
 def test_a_step_costs_one_call_of_each_network():
-    assert tools.calls(SPEC, "plane", "ddim") == 50
-    assert tools.calls(SPEC, "steered", "ddim") == 100
+    assert tools.calls(PLANE, "plane", "ddim") == 50
+    assert tools.calls(PLANE, "steered", "ddim") == 100
     assert tools.calls(SPEC, "adm", "ddim") == 25
+
+
+BLOCKS = """
+model {0} {{
+  data x: vector(5) from mixture(centres = [[0, 0, 0, 0, 0]])
+  network block(h: image(8, 4, 4), k: vector(5)) = res_block(width = 16, groups = 4, resample = {1})
+  query block(h: image(8, 4, 4)) {{ return block(h, x) }}
+}}
+"""
+
+
+@pytest.mark.parametrize("size", ["same", "down", "up"])
+def test_time_and_class_scale_and_shift_the_norm_of_a_block(size, tmp_path):
+    """y_s GroupNorm(h) + y_b, and a change of size inside, on both ways, as in BigGAN."""
+    import torch
+    from torch.nn import functional as F
+
+    resample = {"same": lambda u: u, "down": lambda u: F.avg_pool2d(u, 2), "up": lambda u: F.interpolate(u, scale_factor=2)}
+    says = {"same": "u => u", "down": "u => avg_pool(u, 2)", "up": "u => upsample(u, 2)"}
+    path, rng = tools.variant(tmp_path, SPEC, BLOCKS.format(size, says[size])), np.random.default_rng(0)
+    params = {k: rng.standard_normal(s) / 4 for k, s in tools.shapes(path, size).items()}
+    x, h = rng.standard_normal((3, 5)), rng.standard_normal((3, 8, 4, 4))
+    told = run(tools.graph(path, size), "block", {"x": x, "h": h}, params)[0]
+    p = {k.removeprefix("block."): torch.from_numpy(v) for k, v in params.items()}
+    k, h = torch.from_numpy(x), torch.from_numpy(h)
+    scale, shift = F.linear(F.silu(k), p["linear.weight"], p["linear.bias"])[:, :, None, None].chunk(2, dim=1)
+    a = resample[size](F.silu(F.group_norm(h, 4, p["groupnorm.weight"], p["groupnorm.bias"])))
+    a = F.conv2d(a, p["conv.weight"], p["conv.bias"], padding=1)
+    a = F.conv2d(F.silu((1 + scale) * F.group_norm(a, 4) + shift), p["conv2.weight"], p["conv2.bias"], padding=1)
+    around = F.conv2d(resample[size](h), p["conv3.weight"], p["conv3.bias"])
+    np.testing.assert_allclose(told, around + a, atol=1e-6)
+
+
+def test_the_backbone_has_the_parts_of_the_ablation():
+    """Attention at two resolutions with heads of 16 channels, and blocks that change the size."""
+    paths = tools.shapes(SPEC, "adm")
+    assert {k.split(".attention")[0] for k in paths if ".attention." in k} == {"backbone.down.1", "backbone.down.2"}
+    assert all(any(k.startswith(f"backbone.{part}.") for k in paths) for part in ("shrink.1", "grow.2"))
+    text = to_text(tools.graph(SPEC, "adm"))
+    assert "shape = (B, 64, 2, 16)" in text and "shape = (B, 16, 4, 16)" in text  # places, heads, channels
 
 
 def bars(steps):
@@ -123,7 +165,7 @@ def test_steps_move_by_their_variance_times_the_slope(scale):
             sigma = (1 - thousand[1]) / (1 - bar[1]) * (1 - bar[1] / thousand[1])
         z = mean + scale * sigma * slope + np.sqrt(sigma) * w * (k > 1)
     given = {"seed": np.zeros(n, int), "y": y, "scale": scale}
-    told = run(tools.graph(SPEC, "stepped"), "chain", given, {}, noise={0: start, 1: inside})[0]
+    told = run(tools.graph(PLANE, "stepped"), "chain", given, {}, noise={0: start, 1: inside})[0]
     np.testing.assert_allclose(told, z, atol=1e-6)
 
 
@@ -131,12 +173,12 @@ def test_guided_steps_are_purer_at_one_more_call_each():
     purity = []
     for scale in (0.0, 2.0):
         seeds = {"seed": example_seeds(0, 500), "y": CLASS[:500], "scale": scale}
-        x = run(tools.graph(SPEC, "stepped"), "chain", seeds, {})[0]
+        x = run(tools.graph(PLANE, "stepped"), "chain", seeds, {})[0]
         p = np.exp(-((x[:, None] - CENTRES) ** 2).sum(axis=-1) / (2 * STD**2))
         purity.append(((p * (np.arange(4) // 2 == CLASS[:500, None])).sum(axis=1) / p.sum(axis=1)).mean())
     assert purity[0] == pytest.approx(0.5, abs=0.03)
     assert purity[1] >= 0.8, purity  # measured: 0.52 and 0.85
-    assert tools.calls(SPEC, "stepped", "chain") == 100
+    assert tools.calls(PLANE, "stepped", "chain") == 100
 
 
 ASKED = """

@@ -125,17 +125,29 @@ def held_out(name, seed):
     return cosine.mean(), ((u - v) ** 2).mean()
 
 
-@pytest.mark.slow
-def test_directions_are_learnt_at_little_cost(record_property):
-    """Means over six seeds, each loss from the same start and batches: a single seed's squared error rises by 3.2 to 4.3 percent.
+@pytest.fixture(scope="module")
+def learnt():
+    """Mean cosine and squared error over six seeds with and without the direction term, from the same starts and batches."""
+    return [np.mean([held_out(name, seed) for seed in range(6)], axis=0) for name in ("fasterdit", "without_direction")]
 
-    It rises because the two terms want different velocities: the mean of v, and the mean of its directions. With averaged
-    weights, whose noise is less, the difference is 4.2 percent. Over the logit-normal times of training instead of uniform
-    ones the cosine rises by 0.0013.
-    """
-    turned, plain = (np.mean([held_out(n, seed) for seed in range(6)], axis=0) for n in ("fasterdit", "without_direction"))
-    record_property("cosine and squared error", f"+{turned[0] - plain[0]:.4f}, +{100 * (turned[1] / plain[1] - 1):.1f} %")
+
+@pytest.mark.slow
+def test_directions_are_learnt(learnt, record_property):
+    turned, plain = learnt
+    record_property("cosine, without", f"{turned[0]:.4f}, {plain[0]:.4f}")
     assert turned[0] >= plain[0] + 0.001
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="the squared error rises by 4.1 percent in the mean of six seeds, not by 4 at most")
+def test_directions_are_learnt_at_little_cost(learnt, record_property):
+    """The row's 4 percent is of one seed; here seeds give 3.2 to 4.3 (seed 0: 3.8), at 300 steps 3.0 in the mean.
+
+    It is no noise of the last step: with weights averaged over a hundred steps it is 4.2. Nor is it a price that the sum of
+    both terms repays: on held-out pairs that sum is smaller without the term. The paper says nothing of the squared error.
+    """
+    turned, plain = learnt
+    record_property("rise of the squared error", f"{turned[1] / plain[1] - 1:.3f}")
     assert turned[1] <= 1.04 * plain[1]
 
 

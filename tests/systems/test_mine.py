@@ -90,7 +90,7 @@ def test_another_scale_loses_some_of_it_and_ranks_do_not(record_property):
 
 @pytest.mark.slow
 def test_a_code_that_is_to_show_keeps_modes(record_property):
-    """Of 25, those that a hundredth of what each should get comes within four deviations of; two seeds."""
+    """Of 25, those that a tenth of what each should get comes near, within a quarter of the way to the next; two seeds."""
     centres = np.array([[2 * (k // 5) - 4, 2 * (k % 5) - 4] for k in range(25)])
     modes = {}
     for name in ("grid", "told"):
@@ -98,7 +98,7 @@ def test_a_code_that_is_to_show_keeps_modes(record_property):
         for seed in (0, 1):
             x = tools.sample(tools.train(SPEC, name, seed=seed), SPEC, name, "one", 2500)
             apart = np.linalg.norm(x[:, None] - centres, axis=-1)
-            found = np.bincount(apart.argmin(axis=1)[apart.min(axis=1) < 0.2], minlength=25)
+            found = np.bincount(apart.argmin(axis=1)[apart.min(axis=1) < 0.5], minlength=25)
             modes[name].append(int((found >= 10).sum()))
     record_property("modes without and with the term", modes)
     assert all(told > alone for told, alone in zip(modes["told"], modes["grid"], strict=True))

@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
 import tools
+import torch
 from safetensors.numpy import load_file, save_file
 from specc.backends.onnx.export import export
 from specc.backends.onnx.write import initial
@@ -82,13 +84,96 @@ def test_a_sampler_needs_neither_encoder_nor_projector(tmp_path):
 
 # Trained: against the model alone, and against one that turns to an encoder which has learnt nothing -----------------------
 
+STEPS = 600
+GOAL = "model look from base.repa { query goal { return f.features(x) } }"
 
-def runs(folder):
-    """The spec, model and trained weights of each of the three."""
+
+def runs(folder, seed):
+    """The spec, model and run of each of the three after as many steps."""
     alone, blank = tools.variant(folder, SPEC, ALONE), folder / "blank.spec"
     blank.write_text((tools.SPECS / SPEC).read_text().replace("adam(lr = 1e-3); steps = 600", "adam(lr = 1e-12); steps = 1"))
-    found = {"repa": (SPEC, "repa"), "alone": (alone, "alone"), "blank": (str(blank), "repa")}
-    return {kind: (spec, name, tools.train(spec, name)) for kind, (spec, name) in found.items()}
+    specs = {"repa": (SPEC, "repa"), "alone": (alone, "alone"), "blank": (str(blank), "repa")}
+    return {kind: (*own, tools.train(*own, steps=STEPS, seed=seed)) for kind, own in specs.items()}
+
+
+def noisy(split, copies, t=None, seed=0):
+    """Digits with noise: at one time and without their class, or as in training."""
+    found, rng = READERS["digits"].function(split), np.random.default_rng(seed)
+    x, y = (np.tile(found[k], (copies, *[1] * (found[k].ndim - 1))) for k in "xy")
+    told = rng.random(len(y)) < (0.9 if t is None else 0)
+    times = rng.random(len(y)) if t is None else np.full(len(y), t)
+    given = {"x": (2 * x - 1).astype(np.float32), "t": times.astype(np.float32), "y": np.where(told, y, 10)}
+    return given | {"e": rng.standard_normal(x.shape).astype(np.float32)}, y
+
+
+def hidden(run, given):
+    spec, name, folder = run
+    return tools.answers(folder, spec, name, "hidden", **given)
+
+
+def told_by_a_line(run):
+    """The share of held-out digits that a linear layer tells from the mean hidden token at t = 0.5."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    (seen, y), (test, wanted) = noisy("train", 3, 0.5), noisy("test", 20, 0.5, seed=1)
+    line = make_pipeline(StandardScaler(), LogisticRegression(max_iter=500))
+    line.fit(hidden(run, seen)[0].mean(axis=1), y)
+    return line.score(hidden(run, test)[0].mean(axis=1), wanted)
+
+
+def fitted_afterwards(run, goal, steps=600):
+    """The cosine at t = 0.5 of a projector that is trained on the hidden tokens of a model which stays as it is."""
+    from torch import nn
+
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(64, 128), nn.SiLU(), nn.Linear(128, 128), nn.SiLU(), nn.Linear(128, 64))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3)
+    (seen, _), (test, _) = noisy("train", 2), noisy("test", 3, 0.5, seed=1)
+    h, wanted = (torch.from_numpy(v) for v in (hidden(run, seen)[0], goal(x=seen["x"])))
+    for _ in range(steps):
+        some = torch.randint(len(h), (64,))
+        loss = -torch.cosine_similarity(net(h[some]), wanted[some], dim=-1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        made, wanted = net(torch.from_numpy(hidden(run, test)[0])), torch.from_numpy(goal(x=test["x"]))
+        return float(torch.cosine_similarity(made, wanted, dim=-1).mean())
+
+
+@pytest.mark.slow
+def test_hidden_tokens_know_more_of_the_class(tmp_path, record_property):
+    """With seeds 0 and 1, by the same objective in a loop by hand: 0.538 and 0.554 of the digits told, against 0.492 and 0.492
+    by the model alone, and cosines of 0.756 against 0.741 by a projector that is fitted afterwards."""
+    look, told, cosines = tools.variant(tmp_path, SPEC, GOAL), [], []
+    for seed in (0, 1):
+        found = runs(tmp_path, seed)
+        told.append([told_by_a_line(found[kind]) for kind in ("repa", "alone")])
+        own = hidden(found["repa"], noisy("test", 3, 0.5, seed=1)[0])[1].mean()
+        goal = partial(tools.ask, found["repa"][2], look, "look", "goal")
+        cosines.append([float(own), fitted_afterwards(found["alone"], goal)])
+    record_property("digits told, aligned and alone", np.round(told, 3).tolist())
+    record_property("cosine, trained and fitted afterwards", np.round(cosines, 3).tolist())
+    gain = np.subtract(*np.transpose(told))
+    assert gain.mean() >= 0.05 and gain.min() > 0
+    assert all(own >= 0.5 and own > after for own, after in cosines)
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="digits of 8 by 8 whose class is told leave an encoder nothing to add to the velocity")
+def test_it_learns_faster_than_the_model_alone(tmp_path, record_property):
+    """The catalogue's 0.95 of the held-out error at equal steps. Measured in a loop by hand: 0.4695 and 0.4682 with seeds 0 and
+    1, against 0.4690 and 0.4644 alone and 0.4683 with an encoder that has learnt nothing; 0.5366, 0.5369 after 400 steps. The
+    Frechet distances of 1,500 samples are no clearer: 5.9 and 5.6, against 6.9 and 5.4 alone and 6.3 and 4.9."""
+    ratios = []
+    for seed in (0, 1):
+        given, y = noisy("test", 4, seed=2)
+        errors = {k: tools.ask(f, s, n, "error", **given | {"y": y}).mean() for k, (s, n, f) in runs(tmp_path, seed).items()}
+        record_property(f"errors with seed {seed}", {k: round(float(v), 4) for k, v in errors.items()})
+        ratios.append((errors["repa"] / errors["alone"], errors["blank"] / errors["alone"]))
+    assert all(aligned <= 0.95 < blank for aligned, blank in ratios)
 
 
 @pytest.mark.slow

@@ -17,9 +17,13 @@ import pytest
 
 pytestmark = pytest.mark.web
 pytest.importorskip("onnxruntime")
+from specc.backends import web  # noqa: E402
+from specc.backends.onnx.write import initial  # noqa: E402
 from specc.backends.web import RuntimeMissingError, ort_web  # noqa: E402
 
+from specc import driver  # noqa: E402
 from specc.runtime.ort import load  # noqa: E402
+from specc.runtime.raster import png  # noqa: E402
 
 PICTURES = Path(__file__).parents[2] / "out" / "web"  # where screenshots are kept
 DIGITS = """\
@@ -137,6 +141,53 @@ def test_a_person_draws_both_kinds_of_weights(pages: dict[str, Path], browser: c
         browser.open(address + "index.html", "window.specc")
         browser.run("document.getElementById('count').value = 400; window.specc.run()")
         browser.picture(PICTURES / "points.png")
+
+
+FIELD = """\
+specc 1
+model field {
+  data x: image(1, 8, 8) in [-1, 1] from digits
+  condition low = 0.5 * x
+  process linear
+  backbone net(z: image(1, 8, 8), t: scalar, low: image(1, 8, 8)) -> like(z) {
+    h = linear(concat([flatten(z), flatten(low), reshape(t, 1)]), 16)
+    return reshape_like(linear(silu(h), size(z)), z)
+  }
+  predict velocity
+  sampler draw = euler(steps = 4)
+}
+"""
+
+
+def test_a_condition_of_many_numbers_comes_from_a_file(runtime: Path, browser: chrome.Page, tmp_path: Path) -> None:
+    """Pasted, as an array of NumPy's, as a picture; files that do not fit are named."""
+    (tmp_path / "field.spec").write_text(FIELD)
+    program = driver.check(tmp_path / "field.spec").programs["field"]
+    web.write(driver.prepare(program), initial(program), web.Asked(entry="draw"), tmp_path / "page", runtime)
+    low = np.linspace(-1, 1, 64).reshape(1, 8, 8).astype(np.float32)
+    model = load(tmp_path / "page" / "float" / "sampler.onnx")
+    given, none = (model.sample(3, conditions={"low": v}).ravel() for v in (low, np.zeros_like(low)))
+    assert np.abs(given - none).max() > 1e-3
+    np.save(tmp_path / "low.npy", low)
+    picture = np.repeat(np.uint8([0, 255]), 32).reshape(8, 8)
+    (tmp_path / "low.png").write_bytes(png(picture[..., None].repeat(3, axis=2)))
+    with chrome.served(tmp_path / "page") as address:
+        browser.open(address + "index.html", "window.specc")
+        area = "document.querySelector('textarea')"
+        for name, kind in (("low.npy", ""), ("low.png", "image/png")):
+            content = list((tmp_path / name).read_bytes())
+            browser.run(
+                f"(() => {{ const t = new DataTransfer(), f = document.querySelector('input[type=file]');"
+                f"t.items.add(new File([new Uint8Array({content})], '{name}', {{ type: '{kind}' }}));"
+                f"f.files = t.files; {area}.value = ''; return f.onchange(); }})()"
+            )
+            values = np.array(browser.run(f"{area}.value.split(' ').map(Number)"))
+            wanted = low.ravel() if name == "low.npy" else picture.ravel() / 255.0
+            np.testing.assert_allclose(values, wanted, atol=0.01 if kind else 1e-7)
+        x = drawn(browser, engine="whole", seed=0, count=3, values={"low": low.ravel().tolist()})
+        np.testing.assert_allclose(x, given, atol=1e-4)
+        browser.run(f"{area}.value = '[1, 2]'; window.specc.run()")
+        assert "low needs 64 numbers, or one for all" in text(browser, "status")
 
 
 def test_without_an_adapter_webassembly_runs_the_steps(pages: dict[str, Path], browser: chrome.Page) -> None:

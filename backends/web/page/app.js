@@ -165,7 +165,7 @@ function prepare() {
   document.title = at("model").textContent = `${manifest.model}: ${manifest.entry}`;
   at("about").textContent = manifest.doc || "A sampler that runs in this browser.";
   at("origin").textContent = `Spec ${manifest.digest.slice(0, 12)}, ${manifest.runtime}. Nothing leaves this page.`;
-  build(at("inputs"), manifest.inputs);
+  build(at("inputs"), manifest.inputs, manifest.spaces);
   for (const name of Object.keys(manifest.variants)) {
     const label = document.createElement("label"), box = document.createElement("input");
     Object.assign(box, { type: "checkbox", value: name, checked: true });
