@@ -98,7 +98,7 @@ def test_spectra_come_near(record_property):
     """To a fourth of the gap at the start. With one size of kernels and no critic of periods it is wider, or tones repeat less.
 
     Repetition is measured at the tone's own period: the highest peak of all that 800 steps make is at 64 samples, the hop. At
-    its own period a tone made is like itself by 0.26 (by 0.16 without these parts, real ones by 0.99): pitch is not learnt so soon.
+    its own period a tone made is like itself by 0.26 (0.16 without these parts, real ones 0.99): pitch is not learnt so soon.
     """
     start, whole, plain = faults("hifi_gan", steps=1), faults("hifi_gan"), faults("plain")
     record_property("gaps of spectra, of repetition", {"start": start, "whole": whole, "plain": plain})
