@@ -137,7 +137,7 @@ def test_mixtures_are_better_than_one_normal():
 def test_no_codes_are_needed():
     """Against the same transformer over 64 codes: nothing is lost on the way to vectors, where the codes lose 0.034 of the
     variance, and samples are no farther from held-out digits, as far as MMD^2 can tell: by no more than training digits
-    are from them. Measured (seed 0): 0.00123 from vectors and 0.00087 from codes, and 0.00129 from training digits themselves."""
+    are from them. Measured (seed 0): 0.00123 from vectors and 0.00087 from codes, and 0.00129 from training digits."""
     found = READERS["digits"].function("test")
     x, y = (2 * found["x"] - 1).reshape(-1, 64), found["y"]
     vectors = tools.sample(tools.train(SPEC, "givt"), SPEC, "givt", "ancestral", len(y), y=y)
