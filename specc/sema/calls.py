@@ -207,8 +207,28 @@ class Calls(Names):
                 return self.call_closure(rewrite, args[:many], kwargs, frame, span)
             finally:
                 entry.inside_guidance, entry.passing = False, ()
+        if entry is not None and self.guidance is not None and self.guidance.members.get(f.name) is f:
+            return self.guided(f, args, kwargs, frame, span)
         if entry is not None and entry.passing and self.guides(f):
             args = [*args, *entry.passing]
+        return self.evaluated(f, args, kwargs, frame, span)
+
+    def guided(self, f: Closure, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span) -> Any:
+        """What guidance says at a place: once, if it draws, whatever is made of it there."""
+        entry = frame.entry
+        assert entry is not None
+        key = (id(f), *(a.id if isinstance(a, Value) else a for a in args)) if not kwargs else None
+        if key in entry.said and entry.said[key][0] is frame.builder:
+            return entry.said[key][1]
+        before = entry.place
+        value = self.evaluated(f, args, kwargs, frame, span)
+        if key is not None and entry.place > before:
+            entry.said[key] = (frame.builder, value)
+        return value
+
+    def evaluated(self, f: Closure, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span) -> Any:
+        """The body of a function with its arguments bound."""
+        entry = frame.entry
         env = self.bind(f.name or "this function", f.params, args, kwargs, f.env, frame, span)
         bound = [env.names[p.name] for p in f.params if p.name]
         if f.outline and any(isinstance(v, Value) for v in bound) and all(isinstance(v, (Value, int, float)) for v in bound):
@@ -227,7 +247,10 @@ class Calls(Names):
         if self.guidance is None or entry is None or not entry.guided or entry.inside_guidance:
             return None
         found = self.guidance.members.get(f.name)
-        return found if isinstance(found, Closure) and self.guides(f) else None
+        if not isinstance(found, Closure) or not self.guides(f):
+            return None
+        self.touched.add(f"guided {f.name}")
+        return found
 
     def guides(self, f: Closure) -> bool:
         """Whether a function is the one of the world that the guidance gives anew."""
@@ -272,10 +295,23 @@ class Calls(Names):
                 )
             members = defaults | members
         instance = Instance(definition, env, members, rest, key, span)
-        if definition.kind != "guidance":  # inside guidance a name means the unguided one
+        if definition.kind == "guidance":  # inside guidance a name means the unguided one
+            members.update(self.follows(members, env, key))
+        else:
             env.names.update({k: v for k, v in members.items() if k not in env.names})
         self.memo["instance", key] = instance
         return instance
+
+    def follows(self, members: dict[str, Any], env: Env, key: Any) -> dict[str, Any]:
+        """What else is guided where guidance gives one of an interface's functions: those that no other one follows from."""
+        found: dict[str, Any] = {}
+        for declared in library.interfaces("guidance"):
+            defaults, _ = members_of(declared, inner := env.child(), (key, declared.name))
+            if declared.base in self.interfaces and defaults.keys() & members.keys():
+                inner.names.update(defaults | members)
+                first = next(iter(defaults))
+                found |= {first: defaults[first]} if first not in members else {}
+        return found
 
     def call_function(self, partial: Partial, frame: Frame) -> Any:
         """A `function` definition with all its arguments, written out where it is called."""

@@ -35,6 +35,7 @@ MOST_GAIN = 100  # of an error of the network in the state of a sampler
 TRIALS = 8  # of a schedule with parameters
 POINTS = 257  # times at which schedules are looked at, ends included
 NUMBER = "a schedule is a function of time that gives a number"
+GUIDED = "guidance gives `out` or what samplers ask for, such as `denoise`, `score`, `velocity` or `logits`"
 NEEDED = {"alpha", "sigma", "target", "t_min", "t_end"}  # without them other errors have been reported
 NORMAL_ONLY = {"score": "a score", "bridge": "the posterior of a Gaussian chain"}
 
@@ -412,6 +413,7 @@ def check_unused(m: Model) -> None:
     for part in m.parts.values():
         if not part.definition.library and (part.definition.kind, part.definition.name) not in m.ev.user:
             _unused_knobs(m, part.definition)
+    check_guidance(m)
     read = [n.id for item in m.block.items for n in names_in(item)]
     for item in m.block.items:
         for target in item.targets if isinstance(item, tree.Bind) else ():
@@ -436,6 +438,19 @@ def check_unused(m: Model) -> None:
             if not own(m, value.partial.span):
                 continue
             report(m, "W0701", value.partial.span, f"nothing calls the network `{name}`", severity="warning")
+
+
+def check_guidance(m: Model) -> None:
+    """Guidance changes something that the model has, and that one of its samplers asks for."""
+    guidance = m.parts.get("guidance")
+    if guidance is None or not any(e.role == "sampler" for e in m.entries.values()):
+        return
+    given, at = sorted(guidance.members), m.found["guidance"][0].span
+    strange = next((name for name in given if not isinstance(m.ev.world.names.get(name), Closure)), None)
+    if strange is not None:
+        report(m, "E0201", at, f"guidance gives `{strange}`, and this model has no such function", help=GUIDED)
+    elif not any(f"guided {name}" in m.ev.touched for name in given):
+        report(m, "W0701", at, f"no sampler asks for the `{given[0]}` that guidance gives", severity="warning", help=GUIDED)
 
 
 def own(m: Model, span: Span) -> bool:

@@ -78,6 +78,7 @@ class EntryState:
     guided: bool = True
     inside_guidance: bool = False
     noise: Value | None = None  # what `prior()` gave, of the first sampler that it belongs to
+    said: dict[Any, tuple[Builder, Any]] = field(default_factory=dict)  # by guidance that draws, at a place of a block
     passing: tuple[Any, ...] = ()  # arguments that the guided function takes beyond those of the guidance
     null: bool = False
     used: set[str] = field(default_factory=set)
