@@ -51,16 +51,16 @@ def test_players():
 
 
 def test_it_is_faster_than_it_sounds(tmp_path):
-    """At least ten times, on one thread: 1024 samples are 128 milliseconds."""
+    """At least ten times, in seconds of the processor on one thread: 1024 samples are 128 milliseconds."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     driver.emit(tools.model(SPEC, "hifi_gan"), "pytorch", tmp_path)
     with imported(tmp_path) as project, torch.no_grad():
         generator, s, took = project.model.Model().G, torch.randn(1, 20, 16), []
         for _ in range(20):
-            start = time.perf_counter()
+            start = time.process_time()
             generator(s)
-            took.append(time.perf_counter() - start)
+            took.append(time.process_time() - start)
     torch.set_num_threads(threads)
     assert min(took) <= 0.0128
 
