@@ -43,7 +43,7 @@ def test_a_query_is_certified_on_held_out_examples(run: Path, tmp_path: Path, qu
 def test_a_query_that_is_not_there(run: Path, tmp_path: Path) -> None:
     result = specc("export", run, "--query", "inverse", "-o", tmp_path / "query.onnx")
     assert result.returncode == 2
-    assert "choose with --query: nll, between" in result.stderr
+    assert "no query `inverse`; there are nll, between" in result.stderr
 
 
 def test_bits_per_dimension_count_the_levels(run: Path) -> None:
