@@ -259,7 +259,10 @@ def test_guidance_of_one_time_passes_the_other_by() -> None:
     lines = (CLASSES, "guidance cfg(scale = 3)", "sampler jumps(steps = 1)")
     parts = {"process": "process linear", "predict": "predict mean_velocity", "backbone": MAP, "sampler": ""}
     made = program(*lines, **parts)
-    z, jump = (program(*lines[:2], f"sampler main {{ z ~ prior(); return {e} }}", **parts) for e in ("z", "jump(z, 1, 0)"))
+    z, jump = (
+        program(*g, f"sampler main {{ z ~ prior(); return {e} }}", **parts)
+        for g, e in ((lines[:1], "z"), (lines[:2], "jump(z, 1, 0)"))
+    )
     given = {"seed": np.arange(4), "y": np.array([0, 1, 2, 0])}
     (start,), (end,), (whole,) = (run(p, n, given, {}) for p, n in ((z, "main"), (jump, "main"), (made, "jumps")))
     np.testing.assert_allclose(end, start - (start * 0.5 + 1 + 3 * (2 - 1)), rtol=1e-6)  # at s = 0, whatever guidance says of t
