@@ -15,13 +15,21 @@ Text = str | tuple[str, Level]
 
 @record
 class Site:
-    """A node, and how the size of the batch and the device are written where it stands."""
+    """A node, and how the size of the batch and the device are written where it stands: most spellings ask for neither."""
 
     node: Node
-    batch: str = "len(x)"
-    device: str | None = None
+    sizes: Callable[[], str]
+    place: Callable[[], str | None]
     generator: str | None = None
     single: bool = False  # whether a number of no dimensions is surely of single precision
+
+    @property
+    def batch(self) -> str:
+        return self.sizes()
+
+    @property
+    def device(self) -> str | None:
+        return self.place()
 
     def __getitem__(self, key: str) -> Any:
         return self.node[key]

@@ -134,12 +134,15 @@ class Expressions:
 
     def site(self, node: Node) -> Site:
         like = batched(node.inputs)
-        base = self.plan.base
-        batch = call("len", self.piece(like).text) if like is not None else self.sizes()
-        source = like if like is not None and node.op is not Op.RESHAPE else base
-        device = None
-        if source is not None and self.manner.generator is None and not self.kinds[source].host:
-            device = f"{self.piece(source).atom}.device" if node.op in _ON_DEVICE else None
+        source = like if like is not None and node.op is not Op.RESHAPE else self.plan.base
+
+        def batch() -> str:
+            return call("len", self.piece(like).text) if like is not None else self.sizes()
+
+        def device() -> str | None:
+            known = source is not None and self.manner.generator is None and not self.kinds[source].host
+            return f"{self.piece(source).atom}.device" if known and node.op in _ON_DEVICE else None
+
         single = node.op is Op.SPREAD and self.exactly(node.inputs[0])
         return Site(node, batch, device, self.manner.generator, single)
 

@@ -15,6 +15,7 @@ import torch
 from projects import agree, definitions, printed
 from specc.backends.pytorch.modules import HIDDEN
 from specc.backends.pytorch.objective import split_ahead
+from specc.backends.pytorch.values import Expressions
 
 from specc.ir.ops import Op
 from specc.ir.program import Builder, Ids, Value
@@ -302,3 +303,18 @@ def test_what_no_parameter_touches_runs_ahead() -> None:
     early, late = ([n.op for n in part.nodes] for part in split)
     assert early == [Op.NORMAL, Op.BATCH_COST, Op.EXTERN, Op.TAKE]
     assert Op.CALL in late and Op.UNIFORM in late and Op.NORMAL not in late
+
+
+def test_each_value_is_spelled_a_few_times_however_deep_it_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size of the batch is asked of what most ops never ask it of: twice at each level would be 2^16 times at the last."""
+    spelled = []
+    plain = Expressions.spelled
+    monkeypatch.setattr(Expressions, "spelled", lambda self, node: spelled.append(node) or plain(self, node))
+
+    def body(b: Builder, z: Value) -> Value:
+        for _ in range(16):
+            z = b.add(Op.ABS, z)
+        return z
+
+    check(single({"z": per(FLOAT)}, body))
+    assert 16 <= len(spelled) <= 16 * 8
