@@ -131,6 +131,8 @@ def from_file(name: str, file: str, count: int) -> np.ndarray:
 
 
 def from_run(run: Run, sampler: str | None, count: int, seed: int, settings: dict[str, Any], out: Path) -> None:
+    from specc.backends.pytorch.samplers import option
+
     if out.suffix == ".gif":
         help = "specc export RUN --trajectory -o FILE.onnx, then specc sample FILE.onnx"
         raise click.UsageError(f"a run gives no animations; export its sampler for one: {help}")
@@ -148,12 +150,9 @@ def from_run(run: Run, sampler: str | None, count: int, seed: int, settings: dic
     arguments = [str(run.folder), "--seed", str(seed), "-n", str(count), "--out", str(out)]
     if sampler is not None:
         arguments += ["--sampler", sampler]
-    script = run.project / "sample.py"
-    text = script.read_text(encoding="utf-8") if settings else ""
     for name, value in settings.items():
-        flag = f"--{name}_"  # where the script has an option of its own of that name, or Python a word
-        arguments += [flag if f'"{flag}"' in text else f"--{name}", str(value)]
-    python(script, *arguments)
+        arguments += [f"--{option(name)}", str(value)]
+    python(run.project / "sample.py", *arguments)
 
 
 def assignment(text: str) -> tuple[str, Any]:

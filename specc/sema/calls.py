@@ -217,13 +217,15 @@ class Calls(Names):
         """What guidance says at a place: once, if it draws, whatever is made of it there."""
         entry = frame.entry
         assert entry is not None
-        key = (id(f), *(a.id if isinstance(a, Value) else a for a in args)) if not kwargs else None
-        if key in entry.said and entry.said[key][0] is frame.builder:
+        if kwargs or not all(isinstance(a, (Value, int, float)) for a in args):
+            return self.evaluated(f, args, kwargs, frame, span)
+        key = (id(f), id(frame.builder), entry.null, *(("value", a.id) if isinstance(a, Value) else a for a in args))
+        if key in entry.said:
             return entry.said[key][1]
         before = entry.place
         value = self.evaluated(f, args, kwargs, frame, span)
-        if key is not None and entry.place > before:
-            entry.said[key] = (frame.builder, value)
+        if entry.place > before:
+            entry.said[key] = (frame.builder, value)  # the builder stays, so that its id is nobody else's
         return value
 
     def evaluated(self, f: Closure, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span) -> Any:
@@ -249,7 +251,7 @@ class Calls(Names):
         found = self.guidance.members.get(f.name)
         if not isinstance(found, Closure) or not self.guides(f):
             return None
-        self.touched.add(f"guided {f.name}")
+        self.redirected.add(f.name)
         return found
 
     def guides(self, f: Closure) -> bool:
@@ -303,9 +305,9 @@ class Calls(Names):
         return instance
 
     def follows(self, members: dict[str, Any], env: Env, key: Any) -> dict[str, Any]:
-        """What else is guided where guidance gives one of an interface's functions: those that no other one follows from."""
+        """The first function of an interface for guidance, which follows from the others, where guidance gives one of those."""
         found: dict[str, Any] = {}
-        for declared in library.interfaces("guidance"):
+        for declared in self.interfaces_for("guidance"):
             defaults, _ = members_of(declared, inner := env.child(), (key, declared.name))
             if declared.base in self.interfaces and defaults.keys() & members.keys():
                 inner.names.update(defaults | members)

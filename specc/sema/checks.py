@@ -449,7 +449,7 @@ def check_guidance(m: Model) -> None:
     strange = next((name for name in given if not isinstance(m.ev.world.names.get(name), Closure)), None)
     if strange is not None:
         report(m, "E0201", at, f"guidance gives `{strange}`, and this model has no such function", help=GUIDED)
-    elif not any(f"guided {name}" in m.ev.touched for name in given):
+    elif m.ev.redirected.isdisjoint(given):
         report(m, "W0701", at, f"no sampler asks for the `{given[0]}` that guidance gives", severity="warning", help=GUIDED)
 
 

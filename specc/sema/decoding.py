@@ -28,12 +28,8 @@ def caching(m: Model, section: tree.Section) -> bool:
             fail("E0211", item.span, "`decode` takes settings such as `cache = true`")
         key = item.targets[0].id
         if key == "constraint":
-            fail(
-                "E0211",
-                item.span,
-                "`constraint` is not supported yet",
-                help="draw among what is allowed, in a sampler of your own",
-            )
+            help = "draw among what is allowed, in a sampler of your own"
+            fail("E0211", item.span, "`constraint` is not supported yet", help=help)
         if key == "speculate":
             message = "`speculate` is not supported yet: samplers run without it"
             m.ev.diagnostics.append(diagnostic("W0704", item.span, message, severity="warning", help=SAME))

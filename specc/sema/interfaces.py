@@ -32,8 +32,7 @@ def line(ev: Evaluator, name: str, span: Span) -> list[Definition]:
 
 def beside(ev: Evaluator, kind: str, process: list[Definition]) -> list[Definition]:
     """What sections of a kind give under a process of these interfaces, the most special first."""
-    known = {d.name: d for d in library.interfaces(kind)} | {n: d for (k, n), (d, _) in ev.user.items() if k == "interface"}
-    return [d for p in process for _, d in sorted(known.items()) if d.interface == kind and d.base == p.name]
+    return [d for p in process for d in ev.interfaces_for(kind) if d.base == p.name]
 
 
 def given(interfaces: list[Definition]) -> set[str]:

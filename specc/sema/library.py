@@ -147,7 +147,7 @@ def define(section: tree.Section, *, library: bool = False, summary: str = "") -
     )
 
 
-CALLABLE = ("grid", "network", "bijection", "law", "function")  # kinds that an expression may call by their bare name
+CALLABLE = ("law", "grid", "network", "bijection", "function")  # kinds that an expression may call by their bare name, in order
 LATER = ("checkpoint", "slice")  # functions of networks that are not there yet
 EXAMPLES = {"predict": "velocity", "process": "vp"}  # kinds of sections that bring names with them
 
@@ -160,9 +160,8 @@ def unknown(word: Symbol | Applied) -> NoReturn:
     if name == "backbone":
         fail("E0209", span, "the model has no `backbone`", help="add one, such as `backbone mlp(width = 64)`")
     if name in LATER:
-        fail(
-            "E0211", span, f"`{name}` is not supported yet", help="a stage has its parent's networks: `stage b from a { ... }`"
-        )
+        help = "a stage has its parent's networks: `stage b from a { ... }`"
+        fail("E0211", span, f"`{name}` is not supported yet", help=help)
     if name == "x":
         fail("E0209", span, "the model has no data", help="add them, such as `data x: vector(2) from moons`")
     for declared in interfaces(*EXAMPLES, naming=name):

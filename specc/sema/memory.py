@@ -65,11 +65,8 @@ def _reader(rows: Held) -> Builtin:
 def _nearest(rows: Held) -> Builtin:
     def nearest(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dict[str, Any]) -> Any:
         if len(rows.type.shape) != 2:
-            fail(
-                "E0301",
-                span,
-                f"`{rows.path}` has rows of shape {shown(rows.type.shape[1:])}: the nearest are found among vectors",
-            )
+            message = f"`{rows.path}` has rows of shape {shown(rows.type.shape[1:])}: the nearest are found among vectors"
+            fail("E0301", span, message)
         return written(f"{rows.path}.nearest", "nearest_rows", ev.held(rows, frame)).fn(ev, frame, span, args, kwargs)
 
     return Builtin(f"{rows.path}.nearest", nearest)

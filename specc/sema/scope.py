@@ -41,8 +41,6 @@ from specc.source import Span
 from specc.syntax import tree
 
 SMALL = 36  # entries of a matrix that is written out in numbers
-# Definitions that an expression may call by their bare name
-FUNCTION_KINDS = ("law", "grid", "network", "bijection", "function")
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,6 +64,7 @@ class Names(Functions):
     starts: list[Start] = field(default_factory=list)  # of parameters that the first batch decides
     used: set[int] = field(default_factory=set)  # ids of parameters (tree nodes) that some body read
     touched: set[str] = field(default_factory=set)  # names of the world that were asked for
+    redirected: set[str] = field(default_factory=set)  # those of them that guidance answered
     depth: int = 0
     work: int = 0  # expressions evaluated so far
     through: tuple[Bundles, ...] = ()  # the views that this evaluator looks through
@@ -110,7 +109,7 @@ class Names(Functions):
         found, value = env.find(name)
         if found:
             return self.settle(value, frame, name)
-        for kind in FUNCTION_KINDS:
+        for kind in library.CALLABLE:
             if (definition := self.definition(kind, name)) is not None:
                 return Partial(definition[0], span=span, env=definition[1])
         if symbols:
@@ -118,13 +117,12 @@ class Names(Functions):
         return library.unknown(Symbol(name, span, env))
 
     def meaning(self, kind: str, node: tree.Expr, env: Env) -> Env:
-        """Names in which `uniform` of `for (t, s) in uniform(steps)` is the grid, though a law is called so too, and
-        `geometric` of `k ~ geometric(0.5)` the law, though a grid is."""
+        """Names in which `uniform` of `for (t, s) in uniform(steps)` is the grid, though a law is called so too."""
         head = node.func if isinstance(node, tree.Call) else node
         if not isinstance(head, tree.Name):
             return env
         known, value = env.find(head.id)
-        if known and (kind == "law" or not isinstance(value, Builtin)):
+        if known and not isinstance(value, Builtin):
             return env
         found = self.definition(kind, head.id)
         return env if found is None else env.child(**{head.id: Partial(found[0], span=head.span, env=found[1])})
@@ -206,6 +204,12 @@ class Names(Functions):
             entry.markers[id(marker)] = entry.builder.param(dtype, name)
             entry.inputs.append(Input(name=name, role="argument", type=dtype, default=marker.default))
         return entry.markers[id(marker)]
+
+    def interfaces_for(self, kind: str) -> list[Definition]:
+        """What is declared for sections of a kind, in the library and in the user's file, by name."""
+        own = {name: d for (k, name), (d, _) in self.user.items() if k == "interface" and d.interface == kind}
+        known = {d.name: d for d in library.interfaces(kind)} | own
+        return [d for _, d in sorted(known.items())]
 
     def definition(self, kind: str, name: str) -> tuple[Definition, Env] | None:
         """A definition of the user's file, or of the library."""

@@ -153,7 +153,7 @@ def _of_type(ev: Evaluator, item: tree.Bind, value: Any, env: Env, frame: Frame)
 
 
 def _drawn(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame, per_batch: bool) -> Any:
-    value = ev.expr(node, ev.meaning("law", node, env), frame)
+    value = ev.expr(node, env, frame)
     if isinstance(value, Law):
         return value.sample(frame, node.span, per_batch)
     if runtime(value):
