@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from specc.backends.onnx.calibrate import Calibration
+    from specc.backends.onnx.export import ExportReport
     from specc.ir.program import Program, Quantization
 
 CALIBRATED = 64  # held-out examples that ranges of activations are chosen on
@@ -62,10 +63,7 @@ def command(
     The certificate is printed and kept as FILE.certificate.json; exit code 3 when the file is not what was trained. With --web,
     write a folder of static files that draws in the browser instead.
     """
-    from specc.backends.onnx.emit import UnsupportedError
-    from specc.backends.onnx.export import export
     from specc.runtime.certificate import certify
-    from specc.runtime.ort import example_seeds
 
     if (out is None) == (web is None):
         raise click.UsageError("say where to write: -o FILE.onnx, or --web DIR")
@@ -79,11 +77,7 @@ def command(
     formats = quantization_of(program, quantize)
     weights = here.weights(program)
     array = driver.prepare(program)
-    tried = max(examples, CALIBRATED)
-    if program.entries[entry].role == "query":
-        given = asked(here, program, entry, tried)
-    else:
-        given = conditions(here, program, entry, example_seeds(0, tried), weights)
+    given = tried(here, program, entry, weights, max(examples, CALIBRATED))
     symbols = here.symbols()
     looked = formats.calibrate if formats is not None else None
     data = asked(here, program, looked, CALIBRATED, "train") if looked is not None else None
@@ -91,23 +85,8 @@ def command(
     if out is None:
         assert web is not None
         return page(array, weights, entry, formats, ranges, symbols, web, ort_web)
-    try:
-        known = {"symbols": list(symbols)} if symbols is not None else None
-        written = export(
-            array,
-            entry,
-            weights,
-            out,
-            quantization=formats,
-            calibration=ranges,
-            target=target,
-            metadata=known,
-            trajectory=trajectory,
-        )
-    except (UnsupportedError, ValueError, KeyError) as error:
-        raise Failure(f"{entry} cannot be exported: {error}") from None
-    except OSError as error:
-        raise Failure(f"{out} could not be written: {error.strerror or error}") from None
+    options = {"quantization": formats, "calibration": ranges, "target": target, "trajectory": trajectory}
+    written = one_file(array, entry, weights, out, symbols, **options)
     say(f"{entry}: {written.file_bytes / 2**20:.1f} MB, {written.nodes} nodes -> {out}")
     if formats is not None:
         from specc.cli import quantized
@@ -126,6 +105,31 @@ def command(
         click.echo(certificate.text())
     if not certificate.passes:
         raise Failure(f"{out} is not close enough to the reference", "please report it with the spec and the certificate")
+
+
+def tried(here: Run, program: Program, entry: str, weights: dict[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """What so many examples give an entry beside their seeds."""
+    from specc.runtime.ort import example_seeds
+
+    if program.entries[entry].role == "query":
+        return asked(here, program, entry, count)
+    return conditions(here, program, entry, example_seeds(0, count), weights)
+
+
+def one_file(
+    array: Program, entry: str, weights: dict[str, np.ndarray], out: Path, symbols: str | None, **options: Any
+) -> ExportReport:
+    """The ONNX file, or what stands in its way."""
+    from specc.backends.onnx.emit import UnsupportedError
+    from specc.backends.onnx.export import export
+
+    try:
+        known = {"symbols": list(symbols)} if symbols is not None else None
+        return export(array, entry, weights, out, metadata=known, **options)
+    except (UnsupportedError, ValueError, KeyError) as error:
+        raise Failure(f"{entry} cannot be exported: {error}") from None
+    except OSError as error:
+        raise Failure(f"{out} could not be written: {error.strerror or error}") from None
 
 
 def compiled(

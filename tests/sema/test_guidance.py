@@ -53,3 +53,14 @@ def test_what_it_draws_is_drawn_once_at_a_place(name: str) -> None:
     made = elaborated(text(guidance, process="process vp", predict="predict eps", sampler="sampler fast = ddim(steps = 3)"))
     body = made.programs["m"].functions[made.programs["m"].entries["fast"].function].block
     assert sum(n.op is Op.NORMAL for n in walk(body)) == 2  # the start, and one a step
+
+
+def test_what_it_draws_without_a_condition_is_another_draw() -> None:
+    guidance = "guidance g { denoise(z, t) { w ~ normal(like = z); return denoise(z, t) + w } }"
+    body = "sampler fast { z ~ prior(); return denoise(z, t_max) + unconditional(denoise(z, t_max)) }"
+    made = elaborated(
+        text("condition y: class(3) with { drop = 0.1 }", guidance, process="process vp", predict="predict x0", sampler=body)
+    )
+    assert not made.diagnostics, [d.message for d in made.diagnostics]
+    entry = made.programs["m"].functions[made.programs["m"].entries["fast"].function]
+    assert sum(n.op is Op.NORMAL for n in walk(entry.block)) == 3
