@@ -16,7 +16,7 @@ from specc.backends.pytorch.objective import Objective, objectives
 from specc.backends.pytorch.related import averages_file, lenders, parents_file
 from specc.backends.pytorch.routine import Turn, in_routine, names_of
 from specc.backends.pytorch.samplers import ways
-from specc.backends.pytorch.scripts import query_script, sample_script, train_script
+from specc.backends.pytorch.scripts import preview_script, previewed, query_script, sample_script, train_script
 from specc.backends.pytorch.source import module
 
 from specc.ir.program import Program
@@ -50,6 +50,8 @@ def project(program: Program) -> dict[str, str]:
         files["loader.py"] = choose(part("loader_finite" if data.finite else "loader_endless"), ())
         files["log.py"] = choose(part("log"), ())
         files["parallel.py"] = choose(part("parallel"), {"learns"} if program.by_role("objective") else ())
+        if pictured := previewed(program, samplers):
+            files["preview.py"] = preview_script(program, pictured)
         if program.starts:
             files["first.py"] = choose(part("first"), ())
         if lenders(program):

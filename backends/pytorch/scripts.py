@@ -51,9 +51,7 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     features |= {"clip"} if program.setting("clip") else set()
     features |= {"text"} if data.text_symbols else set()
     features |= {"prepared"} if learns and losses[0].prepared else set()
-    asked = conditions(program, samplers, [])
-    if samplers and _pictured(program) and not asked.needed() & set(asked.of[samplers[0].entry.name]):
-        features |= {"pictures", *_pictured(program)}
+    features |= {"pictures"} if previewed(program, samplers) else set()
     over = losses[0].entry.over if learns else ()
     trained = {root for root in program.networks if not program.untrained(root)}
     if turn is None and over and set(over) != trained:
@@ -147,11 +145,6 @@ def _knobs(program: Program, losses: list[Objective], features: set[str], warmup
         lines.append(f"STARTS = {_strings(list(program.by_role('start')[0].writes))}  # what the first batch decides")
     if "over" in features:
         lines.append(f"OVER = {_strings(list(losses[0].entry.over))}  # what is trained")
-    if "images" in features:
-        low, high = _limits(program)
-        lines.append(f"LOW, HIGH = {low}, {high}  # of pixels")
-    if "folded" in features:
-        lines.append(f"SHAPE = {image_shape(program.data[0])}  # of a picture")
     lines.append(f"FILES = {_strings(['model', 'optimizer', *(['ema'] if 'ema' in features else [])])}  # of a checkpoint")
     lines.append(f"SAVE_EVERY = {int(program.setting('save_every', 1000) or 10**9)}  # steps")
     return lines
@@ -275,6 +268,28 @@ def _pictured(program: Program) -> set[str]:
     return {"points"} if tuple(space.shape) == (2,) else set()
 
 
+def previewed(program: Program, samplers: list[Way]) -> set[str]:
+    """The pictures that training makes of the first sampler: none where that is given a condition that nobody knows then."""
+    asked = conditions(program, samplers, [])
+    return set() if not samplers or asked.needed() & set(asked.of[samplers[0].entry.name]) else _pictured(program)
+
+
+def preview_script(program: Program, pictured: set[str]) -> str:
+    text = choose(part("preview"), pictured, {"knobs": "\n".join(_scale(program, pictured))})
+    return tidy(grouped(text))
+
+
+def _scale(program: Program, pictured: set[str]) -> list[str]:
+    """What the numbers of a picture mean."""
+    lines = []
+    if "images" in pictured:
+        low, high = _limits(program)
+        lines.append(f"LOW, HIGH = {low}, {high}  # of pixels")
+    if "folded" in pictured:
+        lines.append(f"SHAPE = {image_shape(program.data[0])}  # of a picture")
+    return lines
+
+
 def _limits(program: Program) -> tuple[str, str]:
     space = program.data[0].space
     low, high = (0.0, 1.0) if space.low is None or space.high is None else (space.low, space.high)
@@ -301,11 +316,7 @@ def sample_script(program: Program, samplers: list[Way], derived: list[Way], loc
         tables.append(f"DERIVED = {_strings(asked.asked())}  # from one example")
     if named:
         tables += table("ARGUMENTS", {name: json.dumps(param) for name, (param, _) in named.items()})
-    if "images" in features:
-        low, high = _limits(program)
-        tables.append(f"LOW, HIGH = {low}, {high}  # of x")
-    if "folded" in features:
-        tables.append(f"SHAPE = {image_shape(program.data[0])}  # of a picture")
+    tables += _scale(program, features)
     options = [_option(n, "int" if i.type.dtype.value == "int" else "float") for n, (_, i) in named.items()]
     replaced = {
         "table": "\n".join(tables),

@@ -26,6 +26,7 @@ PROJECT = {
     "parallel",
     "parents",
     "pictures",
+    "preview",
     "process",
     "rounding",
     "sample",

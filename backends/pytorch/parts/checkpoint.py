@@ -53,8 +53,8 @@ def recover(run: Path) -> None:
         ready.rmdir()
 
 
-def read(run: Path, names: Sequence[str]) -> tuple[dict[str, Tensors], dict[str, Any]]:
-    """The tensors of these files, and the rest of the state."""
+def read(run: Path, names: Sequence[str], digest: str | None = None) -> tuple[dict[str, Tensors], dict[str, Any]]:
+    """The tensors of these files, and the rest of the state; with a digest, of the spec with that one."""
     recover(run)
     file = run / "state.json"
     try:
@@ -69,6 +69,11 @@ def read(run: Path, names: Sequence[str]) -> tuple[dict[str, Tensors], dict[str,
         raise CheckpointError(f"there is no checkpoint in {run}: {file.name} is missing") from problem
     except (SafetensorError, ValueError, OSError) as problem:
         raise CheckpointError(f"{file} cannot be read: {problem}") from problem
+    if digest not in (None, state.get("digest")):
+        raise CheckpointError(
+            f"the checkpoint in {run} belongs to another spec: it was written for sha256 {state.get('digest')}, "
+            f"and this project is sha256 {digest}"
+        )
     return tensors, state
 
 

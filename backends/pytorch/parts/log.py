@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
+from torch import Tensor
 
 
 class Clock:
@@ -75,3 +77,17 @@ class Log:
             self.file.close()
             if self.board is not None:
                 self.board.close()
+
+
+def mean_losses(losses: dict[str, list[Tensor]], world: int) -> dict[str, float]:
+    """The mean of each loss over the steps since the last time and all processes; of those that were computed."""
+    found = {name: torch.stack(values).double().mean() for name, values in losses.items() if values}
+    for values in losses.values():
+        values.clear()
+    if not found:
+        return {}
+    mean = torch.stack(list(found.values()))
+    if world > 1:
+        dist.all_reduce(mean)
+        mean /= world
+    return dict(zip(found, mean.tolist(), strict=True))

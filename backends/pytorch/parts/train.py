@@ -26,10 +26,6 @@ from pathlib import Path
 from typing import Any
 
 # >>
-# << points
-import numpy as np
-
-# >>
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -58,34 +54,32 @@ from first import start_from
 
 # >>
 from loader import Batches
+
+# << learns
+from log import Clock, Log, mean_losses
+from parallel import average_gradients, gathered, join
+
+# >>
+# << not learns
 from log import Clock, Log
+from parallel import gathered, join
+
+# >>
 from model import Model
 
 # << objective
 from objective import loss, prepare
 
 # >>
-# << learns
-from parallel import average_gradients, gathered, join
-
-# >>
-# << not learns
-from parallel import gathered, join
-
-# >>
-
 # << parents
 from parents import inherit
 
 # >>
 # << pictures
-from pictures import picture
+from preview import preview
 
 # >>
 # << process
-# >>
-# << pictures
-from sample import sample
 # >>
 
 # << knobs
@@ -135,7 +129,7 @@ class Run:
         self.state: dict[str, object] = {}
         tensors: dict[str, checkpoint.Tensors] = {}
         if args.resume:
-            tensors, self.state = self.read()
+            tensors, self.state = checkpoint.read(self.out, FILES, self.lock["digest"])
         self.seed = int(self.state.get("seed", 0) if args.seed is None else args.seed)
         self.size = int(self.state.get("batch", BATCH) if args.batch is None else args.batch)
         # << groups
@@ -202,15 +196,6 @@ class Run:
                 network.compile()
 
     # Checkpoints
-
-    def read(self) -> tuple[dict[str, checkpoint.Tensors], dict[str, object]]:
-        tensors, state = checkpoint.read(self.out, FILES)
-        if state.get("digest") != self.lock["digest"]:
-            raise checkpoint.CheckpointError(
-                f"the checkpoint in {self.out} belongs to another spec: it was written for sha256 {state.get('digest')}, "
-                f"and this project is sha256 {self.lock['digest']}"
-            )
-        return tensors, state
 
     def restore(self, tensors: dict[str, checkpoint.Tensors]) -> None:
         self.step = int(self.state["step"])
@@ -357,7 +342,12 @@ class Run:
                     self.save()
                 # << pictures
                 if args.picture_every and self.step % args.picture_every == 0 and not self.rank:
-                    self.picture()
+                    # << ema
+                    preview(self.ema, self.device, self.out / f"samples-{self.step}.png")
+                    # >>
+                    # << not ema
+                    preview(self.model, self.device, self.out / f"samples-{self.step}.png")
+                    # >>
                 # >>
         with self.clock.paused():
             self.save()
@@ -419,7 +409,7 @@ class Run:
         """A row of the log; the loss since the last one."""
         speed = self.clock.speed(self.step) * self.size
         # << learns
-        means = self.means()
+        means = mean_losses(self.losses, self.world)
         mean = sum(means.values())
         self.bar.set_postfix(loss=f"{mean:.4g}", refresh=False)
         # << not watched
@@ -522,54 +512,12 @@ class Run:
         return next(iter(self.optimizers.values())).param_groups[0]["lr"]
         # >>
 
-    def means(self) -> dict[str, float]:
-        """The mean of each loss over the steps since the last time and all processes; of those that were computed."""
-        found = {name: torch.stack(values).double().mean() for name, values in self.losses.items() if values}
-        for values in self.losses.values():
-            values.clear()
-        # << routine
-        if not found:
-            return {}
-        # >>
-        mean = torch.stack(list(found.values()))
-        if self.world > 1:
-            dist.all_reduce(mean)
-            mean /= self.world
-        return dict(zip(found, mean.tolist(), strict=True))
-
     # >>
     # << watched
     def watched(self) -> dict[str, float]:
         """States that are one number."""
         states = dict(self.model.named_buffers())
         return {path: float(states[path]) for path in WATCHED}
-
-    # >>
-    # << pictures
-    def picture(self) -> None:
-        """Samples as they are now, from the same seeds every time."""
-        # << ema
-        network = self.ema
-        # >>
-        # << not ema
-        network = self.model
-        # >>
-        # << images
-        samples = sample(network, 64, self.device)
-        # << folded
-        samples = samples.reshape(-1, *SHAPE)
-        # >>
-        picture(samples, self.out / f"samples-{self.step}.png", LOW, HIGH)
-        # >>
-        # << points
-        paths: list[Tensor] = []
-        watched = [m.register_forward_pre_hook(lambda _, a: paths.append(a[0][:1024].detach())) for m in network.children()]
-        samples = sample(network, 1024, self.device)
-        for hook in watched:
-            hook.remove()
-        seen = [p.cpu().numpy() for p in paths if p.shape == samples.shape]
-        picture(samples, self.out / f"samples-{self.step}.png", paths=np.stack([*seen, samples]))
-        # >>
 
     # >>
 
