@@ -24,6 +24,7 @@ from specc.ir.program import Entry, Program
 OPTIMIZERS = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "rmsprop": "RMSprop", "adagrad": "Adagrad"}
 DECAYS = ("cosine", "linear", "constant")
 NONE: Mapping[str, Any] = {}
+PICTURE = 'self.out / f"samples-{self.step}.png"'
 KNOBS = {"lr": "LEARNING_RATE", "eps": "EPSILON"}
 
 
@@ -90,6 +91,7 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "start_tensors": starting,
         "data": f"from data import {'alphabet, ' if data.text_symbols else ''}examples",
         "picture_every": every,
+        "shown": f"{' ' * 20}preview(self.{'ema' if 'ema' in features else 'model'}, self.device, {PICTURE})",
     }
     text = grouped(choose(part("train"), features, replaced))
     return tidy("\n".join([docstring(f"Train {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""', "", text]))

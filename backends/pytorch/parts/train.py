@@ -57,18 +57,24 @@ from loader import Batches
 
 # << learns
 from log import Clock, Log, mean_losses
-from parallel import average_gradients, gathered, join
 
 # >>
 # << not learns
 from log import Clock, Log
-from parallel import gathered, join
 
 # >>
 from model import Model
 
 # << objective
 from objective import loss, prepare
+
+# >>
+# << learns
+from parallel import average_gradients, gathered, join
+
+# >>
+# << not learns
+from parallel import gathered, join
 
 # >>
 # << parents
@@ -342,10 +348,7 @@ class Run:
                     self.save()
                 # << pictures
                 if args.picture_every and self.step % args.picture_every == 0 and not self.rank:
-                    # << ema
-                    preview(self.ema, self.device, self.out / f"samples-{self.step}.png")
-                    # >>
-                    # << not ema
+                    # << shown
                     preview(self.model, self.device, self.out / f"samples-{self.step}.png")
                     # >>
                 # >>
