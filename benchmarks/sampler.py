@@ -63,7 +63,7 @@ def main() -> None:
         feeds8 = small.feeds(seeds, {"y": y})
         ours8, peer8 = side_by_side(partial(small.run, feeds8, ["x"]), eager, rounds=5, warm=1)
         sizes = [(folder / n).stat().st_size for n in ("int8.onnx", "float.onnx")]
-        show(f"{what} int8 ({sizes[0] / sizes[1]:.2f} of the bytes)", ours8, peer8, 2.0 if what == "DiT" else 0.0)
+        show(f"{what} int8 ({sizes[0] / sizes[1]:.2f} of the bytes)", ours8, peer8, 2.0 if what == "DiT" else None)
 
 
 if __name__ == "__main__":

@@ -21,11 +21,8 @@ def side_by_side(a: Callable[[], object], b: Callable[[], object], *, rounds: in
     return statistics.median(seconds[0]), statistics.median(seconds[1])
 
 
-def show(what: str, ours: float, peer: float, bound: float, unit: str = "s") -> None:
-    """One line: both figures, the ratio peer / ours, and the bound that it should reach."""
+def show(what: str, ours: float, peer: float, bound: float | None, unit: str = "s") -> None:
+    """One line: both figures, the ratio peer / ours, and the bound that it should reach, if there is one."""
     ratio = peer / ours
-    verdict = "ok" if ratio >= bound else "BELOW"
-    print(
-        f"{what:44} ours {ours:9.4f} {unit}   peer {peer:9.4f} {unit}   ratio {ratio:5.2f}   bound {bound:4.2f}   {verdict}",
-        flush=True,
-    )
+    verdict = "stated" if bound is None else f"bound {bound:4.2f}   {'ok' if ratio >= bound else 'BELOW'}"
+    print(f"{what:44} ours {ours:9.4f} {unit}   peer {peer:9.4f} {unit}   ratio {ratio:6.3f}   {verdict}", flush=True)
