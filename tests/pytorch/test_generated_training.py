@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -81,15 +83,18 @@ def test_resuming_is_exact(plane: Path, tmp_path: Path) -> None:
     assert (tmp_path / "other" / "model.safetensors").read_bytes() != (whole / "model.safetensors").read_bytes()
 
 
-def test_a_signal_saves_and_the_run_goes_on(plane: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("send", [os.kill, os.killpg])
+def test_a_signal_saves_and_the_run_goes_on(send: Callable[[int, int], None], plane: Path, tmp_path: Path) -> None:
+    """To the process alone, or to all of a job: also to those that work on batches ahead."""
     command = [sys.executable, "train.py", "--steps", "1000000", "--out", str(tmp_path / "run")]
-    running = subprocess.Popen(command, cwd=plane, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    running = subprocess.Popen(command, cwd=plane, start_new_session=True, **pipes)
     assert running.stderr is not None
     seen = ""
     while "step/s" not in seen and running.poll() is None:
         seen += running.stderr.read(64)
     time.sleep(0.5)
-    running.send_signal(signal.SIGTERM)
+    send(running.pid, signal.SIGTERM)
     out, _ = running.communicate(timeout=120)
     assert running.returncode == 0
     reached = json.loads(out.splitlines()[-1])["steps"]

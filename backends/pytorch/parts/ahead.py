@@ -1,6 +1,7 @@
 """Work on batches in processes beside the training, some batches ahead: what takes long and no parameter touches."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 
 import torch
@@ -24,6 +25,11 @@ class Prepared(Dataset[Batch]):
         return self.prepare(*self.batch(k), torch.Generator().manual_seed(mixed))
 
 
+def _stay(_: int) -> None:
+    """What ends a job asks every process of it: the training saves itself first, and then ends its workers."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
 def ahead(batches: Prepared, first: int, stop: int) -> Iterator[Batch]:
     """Batches first to stop - 1, in order. The loader's own generator leaves the random numbers of training alone."""
     return iter(
@@ -34,5 +40,6 @@ def ahead(batches: Prepared, first: int, stop: int) -> Iterator[Batch]:
             num_workers=WORKERS,
             prefetch_factor=AHEAD,
             generator=torch.Generator(),
+            worker_init_fn=_stay,
         )
     )

@@ -14,8 +14,8 @@ from torch import Tensor
 class Clock:
     """Time spent on training: without the first step, and without checkpoints and pictures."""
 
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.begun, self.first, self.lost = device, time.perf_counter(), 0, 0.0
+    def __init__(self, device: torch.device, step: int) -> None:
+        self.device, self.begun, self.first, self.lost = device, time.perf_counter(), step, 0.0
         self.created = self.begun
 
     def start(self, step: int) -> None:

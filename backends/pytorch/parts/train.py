@@ -324,7 +324,7 @@ class Run:
         args, first, mean = self.args, self.step, math.nan
         last = args.steps if args.stop_after is None else min(args.steps, self.step + args.stop_after)
         batches = self.batches(last)
-        self.log, self.clock = Log(self.out, LOSSES, self.step, self.rank), Clock(self.device)
+        self.log, self.clock = Log(self.out, LOSSES, self.step, self.rank), Clock(self.device, self.step)
         self.bar = tqdm(desc=self.lock["name"], initial=self.step, total=args.steps, unit="step", disable=self.rank > 0)
         # << text
         if not self.rank:
