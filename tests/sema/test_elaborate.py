@@ -411,6 +411,27 @@ def test_imports_bring_definitions_and_models(tmp_path: Path) -> None:
     assert check(path) == ({"n"}, [])
 
 
+def test_what_an_imported_file_defines_may_be_called_by_its_alias(tmp_path: Path) -> None:
+    twice = "function twice(u) { return 2 * u }\n"
+    write(tmp_path, "base.spec", text(before=twice + "weight flat for gaussian { of_target(t) = 1 }"))
+    head = 'specc 1\nimport "base.spec" as base\n'
+    for body in ("loss base.mse", "loss mse(weight = base.flat)", "query q(a: scalar) { return base.twice(a) + twice(a) }"):
+        path = write(tmp_path, "main.spec", f"{head}model n from base.m {{ {body} }}\n")
+        assert check(path) == ((set(), ["E0203"]) if "base.mse" in body else ({"n"}, []))
+    path = write(tmp_path, "main.spec", f"{head}model n from base.m {{ query q(a: scalar) {{ return base.thrice(a) }} }}\n")
+    assert check(path) == (set(), ["E0201"])
+
+
+def test_a_file_may_be_imported_by_two_ways(tmp_path: Path) -> None:
+    write(tmp_path, "inner.spec", "specc 1\nweight flat for gaussian { of_target(t) = 1 }\n")
+    write(tmp_path, "outer.spec", 'specc 1\nimport "inner.spec" as inner\n')
+    both = 'specc 1\nimport "outer.spec" as outer\nimport "inner.spec" as inner\n'
+    assert check(write(tmp_path, "main.spec", both + text("loss mse(weight = outer.flat)")[8:])) == ({"m"}, [])
+    write(tmp_path, "other.spec", "specc 1\nweight flat for gaussian { of_target(t) = 2 }\n")
+    clash = write(tmp_path, "clash.spec", both.replace('"inner', '"other') + text("loss mse(weight = flat)")[8:])
+    assert check(clash)[1] == ["E0208"]
+
+
 def test_imports_are_relative_to_the_file_that_imports(tmp_path: Path) -> None:
     (tmp_path / "parts").mkdir()
     write(tmp_path / "parts", "inner.spec", "specc 1\nweight flat for gaussian { of_target(t) = 1 }\n")
