@@ -243,7 +243,7 @@ def _for(ev: Evaluator, item: tree.For, env: Env, frame: Frame) -> Returned | No
         if run_block(ev, item.body.items, scope, inner) is not None:
             fail("E0211", item.span, "`return` inside a loop is not supported yet", help="return after the loop")
         ends = {n: lift(scope.names[n], inner, item.span, v.type.dtype) for n, v in start.items()}
-        if not (wider := _wider(ev, start, ends, frame, item.span)):
+        if not (wider := _wider(ev, start, ends, frame, inner, item.span)):
             break
         start.update(wider)
     names = tuple(start)
@@ -273,8 +273,13 @@ def _bind_pattern(ev: Evaluator, item: tree.For, iterable: Any, index: Value, sc
     scope.names[item.pattern[0]] = value
 
 
-def _wider(ev: Evaluator, start: dict[str, Value], ends: dict[str, Value], frame: Frame, span: Span) -> dict[str, Value]:
-    """Carried values that turn out to vary by example, spread before the loop; empty when the types agree."""
+def _wider(
+    ev: Evaluator, start: dict[str, Value], ends: dict[str, Value], frame: Frame, inner: Frame, span: Span
+) -> dict[str, Value]:
+    """Carried values that turn out to vary by example, spread before the loop; empty when the types agree.
+
+    Those that no longer vary at the end of a turn are spread there.
+    """
     out: dict[str, Value] = {}
     for name, end in ends.items():
         before = start[name]
@@ -286,7 +291,7 @@ def _wider(ev: Evaluator, start: dict[str, Value], ends: dict[str, Value], frame
         if EXAMPLE in end.type.axes:
             out[name] = ev.spread(before, frame, span)
         else:
-            ends[name] = ev.spread(end, frame, span)
+            ends[name] = ev.spread(end, inner, span)
     return out
 
 
@@ -319,7 +324,7 @@ def _while(ev: Evaluator, item: tree.While, env: Env, frame: Frame) -> None:
         elif start.pop(ROUND, None) is not None:  # nothing is drawn
             test.builder.params.remove(before[ROUND])
             inner.builder.params.remove(params[ROUND])
-        if not (wider := _wider(ev, start, ends, frame, item.span)):
+        if not (wider := _wider(ev, start, ends, frame, inner, item.span)):
             break
         start.update(wider)
     regions = (test.builder.block(wanted), inner.builder.block(*ends.values()))

@@ -213,6 +213,13 @@ def test_a_loop_carries_what_it_reassigns() -> None:
     assert [v.name for v in loop.outputs] == ["z", "k"]
 
 
+def test_what_a_loop_carries_may_be_the_same_for_all_examples_after_a_turn() -> None:
+    turn = "z = z + (s - t) * v\nv = [1.0, 2.0]"
+    made = sampler(f"z ~ prior()\nv = z\nfor (t, s) in grid(3) {{\n{turn}\n}}\nreturn z")
+    start = result(sampler("z ~ prior()\nreturn z"), "mine", seed=np.arange(8))
+    np.testing.assert_allclose(result(made, "mine", seed=np.arange(8)), start - start / 3 - 2 / 3 * np.array([1, 2]), rtol=1e-6)
+
+
 def test_a_carried_number_that_comes_to_vary_varies_from_the_start() -> None:
     made = sampler("z ~ prior()\nk = 0\nfor i in 1..3 { k = k + sum(z) }\nreturn z * k")
     (loop,) = nodes(entry(made, "mine"), Op.FOR)
