@@ -439,7 +439,7 @@ def _check_result(definition: Definition, scope: Env, results: tuple[Value, ...]
     if isinstance(wanted, tree.Call) and isinstance(wanted.func, tree.Name) and wanted.func.id == "like":
         names = [a.value.id for a in wanted.args if isinstance(a.value, tree.Name)]
         if len(names) != 1:
-            fail("E0206", wanted.span, "`like` promises the shape of one input", help='as in `-> like(z)`')
+            fail("E0206", wanted.span, "`like` promises the shape of one input", help="as in `-> like(z)`")
         like = scope.names.get(names[0])
         if isinstance(like, Value) and results[0].type.shape != like.type.shape:
             message = f"`{definition.name}` gives shape {shown(results[0].type.shape)}, and promises {shown(like.type.shape)}"

@@ -429,6 +429,14 @@ def test_what_an_imported_file_defines_may_be_called_by_its_alias(tmp_path: Path
     assert check(path) == (set(), ["E0201"])
 
 
+def test_a_spec_that_comes_with_the_language_may_be_imported(tmp_path: Path) -> None:
+    for name in ("ddpm.spec", "diffusion/ddpm.spec"):
+        path = write(tmp_path, "main.spec", f'specc 1\nimport "{name}" as base\nmodel n from base.ddpm {{ times uniform }}\n')
+        assert check(path) == ({"n"}, [])
+    path = write(tmp_path, "main.spec", 'specc 1\nimport "dpm.spec" as base\nmodel n from base.ddpm { times uniform }\n')
+    assert check(path)[1] == ["E0210", "E0203"]
+
+
 def test_a_file_may_be_imported_by_two_ways(tmp_path: Path) -> None:
     write(tmp_path, "inner.spec", "specc 1\nweight flat for gaussian { of_target(t) = 1 }\n")
     write(tmp_path, "outer.spec", 'specc 1\nimport "inner.spec" as inner\n')
