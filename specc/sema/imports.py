@@ -31,7 +31,7 @@ def imported(item: tree.Import, chain: tuple[Source, ...]) -> tuple[tree.File, S
         fail("E0210", item.span, f"more than {DEEPEST_IMPORT} files import each other")
     found, diagnostics = read(library.get(where.as_posix(), where))
     if found is None:
-        near = did_you_mean(item.path, library)
+        near = did_you_mean(where.stem, {Path(name).stem for name in library}) and did_you_mean(item.path, library)
         fail("E0210", item.span, f"`{item.path}` cannot be read", help=f"{diagnostics[0].message}{near and f'; {near}'}")
     found = Source(where.as_posix(), found.text)  # wherever the library is
     file, diagnostics = parse(found)
