@@ -17,7 +17,6 @@ from specc.reference.interpret import evaluate
 from specc.sema import library
 from specc.sema.decoding import check_caches
 from specc.sema.model import Model, mention, place_of
-from specc.sema.networks import names_in
 from specc.sema.prove import check_bijections
 from specc.sema.reading import check_field
 from specc.sema.rehearse import MISSING, Gain, Known, NotFinite, rehearse
@@ -26,6 +25,7 @@ from specc.sema.trial import tried
 from specc.sema.values import Captures, Closure, Definition, Network
 from specc.source import Span
 from specc.syntax import tree
+from specc.syntax.tree import names_in
 
 MODE = "training"  # what no module of PyTorch can have as the name of a part
 SAVEZ = ("file", "allow_pickle")  # what NumPy cannot have as the names of arrays of a file
