@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 from specc.backends.onnx import lanes
-from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Scope, Tap, UnsupportedError, info
+from specc.backends.onnx.emit import Bound, Emitter, UnsupportedError
+from specc.backends.onnx.scopes import NUMPY, Scope, Tap, info
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Value, walk

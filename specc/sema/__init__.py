@@ -11,12 +11,13 @@ from specc.ir.program import Program
 from specc.ir.rounded import rounded
 from specc.record import record
 from specc.sema import builtins, library
-from specc.sema.checks import check_mathematics, check_model
+from specc.sema.checks import check_model
 from specc.sema.elaborator import Elaborator
 from specc.sema.entries import elaborate_model
 from specc.sema.imports import imported, same_place, unqualified
 from specc.sema.model import Default, Model
 from specc.sema.report import diagnostic, did_you_mean, fail
+from specc.sema.schedules import check_mathematics
 from specc.sema.shape import check_shape
 from specc.sema.stages import Unit, Units, inherited, introduce, stages, unit
 from specc.sema.values import Definition, Env, Namespace

@@ -9,10 +9,11 @@ from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.ir.types import DType, per_dimension
 from specc.sema.arithmetic import add, describe, known, lift, shown
+from specc.sema.bodies import index_count
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
-from specc.sema.networks import index_count, initial
 from specc.sema.padding import padded
+from specc.sema.parameters import initial
 from specc.sema.report import did_you_mean, fail
 from specc.source import Span
 
