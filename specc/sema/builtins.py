@@ -36,7 +36,7 @@ from specc.sema.values import (
     TypeRef,
     word_of,
 )
-from specc.sema.views import ema, of_parent
+from specc.sema.views import OF_PARENTS, ema, of_parent
 from specc.source import Span
 
 
@@ -179,7 +179,7 @@ def environment() -> Env:
     """The outermost names."""
     names: dict[str, Any] = {name: Builtin(name, fn) for name, fn in FUNCTIONS.items()}
     names["pi"] = math.pi
-    names |= {kind: of_parent(kind) for kind in ("frozen", "copy")}
+    names |= {kind: of_parent(kind) for kind in OF_PARENTS}
     names |= {"ema": Builtin("ema", ema), "tap": Builtin("tap", tap)}
     names |= {name: Clock(name) for name in ("step", "progress")}
     names["scalar"] = TypeRef(spaces.space("scalar", [], Span.__new__(Span)).type, "scalar")

@@ -46,6 +46,8 @@ class Calls(Names):
         func = self.expr(node.func, env, frame, symbols=symbols)
         if isinstance(func, Builtin) and func.name == "unconditional":
             return self.unconditional(node, env, frame)
+        if isinstance(func, Builtin) and func.name in views.OF_PARENTS:
+            env = env.child(**self.parents)
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         for a in node.args:
