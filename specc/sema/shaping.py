@@ -18,8 +18,8 @@ from specc.sema.padding import padded
 from specc.sema.report import choices, fail
 from specc.sema.values import (
     Symbol,
-    word_of,
     TypeRef,
+    word_of,
 )
 from specc.source import Span
 
