@@ -107,7 +107,9 @@ def resize(e: Emitter, node: Node) -> str:
     spatial, k = node["spatial"], node["factor"]
     scales = e.const(np.array([1, 1, *[k] * spatial], np.float32))
     mode = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return _batched(e, node, spatial, lambda x: e.op("Resize", x, "", scales, **mode))
+    (x,), shape = e.names(node, DType.FLOAT), node.inputs[0].type.shape
+    planes = e.op("Reshape", x, e.ints(1, -1, *map(int, shape[-spatial:])))
+    return e.op("Reshape", e.op("Resize", planes, "", scales, **mode), e.dims(node.out.type.shape, infer=True))
 
 
 def _batched(e: Emitter, node: Node, spatial: int, write) -> str:
