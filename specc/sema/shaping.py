@@ -11,15 +11,15 @@ from specc.ir.types import DType, Type
 from specc.sema import spaces
 from specc.sema.arguments import Args, Knobs, exactly
 from specc.sema.arithmetic import add, binary, describe, known, lift, shown
+from specc.sema.bodies import index_count
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
-from specc.sema.networks import index_count
 from specc.sema.padding import padded
 from specc.sema.report import choices, fail
 from specc.sema.values import (
     Symbol,
-    word_of,
     TypeRef,
+    word_of,
 )
 from specc.source import Span
 
