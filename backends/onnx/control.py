@@ -79,7 +79,9 @@ def _loop(
         e.calls = outer_calls
         for tap in scope.taps:
             e.result(tap.name, tap.type, "tap")
-    found = [[e.fresh(node.outputs[slot[0]].name or "looped") for _ in caches.parts(s)] for s, slot in zip(start, carry, strict=True)]
+    found = [
+        [e.fresh(node.outputs[slot[0]].name or "looped") for _ in caches.parts(s)] for s, slot in zip(start, carry, strict=True)
+    ]
     given, outputs = [name for s in start for name in caches.parts(s)], [name for names in found for name in names]
     if counting:
         given.append(str(e.calls))
