@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from specc.backends.onnx.arrays import reshaped
-from specc.backends.onnx.emit import Bound, Emitter
+from specc.backends.onnx.emit import Bound, Emitter, Packed
 
 from specc.ir.ops import Op
 from specc.ir.program import Node, Value
@@ -80,6 +80,8 @@ def _pasts(e: Emitter, *values: Value) -> list[Node]:
 
 def _grows(e: Emitter, node: Node) -> bool:
     if node.op is not Op.CONCAT or len(node.inputs) != 2 or node.out.type.rank != 4:
+        return False
+    if isinstance(e.env[node.out.id], Packed):
         return False
     return node["axis"] % 4 == 2 and node.inputs[0].type.shape[2] == GROWING and e.name(node.out) in e.scope.made
 

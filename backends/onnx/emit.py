@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
-from specc.backends.onnx.scopes import ELEMENT, Placed, Scope, Tap, common, in_layout, info, prune, tensor
+from specc.backends.onnx.scopes import ELEMENT, Placed, Scope, Tap, common, described, in_layout, prune, tensor
 from specc.backends.onnx.uses import Uses, skippable
 from specc.backends.onnx.wire import Graph, Nested, Tensor
 
@@ -58,8 +58,16 @@ class Number:
     value: float = 0.0
 
 
-Bound = str | Weight | Number
-Spell = Callable[["Emitter", Node], "Bound | tuple[str, ...]"]
+@record
+class Packed:
+    """A tensor in several, which `read` writes the ops for that make one of them: see `caches`."""
+
+    parts: tuple[str, ...]
+    read: Callable[[Emitter], str]
+
+
+Bound = str | Weight | Number | Packed
+Spell = Callable[["Emitter", Node], "Bound | tuple[Bound, ...]"]
 
 
 Observe = Callable[["Emitter", Node, str, dict[str, str]], None]  # a layer, its path, names of its operands and result
@@ -112,7 +120,7 @@ class Emitter:
         self.paths: set[str] = set()  # parameters that the entry reads
         self.skipped: set[int] = set()
         self.turned: dict[int, str] = {}  # see `arrays.transpose`
-        self.joined: dict[tuple[int, ...], str] = {}  # see `lanes`
+        self.joined: dict[tuple[int, ...], str | Packed] = {}  # see `lanes`
         self.reshaped: dict[str, tuple[str, Shape]] = {}  # a reshaping -> what it is of
         self.domains: set[str] = set()  # of operators beside the standard ones
         self.wide = False  # whether the node at hand is arithmetic in double precision
@@ -160,12 +168,19 @@ class Emitter:
         """The name of a value, which for a parameter is that of its initializer."""
         return self.named(self.env[value.id])
 
+    def tensors(self, value: Value) -> str | Packed:
+        """A value as it is kept: the name of a tensor, or of several."""
+        bound = self.env[value.id]
+        return bound if isinstance(bound, Packed) else self.named(bound)
+
     def named(self, bound: Bound) -> str:
         match bound:
             case Weight():
                 return self.weight(bound)
             case Number():
                 return self._single(bound)
+            case Packed():
+                return bound.read(self)
             case _:
                 return bound
 
@@ -308,16 +323,20 @@ class Emitter:
         return name in self.root.made or any(i.name == name for i in self.root.graph.inputs)
 
     def result(self, name: str, type: Type, hint: str) -> str:
-        """Make a value the next output of this graph, under a name of its own if it is not made here."""
+        """Make a value the next output of this graph."""
+        return self.returned(name, type.shape, ELEMENT[type.dtype], hint)
+
+    def returned(self, name: str, shape: Shape, element: int, hint: str) -> str:
+        """Make a tensor the next output of this graph, under a name of its own if it is not made here."""
         taken = {o.name for o in self.scope.graph.outputs}
         if name not in self.scope.made or name in taken:
             name = self.op("Identity", name, hint=hint)
-        self.scope.graph.outputs.append(self.info(name, type))
+        self.scope.graph.outputs.append(self.info(name, shape, element))
         return name
 
-    def info(self, name: str, type: Type) -> onnx.ValueInfoProto:
+    def info(self, name: str, shape: Shape, element: int) -> onnx.ValueInfoProto:
         """What a graph inside says of a value: where the number of examples is another one, it has another name."""
-        return info(name, type.shaped(tuple(self.size if d == BATCH else d for d in type.shape)))
+        return described(name, tuple(self.size if d == BATCH else d for d in shape), element)
 
     @contextmanager
     def among(self, batch: str) -> Iterator[None]:

@@ -47,7 +47,7 @@ def static(e: Emitter, x: str, name: str, interval: tuple[float, float]) -> str:
     if not element.exponent:
         if e.plain:
             scale, zero = activation_range(*interval)
-            return _levels(e, x, e.const(scale), e.const(np.float32(zero)), e.const(np.float32(2**8 - 1)))
+            return _levels(e, x, e.const(scale), e.const(np.float32(zero)), e.const(np.float32(2**8 - 1))).values(e)
         return e.op("DequantizeLinear", *quantized(e, x, interval))
     s = e.const(np.maximum(np.float32(max(map(abs, interval)) / element.largest), LEAST))
     return e.op("Mul", grid(e, e.op("Div", x, s), element), s)
@@ -75,16 +75,8 @@ def dynamic(e: Emitter, x: str, shape: Shape, along: tuple[int, ...], row: Forma
     k = math.prod(int(shape[i]) for i in axes)
     lead: Shape = tuple(shape[i] for i in order[: rank - len(axes)])
     rows = _reshaped(e, _turned(e, x, order), (*lead, k))
-    rest = -k % block if block else 0
-    if rest:
-        rows = e.op("Pad", rows, e.ints(0, rest), "", e.ints(-1))
-    if block:
-        rows = e.op("Reshape", rows, e.dims((*lead, (k + rest) // block, block), infer=True))
-    values = _nearest(e, rows, row, affine, _counts(k, block))
-    if block:
-        values = e.op("Reshape", values, e.dims((*lead, k + rest), infer=True))
-    if rest:
-        values = e.op("Slice", values, e.ints(0), e.ints(k), e.ints(-1))
+    parts = units(e, groups(e, rows, lead, k, block), row, affine, counts(k, block))
+    values = joined(e, parts.values(e), lead, k, block)
     return _turned(e, _reshaped(e, values, (*lead, *(shape[i] for i in axes))), [order.index(i) for i in range(rank)])
 
 
@@ -96,13 +88,43 @@ def _reshaped(e: Emitter, x: str, shape: Shape) -> str:
     return e.op("Reshape", x, e.dims(shape, infer=True))
 
 
-def _counts(k: int, block: int) -> np.ndarray:
+def groups(e: Emitter, rows: str, lead: Shape, k: int, block: int) -> str:
+    """Rows (..., k) as (..., numbers that share a scale); the last block is filled up."""
+    if not block:
+        return rows
+    if rest := -k % block:
+        rows = e.op("Pad", rows, e.ints(0, rest), "", e.ints(-1))
+    return e.op("Reshape", rows, e.dims((*lead, -(-k // block), block), infer=True))
+
+
+def joined(e: Emitter, values: str, lead: Shape, k: int, block: int) -> str:
+    """The inverse of `groups`."""
+    if not block:
+        return values
+    values = e.op("Reshape", values, e.dims((*lead, -(-k // block) * block), infer=True))
+    return e.op("Slice", values, e.ints(0), e.ints(k), e.ints(-1)) if k % block else values
+
+
+def counts(k: int, block: int) -> np.ndarray:
     """How many numbers there are in each group, the last of which may be filled up."""
     whole = np.minimum(k - np.arange(0, k, block or k), block or k)
     return np.asarray(whole[:, None] if block else whole, np.float32)
 
 
-def _nearest(e: Emitter, x: str, row: Format, affine: bool, counts: np.ndarray) -> str:
+@record
+class Units:
+    """What codes stand for before their scales, an element's numbers or levels above a zero; names of tensors."""
+
+    numbers: str
+    scale: str
+    zero: str | None = None
+
+    def values(self, e: Emitter) -> str:
+        above = self.numbers if self.zero is None else e.op("Sub", self.numbers, self.zero)
+        return e.op("Mul", above, self.scale)
+
+
+def units(e: Emitter, x: str, row: Format, affine: bool, counts: np.ndarray) -> Units:
     """The nearest numbers of a format, each group along the last axis under its own scale."""
     if affine:
         return _affine(e, x, row)
@@ -114,10 +136,10 @@ def _nearest(e: Emitter, x: str, row: Format, affine: bool, counts: np.ndarray) 
         scale = e.op("Max", e.op("Div", total, e.const(counts)), e.const(LEAST))
     else:
         scale = e.op("Max", e.op("Div", largest, e.const(np.float32(row.element.largest))), e.const(LEAST))
-    return e.op("Mul", grid(e, e.op("Div", x, scale), row.element), scale)
+    return Units(grid(e, e.op("Div", x, scale), row.element), scale)
 
 
-def _affine(e: Emitter, x: str, row: Format) -> str:
+def _affine(e: Emitter, x: str, row: Format) -> Units:
     top, none = e.const(np.float32(2**row.bits - 1)), e.const(np.float32(0))
     low = e.op("Min", e.op("ReduceMin", x, e.ints(-1), keepdims=1), none)
     high = e.op("Max", e.op("ReduceMax", x, e.ints(-1), keepdims=1), none)
@@ -126,10 +148,10 @@ def _affine(e: Emitter, x: str, row: Format) -> str:
     return _levels(e, x, scale, zero, top)
 
 
-def _levels(e: Emitter, x: str, scale: str, zero: str, top: str) -> str:
+def _levels(e: Emitter, x: str, scale: str, zero: str, top: str) -> Units:
     """The nearest of the levels 0, 1, ..., top above a zero."""
-    codes = e.op("Clip", e.op("Round", e.op("Add", e.op("Div", x, scale), zero)), e.const(np.float32(0)), top)
-    return e.op("Mul", e.op("Sub", codes, zero), scale)
+    levels = e.op("Clip", e.op("Round", e.op("Add", e.op("Div", x, scale), zero)), e.const(np.float32(0)), top)
+    return Units(levels, scale, zero)
 
 
 def grid(e: Emitter, x: str, element: Element) -> str:
@@ -141,11 +163,11 @@ def grid(e: Emitter, x: str, element: Element) -> str:
         low = 1 - element.bias
         steps = np.ldexp(np.ones(element.top - low + 1, np.float32), np.arange(low, element.top + 1) - element.mantissa)
         size = e.op("Max", e.op("Abs", x), e.const(np.float32(2.0**low)))
-        step = e.op("Gather", e.const(steps), e.op("Sub", _exponent(e, size), e.const(np.int32(low))))
+        step = e.op("Gather", e.const(steps), e.op("Sub", exponent(e, size), e.const(np.int32(low))))
     return e.op("Mul", e.op("Round", e.op("Div", x, step)), step)
 
 
-def _exponent(e: Emitter, x: str) -> str:
+def exponent(e: Emitter, x: str) -> str:
     """floor(log2 x), int32; next to a power of two it may be one off."""
     power = e.op("Floor", e.op("Mul", e.op("Log", x), e.const(np.float32(1 / np.log(2)))))
     return e.op("Cast", power, to=TensorProto.INT32)
@@ -154,7 +176,7 @@ def _exponent(e: Emitter, x: str) -> str:
 def _power(e: Emitter, x: str, top: int) -> str:
     """The largest power of two up to x, over 2^top. The logarithm is corrected, so that the power is exact."""
     powers = np.ldexp(np.ones(MOST_POWER - NORMAL + 1, np.float32), np.arange(NORMAL, MOST_POWER + 1))
-    index = e.op("Sub", _exponent(e, e.op("Max", x, e.const(powers[0]))), e.const(np.int32(NORMAL)))
+    index = e.op("Sub", exponent(e, e.op("Max", x, e.const(powers[0]))), e.const(np.int32(NORMAL)))
     index = e.op("Clip", index, e.const(np.int32(0)), e.const(np.int32(len(powers) - 1)))
     found = e.op("Gather", e.const(powers), index)
     half, twice = e.op("Mul", found, e.const(np.float32(0.5))), e.op("Mul", found, e.const(np.float32(2)))

@@ -10,7 +10,7 @@ import onnx
 from onnx import TensorProto, helper
 from specc.backends.onnx.wire import Graph, Nested, Tensor
 
-from specc.ir.types import GROWING, DType, Type
+from specc.ir.types import GROWING, DType, Shape, Type
 from specc.record import record
 
 ELEMENT = {DType.FLOAT: TensorProto.FLOAT, DType.INT: TensorProto.INT64, DType.BOOL: TensorProto.BOOL}
@@ -88,7 +88,11 @@ def tensor(name: str, array: np.ndarray) -> Tensor:
 
 
 def info(name: str, type: Type) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, ELEMENT[type.dtype], [None if d == GROWING else d for d in type.shape])
+    return described(name, type.shape, ELEMENT[type.dtype])
+
+
+def described(name: str, shape: Shape, element: int) -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info(name, element, [None if d == GROWING else d for d in shape])
 
 
 def in_layout(array: np.ndarray, layout: str) -> np.ndarray:

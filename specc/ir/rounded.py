@@ -7,7 +7,7 @@ Networks of parents stay as they are, also where they share a function with one 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from specc.ir.program import Block, Function, Ids, Node, Program, Quantization, 
 from specc.ir.quantizing import block_of, block_of_operand, first_match, granularity, rounds_cache
 from specc.ir.rewrite import ids_after, map_functions
 from specc.ir.splice import join, turns
+from specc.ir.types import GROWING
 
 Choice = frozenset[tuple[str, int]]  # the rules that decide below a bundle: (relative path, identity of the rule)
 
@@ -118,10 +119,12 @@ class _Rewriting:
     writer: _Writer
     bundle: str
     paths: dict[int, str] = field(default_factory=dict)
+    grown: set[int] = field(default_factory=set)
 
     def block(self, block: Block) -> Block:
         known: dict[Any, Value] = {}
         out: list[Node] = []
+        self.grown |= grown(block)
         for node in block.nodes:
             node = replace(node, regions=tuple(self.block(r) for r in node.regions))
             if node.op is Op.PARAM:
@@ -150,8 +153,9 @@ class _Rewriting:
     def changes(self, node: Node) -> dict[int, dict[str, Any]]:
         """Which operands of a node are rounded, and how."""
         if node.op is Op.ATTENTION:
-            cache = self.writer.cache(self.bundle)
-            return {} if cache is None else {i: along(cache, -1) for i in (1, 2)}
+            return self.cached(i for i in (1, 2) if node.inputs[i].id not in self.grown)
+        if node.op is Op.CONCAT and node.out.id in self.grown:
+            return self.cached((1,))
         rule = self.rule(node)
         if rule is None:
             return {}
@@ -161,6 +165,11 @@ class _Rewriting:
             axis = -1 if node.op is Op.LINEAR else 1 - node.inputs[place].type.rank
             made[operand] = along(rule.activations, axis)
         return made
+
+    def cached(self, places: Iterable[int]) -> dict[int, dict[str, Any]]:
+        """Operands of which rows are kept."""
+        cache = self.writer.cache(self.bundle)
+        return {} if cache is None else {i: along(cache, -1) for i in places}
 
     def round(self, value: Value, how: dict[str, Any], known: dict[Any, Value], out: list[Node]) -> Value:
         """The value rounded, once for each use in the same way."""
@@ -190,6 +199,13 @@ class _Rewriting:
             out.append(Node(op=Op.CALL, inputs=inputs, outputs=results, attrs=tuple(sorted(attrs.items())), span=node.span))
             inputs = (*results, *inputs[carried:])
         return out
+
+
+def grown(block: Block) -> set[int]:
+    """Keys and values of a sampler that keeps them, by their numbers: those of earlier places, rounded by then, and one more."""
+    made = {n.out.id: n for n in block.nodes if n.op is Op.CONCAT}
+    read = {v.id for n in block.nodes if n.op is Op.ATTENTION for v in n.inputs[1:]}
+    return {id for id in read & made.keys() if GROWING in made[id].inputs[0].type.shape and len(made[id].inputs) == 2}
 
 
 def _calling(node: Node, name: str) -> Node:

@@ -229,7 +229,10 @@ def _show(value: Any) -> str:
 def _check_result(definition: Definition, scope: Env, results: tuple[Value, ...], span: Span) -> None:
     wanted = definition.result
     if isinstance(wanted, tree.Call) and isinstance(wanted.func, tree.Name) and wanted.func.id == "like":
-        like = scope.names.get(wanted.args[0].value.id) if isinstance(wanted.args[0].value, tree.Name) else None
+        names = [a.value.id for a in wanted.args if isinstance(a.value, tree.Name)]
+        if len(names) != 1:
+            fail("E0206", wanted.span, "`like` promises the shape of one input", help="as in `-> like(z)`")
+        like = scope.names.get(names[0])
         if isinstance(like, Value) and results[0].type.shape != like.type.shape:
             message = f"`{definition.name}` gives shape {shown(results[0].type.shape)}, and promises {shown(like.type.shape)}"
             fail("E0301", span, message, labels=((wanted.span, "promised here"),))

@@ -58,8 +58,9 @@ def carried(body: tree.Block, env: Env, ev: Evaluator, frame: Frame, span: Span)
 
 def over(ev: Evaluator, item: tree.For, iterable: Any, env: Env, frame: Frame, run: Runs) -> None:
     """`for` over a range or a grid: one region, and what its body reassigns goes from turn to turn."""
-    total = _turns(iterable, frame, item.iterable.span)
+    count = _turns(iterable, frame, item.iterable.span)
     start = carried(item.body, env, ev, frame, item.span)
+    total = lift(count, frame, item.iterable.span)
     for _ in range(len(start) + 1):
         inner = frame.inside()
         index = inner.builder.param(INT, "i" if not frame.indices else f"i{len(frame.indices) + 1}")
@@ -69,7 +70,7 @@ def over(ev: Evaluator, item: tree.For, iterable: Any, env: Env, frame: Frame, r
         if run(ev, item.body.items, scope, inner) is not None:
             fail("E0211", item.span, "`return` inside a loop is not supported yet", help="return after the loop")
         ends = {n: lift(scope.names[n], inner, item.span, v.type.dtype) for n, v in start.items()}
-        if not (wider := _wider(ev, start, ends, frame, item.span)):
+        if not (wider := _wider(ev, start, ends, frame, inner, item.span)):
             break
         start.update(wider)
     names = tuple(start)
@@ -78,7 +79,7 @@ def over(ev: Evaluator, item: tree.For, iterable: Any, env: Env, frame: Frame, r
     env.names.update(zip(names, after, strict=True))
 
 
-def _turns(iterable: Any, frame: Frame, span: Span) -> Value:
+def _turns(iterable: Any, frame: Frame, span: Span) -> Any:
     """How many turns a loop has."""
     match iterable:
         case range():
@@ -93,7 +94,7 @@ def _turns(iterable: Any, frame: Frame, span: Span) -> Value:
         fail("E0601", span, f"this loop would run {count} times")
     if isinstance(count, int) and count > LONGEST_LOOP:
         fail("E0601", span, f"this loop would run {count} times", help=f"a loop has at most {LONGEST_LOOP} turns")
-    return lift(count, frame, span)
+    return count
 
 
 def _bind_pattern(ev: Evaluator, item: tree.For, iterable: Any, index: Value, scope: Env, frame: Frame) -> None:
@@ -116,8 +117,13 @@ def _bind_pattern(ev: Evaluator, item: tree.For, iterable: Any, index: Value, sc
     scope.names[item.pattern[0]] = value
 
 
-def _wider(ev: Evaluator, start: dict[str, Value], ends: dict[str, Value], frame: Frame, span: Span) -> dict[str, Value]:
-    """Carried values that turn out to vary by example, spread before the loop; empty when the types agree."""
+def _wider(
+    ev: Evaluator, start: dict[str, Value], ends: dict[str, Value], frame: Frame, inner: Frame, span: Span
+) -> dict[str, Value]:
+    """Carried values that turn out to vary by example, spread before the loop; empty when the types agree.
+
+    Those that no longer vary at the end of a turn are spread there, or before the loop where they come from.
+    """
     out: dict[str, Value] = {}
     for name, end in ends.items():
         before = start[name]
@@ -129,7 +135,7 @@ def _wider(ev: Evaluator, start: dict[str, Value], ends: dict[str, Value], frame
         if EXAMPLE in end.type.axes:
             out[name] = ev.spread(before, frame, span)
         else:
-            ends[name] = ev.spread(end, frame, span)
+            ends[name] = ev.spread(end, inner if frame.builder.made_by(end) is None else frame, span)
     return out
 
 
@@ -163,7 +169,7 @@ def while_(ev: Evaluator, item: tree.While, env: Env, frame: Frame, run: Runs) -
         elif start.pop(ROUND, None) is not None:  # nothing is drawn
             test.builder.params.remove(before[ROUND])
             inner.builder.params.remove(params[ROUND])
-        if not (wider := _wider(ev, start, ends, frame, item.span)):
+        if not (wider := _wider(ev, start, ends, frame, inner, item.span)):
             break
         start.update(wider)
     regions = (test.builder.block(wanted), inner.builder.block(*ends.values()))
