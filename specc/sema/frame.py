@@ -85,6 +85,7 @@ class EntryState:
     passing: tuple[Any, ...] = ()  # arguments that the guided function takes beyond those of the guidance
     null: bool = False
     used: set[str] = field(default_factory=set)
+    groups: int = 1  # a batch of it has a whole multiple of so many examples
 
 
 @dataclass(slots=True, kw_only=True)
