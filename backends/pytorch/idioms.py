@@ -44,7 +44,7 @@ def _plainer(node: Node, made: Made) -> Node:
     """The node with operands before a change of shape that makes no difference to it."""
     for i, value in enumerate(node.inputs):
         change = made.get(value.id)
-        if change is None or change.op not in (Op.EXPAND, Op.RESHAPE) or change.get("idiom") is not None:
+        if change is None or change.op not in (Op.EXPAND, Op.RESHAPE, Op.SPREAD) or change.get("idiom") is not None:
             continue
         source = change.inputs[0]
         others = [v.type.shape for k, v in enumerate(node.inputs) if k != i]
@@ -60,7 +60,7 @@ def _plainer(node: Node, made: Made) -> Node:
 def _spreads(node: Node) -> bool:
     """Whether a node only repeats its operand, as broadcasting would."""
     old, new = node.inputs[0].type.shape, node.out.type.shape
-    return bool(old) and (node.op is Op.EXPAND or new == (*[1] * (len(new) - len(old)), *old))
+    return bool(old) and (node.op is not Op.RESHAPE or new == (*[1] * (len(new) - len(old)), *old))
 
 
 def _together(shapes: list[Shape]) -> Shape:
