@@ -70,7 +70,7 @@ def sampled(file: Path, n: int = 4) -> np.ndarray:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_loop_carries_codes(name: str, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bit for bit the samples of a file that carries the rounded floats, and the program's own, which asks for whole sequences."""
+    """Bit for bit the samples of a file that carries rounded floats, and those of the program, which asks for whole sequences."""
     weights, how = some(program), keeps(name, FORMATS[name])
     array = plan(driver.prepare(program), "walk", weights, how).program
     export(array, "walk", weights, tmp_path / "codes.onnx")
@@ -109,7 +109,7 @@ def test_the_report_counts_their_bytes(program: Program, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("name, options", [("int8", {"dynamic": True}), ("int4", {"block": 3}), ("mxfp8_e4m3", {})])
 def test_products_over_caches_are_rounded(name: str, options: dict[str, object], program: Program, tmp_path: Path) -> None:
-    """A sampler that keeps caches rounds queries, keys, values and weights as the whole sequence would, blocks of weights too."""
+    """A sampler that keeps caches rounds queries, keys, values and weights as the whole sequence would, in blocks too."""
     weights, setting = some(program), Setting(name, tuple(options.items()))
     how = Quantization(name="q", rules=(QuantizeRule(match="attention", activations=setting),))
     export(driver.prepare(program), "walk", weights, tmp_path / "q.onnx", quantization=how)
