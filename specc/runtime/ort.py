@@ -108,7 +108,10 @@ class Model:
         varying = {i["name"] for i in self.inputs if i["shape"][:1] == ["B"]}
         for start in range(0, n, size):
             rows = slice(start, start + size)
-            yield self.run({k: v[rows] if k in varying else v for k, v in whole.items()}, outputs)
+            made = self.run({k: v[rows] if k in varying else v for k, v in whole.items()}, outputs)
+            if whole_batch := [k for k, v in made.items() if not np.ndim(v)]:
+                raise FileError(f"its output {whole_batch[0]} is one number, and not a sample for each seed")
+            yield made
 
 
 def _given(i: Mapping[str, Any], value: Any, shape: list[int]) -> np.ndarray:
@@ -142,16 +145,18 @@ def load(path: str | Path, threads: int | None = None) -> Model:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is said once, by `refused`
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own have no common class
         raise explained(error) from None
-    pairs = session.get_modelmeta().custom_metadata_map
     try:
+        pairs = session.get_modelmeta().custom_metadata_map
         metadata = {k.removeprefix(PREFIX): _value(v) for k, v in pairs.items() if k.startswith(PREFIX)}
+    except UnicodeDecodeError as error:
+        raise explained(error) from None
     except (ValueError, RecursionError):
         raise FileError(f"{path} describes itself in JSON that cannot be read") from None
     inputs = (*session.get_inputs(), *session.get_overridable_initializers())
