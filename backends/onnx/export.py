@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper
-from specc.backends.onnx.emit import NUMPY, Emitter, Layers, UnsupportedError, Watch, info, tensor
+from specc.backends.onnx.emit import Emitter, Layers, UnsupportedError, Watch
+from specc.backends.onnx.scopes import NUMPY, info, tensor
 from specc.backends.onnx.spelling import ONNX, UNSUPPORTED
 from specc.backends.onnx.wire import LARGEST, write
 

@@ -10,9 +10,9 @@ from typing import Any
 from specc.backends.pytorch.choose import choose, part
 from specc.backends.pytorch.conditions import conditions
 from specc.backends.pytorch.data import Data, image_shape
-from specc.backends.pytorch.expressions import literal
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal
+from specc.backends.pytorch.numbers import literal
 from specc.backends.pytorch.objective import Objective
 from specc.backends.pytorch.related import lenders
 from specc.backends.pytorch.routine import CLOCK, Group, Player, Turn, batches_of, parameters_of, patterned, players, steps_of

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from specc.backends.pytorch.expressions import Level, Piece, call, infix, number
+from specc.backends.pytorch.expressions import Level, Piece, call, infix
 from specc.backends.pytorch.fills import filled
 from specc.backends.pytorch.kinds import FILLS
 from specc.backends.pytorch.manner import Manner
+from specc.backends.pytorch.numbers import number
 from specc.backends.pytorch.plan import Plan, batched
 from specc.backends.pytorch.site import Site
 from specc.backends.pytorch.spelling import TORCH

@@ -46,6 +46,8 @@ class Calls(Names):
         func = self.expr(node.func, env, frame, symbols=symbols)
         if isinstance(func, Builtin) and func.name == "unconditional":
             return self.unconditional(node, env, frame)
+        if isinstance(func, Builtin) and func.name in views.OF_PARENTS:
+            env = env.child(**self.parents)
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         for a in node.args:
@@ -78,6 +80,8 @@ class Calls(Names):
                 "there is no condition to leave out",
                 help="declare one: `condition y: class(10) with { drop = 0.1 }`",
             )
+        if len(node.args) != 1:
+            fail("E0206", node.span, f"`unconditional` takes 1 argument, not {len(node.args)}")
         before, entry.null = entry.null, True
         try:
             return self.expr(_value(node.args[0]), env, frame)

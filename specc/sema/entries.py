@@ -137,14 +137,14 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
 
 
 def _needed(m: Model, function: Function, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
-    """The inputs of an entry without derived conditions and seeds of a query that it does not read, nor, where it reads other
-    examples, the number that only counts them."""
+    """The inputs of an entry without the derived conditions that it does not read, and of a query that asks of an example
+    without any condition or seed, nor, where it reads other examples, the number that only counts them."""
     needed = live(function.block)
     read = {v.id for n in walk(needed) for v in n.inputs} | {v.id for v in needed.results}
     given = list(zip(function.block.params, inputs, strict=True))
     spared = {("condition", name_of(section)) for section in m.derived}
     if any(i.role in ("data", "index") for i in inputs):
-        spared.add(("seed", "seed"))
+        spared |= {("seed", "seed"), *(("condition", space.name) for space, _ in m.conditions)}
     if any(v.id in read and i.role != "index" and EXAMPLE in v.type.axes for v, i in given):
         spared.add(("index", "index"))
     kept = [(v, i) for v, i in given if v.id in read or (i.role, i.name) not in spared]

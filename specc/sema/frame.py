@@ -9,6 +9,9 @@ from specc.ir.program import Builder, Input, Value
 from specc.record import record
 from specc.source import Span
 
+MODE = "training"  # what no module of PyTorch can have as the name of a part
+OF_MODE = ": a module of PyTorch says so whether it is being trained"
+
 
 class ObjectiveDone(Exception):
     """Raised at the last statement of the loss that an entry is being written for: what follows belongs to later ones."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
-from specc.diagnostics import SpecError
+from specc.diagnostics import Severity, SpecError
 from specc.ir.program import Builder, Entry, Space, Step, Value
 from specc.record import record
 from specc.sema import library, statements
@@ -133,8 +133,21 @@ class Model:
             self.ev.depth = 0
             message = "this needs a value that exists only while the program runs"
             help = "what is decided while compiling depends on numbers, knobs and shapes alone"
-            self.ev.diagnostics.append(diagnostic("E0305", at or self.span, message, help=help))
+            self.report("E0305", at or self.span, message, help=help)
             return None
+
+    def report(
+        self,
+        code: str,
+        span: Span,
+        message: str,
+        *,
+        severity: Severity = "error",
+        help: str = "",
+        labels: tuple[tuple[Span, str], ...] = (),
+    ) -> None:
+        """Say what is wrong, and go on."""
+        self.ev.diagnostics.append(diagnostic(code, span, message, severity=severity, help=help, labels=labels))
 
 
 def mention(section: tree.Section) -> Span:

@@ -15,7 +15,7 @@ from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
 from specc.sema.reading import INTO, check_examples
 from specc.sema.report import choices, did_you_mean, fail
-from specc.sema.values import Builtin, Env, Marker, Partial, Symbol, TypeRef
+from specc.sema.values import Env, Marker, TypeRef, word_of
 from specc.source import Span
 from specc.syntax import tree
 
@@ -53,12 +53,6 @@ KINDS_OF_SETTINGS = {"optimizer": "optimizer", "decay": "decay"}
 def plain(value: Any, span: Span) -> Any:
     """A compile-time value as a setting's plain one."""
     match value:
-        case Symbol():
-            return value.id
-        case Builtin():
-            return value.name
-        case Partial():
-            return value.definition.name
         case list() | tuple():
             return tuple(plain(v, span) for v in value)
         case bool() | int() | float() | str() | None:
@@ -67,6 +61,8 @@ def plain(value: Any, span: Span) -> Any:
             return value
         case Marker():
             return value.default
+        case _ if (word := word_of(value)) is not None:
+            return word
         case _:
             return fail("E0304", span, f"{describe(value)} is not a setting")
 
