@@ -26,6 +26,7 @@ DECAYS = ("cosine", "linear", "constant")
 NONE: Mapping[str, Any] = {}
 PICTURE = 'self.out / f"samples-{self.step}.png"'
 KNOBS = {"lr": "LEARNING_RATE", "eps": "EPSILON"}
+QUIET = 'os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave their cores to the workers of `ahead`'
 
 
 # train.py ------------------------------------------------------------------------------------------------------------
@@ -98,6 +99,8 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "shown": f"{' ' * 20}preview(self.{'ema' if 'ema' in features else 'model'}, self.device, {PICTURE})",
     }
     text = grouped(choose(part("train"), features, replaced))
+    if "prepared" in features:  # read when torch is loaded
+        text = text.replace("\n\nimport torch\n", f"\n\n{QUIET}\n\nimport torch\n", 1)
     return tidy("\n".join([docstring(f"Train {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""', "", text]))
 
 
