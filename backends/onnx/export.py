@@ -226,6 +226,7 @@ def metadata_of(program: Program, entry: str) -> dict[str, Any]:
         "nfe": "output nfe" if calls is None else str(calls),
         "spaces": [space_of(s) for s in spaces],
         "inputs": [described(i) for i in where.inputs],
+        "groups": str(where.groups),
     }
 
 

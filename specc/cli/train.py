@@ -74,6 +74,9 @@ def train(
 ) -> bool:
     """One model into one run. Whether it was asked to stop, and the stages after it should not begin."""
     out, lock = run.folder, run.locked()
+    if not program.by_role("objective"):
+        way = f"`specc compile {spec} --target onnx -o DIR` writes its samplers and queries"
+        raise Failure(f"{program.name} has no loss: there is nothing to train", way)
     if resume and lock is not None and lock["digest"] != program.digest:
         raise Failure(
             f"{out} was trained with another spec: its hash is {lock['digest'][:12]}, that of {spec} {program.digest[:12]}",

@@ -123,7 +123,9 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
     doc = line_of(section.span)
     function = entry_function(m, name, frame, frame.builder.block(*results), doc, section.span, p.definition.summary)
     inputs = _needed(m, function, tuple(entry.inputs))
-    m.entries[name] = Entry(name=name, role=role, function=function.name, inputs=inputs, doc=doc, span=section.span)
+    m.entries[name] = Entry(
+        name=name, role=role, function=function.name, inputs=inputs, groups=entry.groups, doc=doc, span=section.span
+    )
     given = dict(p.kwargs)
     for a in p.definition.params:
         if a.name:

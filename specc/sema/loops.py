@@ -58,8 +58,9 @@ def carried(body: tree.Block, env: Env, ev: Evaluator, frame: Frame, span: Span)
 
 def over(ev: Evaluator, item: tree.For, iterable: Any, env: Env, frame: Frame, run: Runs) -> None:
     """`for` over a range or a grid: one region, and what its body reassigns goes from turn to turn."""
-    total = _turns(iterable, frame, item.iterable.span)
+    count = _turns(iterable, frame, item.iterable.span)
     start = carried(item.body, env, ev, frame, item.span)
+    total = lift(count, frame, item.iterable.span)
     for _ in range(len(start) + 1):
         inner = frame.inside()
         index = inner.builder.param(INT, "i" if not frame.indices else f"i{len(frame.indices) + 1}")
@@ -78,7 +79,7 @@ def over(ev: Evaluator, item: tree.For, iterable: Any, env: Env, frame: Frame, r
     env.names.update(zip(names, after, strict=True))
 
 
-def _turns(iterable: Any, frame: Frame, span: Span) -> Value:
+def _turns(iterable: Any, frame: Frame, span: Span) -> Any:
     """How many turns a loop has."""
     match iterable:
         case range():
@@ -89,11 +90,14 @@ def _turns(iterable: Any, frame: Frame, span: Span) -> Value:
             count = add(frame, span, Op.SUB, high, lift(low - 1, frame, span))
         case _:
             fail("E0304", span, f"a loop walks over a range, a grid or a list, not {describe(iterable)}")
+    if isinstance(count, Value) and EXAMPLE in count.type.axes:
+        help = "walk as often as any example needs, and keep what is done with `where`; or use `while`"
+        fail("E0305", span, "a loop has as many turns for one example as for another", help=help)
     if isinstance(count, int) and count < 1:
         fail("E0601", span, f"this loop would run {count} times")
     if isinstance(count, int) and count > LONGEST_LOOP:
         fail("E0601", span, f"this loop would run {count} times", help=f"a loop has at most {LONGEST_LOOP} turns")
-    return lift(count, frame, span)
+    return count
 
 
 def _bind_pattern(ev: Evaluator, item: tree.For, iterable: Any, index: Value, scope: Env, frame: Frame) -> None:
@@ -121,7 +125,7 @@ def _wider(
 ) -> dict[str, Value]:
     """Carried values that turn out to vary by example, spread before the loop; empty when the types agree.
 
-    Those that no longer vary at the end of a turn are spread there.
+    Those that no longer vary at the end of a turn are spread there, or before the loop where they come from.
     """
     out: dict[str, Value] = {}
     for name, end in ends.items():
@@ -134,7 +138,7 @@ def _wider(
         if EXAMPLE in end.type.axes:
             out[name] = ev.spread(before, frame, span)
         else:
-            ends[name] = ev.spread(end, inner, span)
+            ends[name] = ev.spread(end, inner if frame.builder.made_by(end) is None else frame, span)
     return out
 
 

@@ -57,6 +57,13 @@ def test_a_quantisation_that_is_not_there(specc: Specc, whole: Path) -> None:
     assert result.exit_code == 2 and "no `quantize` section `w8`; there is none" in result.stderr
 
 
+def test_a_model_without_a_loss_is_not_trained(specc: Specc, tmp_path: Path) -> None:
+    spec = tmp_path / "asked.spec"
+    spec.write_text("specc 1\nmodel asked {\n  data x: vector(2) from moons\n  query size { return sum(x^2) }\n}\n")
+    result = specc("train", spec, "-o", tmp_path / "run")
+    assert result.exit_code == 3 and "nothing to train" in result.stderr and "--target onnx" in result.stderr
+
+
 def test_an_input_that_no_sampler_has_is_wrong_usage(specc: Specc, whole: Path) -> None:
     result = specc("sample", whole, "--sampler", "batches", "--set", "batc=3", "-o", "x.npz")
     assert result.exit_code == 2 and "no condition or input `batc`; did you mean `batch`?" in result.stderr
