@@ -11,7 +11,7 @@ from specc.backends.pytorch.choose import choose, part
 from specc.backends.pytorch.conditions import conditions
 from specc.backends.pytorch.data import Data, image_shape
 from specc.backends.pytorch.lines import exploded
-from specc.backends.pytorch.names import docstring, legal
+from specc.backends.pytorch.names import WIDTH, docstring, legal
 from specc.backends.pytorch.numbers import literal
 from specc.backends.pytorch.objective import Objective
 from specc.backends.pytorch.related import lenders
@@ -105,7 +105,10 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
 
 
 def _listed(parameters: str) -> str:
-    return parameters if parameters.startswith("[") else f"list({parameters})"
+    if not parameters.startswith("[p for") or len(parameters) <= WIDTH - len("        self.parameters = "):
+        return parameters if parameters.startswith("[") else f"list({parameters})"
+    of, test = parameters[len("[p for ") : -1].split(" if ", 1)
+    return "\n".join(["[", "            p", f"            for {of}", f"            if {test}", "        ]"])
 
 
 def _clock(loss: Objective) -> str:
