@@ -110,7 +110,8 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
         results = (represent.leave(m.ev, m.represented, results[0], frame), *results[1:])
     if not all(isinstance(v, Value) for v in results):
         gives = "returns nothing" if value is None else f"returns {describe(value)}"
-        fail("E0209" if value is None else "E0304", mention(section), f"`{name}` {gives}", help="end it with `return`")
+        help = "end it with `return`" if value is None else "draw or compute what it returns: `z ~ prior()`"
+        fail("E0209" if value is None else "E0304", mention(section), f"`{name}` {gives}", help=help)
     if role == "sampler" and m.data:
         results = tuple(m.ev.spread(v, frame, section.span) for v in results)
         shape = m.data[0].space.shape
