@@ -10,7 +10,7 @@ from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Scope, Tap, Unsuppor
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Value, walk
 from specc.ir.splice import turns
-from specc.ir.types import BOOL, FLOAT, INT
+from specc.ir.types import BATCH, BOOL, FLOAT, INT
 
 ROUNDS = "rounds"  # symbolic: how often a loop has run
 
@@ -42,6 +42,8 @@ def _loop(
 ) -> tuple[str, ...]:
     carry = lanes.slots(params, body) if test is None else [(i,) for i in range(len(params))]
     start = [lanes.joined(e, [carried[i] for i in slot]) for slot in carry]
+    if e.plain and e.scope is not e.root:
+        start = [_looked_at(e, name, [params[i] for i in slot]) for name, slot in zip(start, carry, strict=True)]
     counting = e.calls is not None and any(n.op in (Op.CALL, Op.REPEAT) for n in walk(body))
     before = _asked(e, test, start) if test is not None else ""
     with e.nested("body") as scope:
@@ -84,6 +86,14 @@ def _loop(
     for slot, name in zip(carry, outputs, strict=False):
         lanes.part(e, [node.outputs[i] for i in slot], name)
     return tuple(e.name(v) for v in node.outputs)
+
+
+def _looked_at(e: Emitter, name: str, lane: list[Value]) -> str:
+    """All of what a loop inside another is given: where the outer one just hands its own on, IREE forgets how long it is."""
+    if lane[0].type.shape[:1] != (BATCH,):
+        return name
+    end = e.batch if len(lane) == 1 else e.op("Mul", e.batch, e.ints(len(lane)))
+    return e.op("Slice", name, e.ints(0), end, e.ints(0))
 
 
 def _asked(e: Emitter, test: Block, names: list[str]) -> str:
