@@ -158,9 +158,7 @@ ELSEWHERE = {  # words of Python and its libraries, and what is said here
     "None": "write `none`",
     "range": "write `0..n - 1`",
     "len": "write `size(v)` or `dim(v, 0)`",
-    **dict.fromkeys(
-        ("torch", "np", "numpy", "math", "nn", "F", "jnp"), "functions stand alone here: `sum(x)`, `sqrt(x)`"
-    ),
+    **dict.fromkeys(("torch", "np", "numpy", "math", "nn", "F", "jnp"), "functions stand alone here: `sum(x)`, `sqrt(x)`"),
     "self": "names of the model stand alone here: `backbone(z, t)`",
 }
 
