@@ -45,12 +45,9 @@ def _loop(
     kept = caches.caches(e.program, body) if test is None else {}
     ways = [kept.get(slot[0]) for slot in carry]
     start = [lanes.joined(e, [carried[i] for i in slot]) for slot in carry]
-<<<<<<< HEAD
-    start = [s if how is None else caches.empty(e, how, s) for s, how in zip(start, ways, strict=True)]
-=======
     if e.plain and e.scope is not e.root:
         start = [_looked_at(e, name, [params[i] for i in slot]) for name, slot in zip(start, carry, strict=True)]
->>>>>>> mlir
+    start = [s if how is None else caches.empty(e, how, s) for s, how in zip(start, ways, strict=True)]
     counting = e.calls is not None and any(n.op in (Op.CALL, Op.REPEAT) for n in walk(body))
     before = _asked(e, test, list(map(e.named, start))) if test is not None else ""
     with e.nested("body") as scope:
