@@ -7,13 +7,13 @@ cache finds the numbers, bit for bit, unpacked by standard ops.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
 from onnx import TensorProto
 from specc.backends.onnx.emit import Emitter, Packed
-from specc.backends.onnx.rounding import Units, counts, exponent, groups, joined, units
+from specc.backends.onnx.rounding import Units, exponent, groups, joined, round_to, units
 from specc.backends.onnx.scopes import ELEMENT
 from specc.backends.onnx.unpack import is_number, numbers, power, spread
 
@@ -27,13 +27,15 @@ from specc.record import record
 
 @record(kw_only=True)
 class Kept:
-    """How rows of k numbers are kept, the last dimension of so many: a format, and how many share a scale (0: all)."""
+    """How rows of k numbers are kept, the last dimension of so many: a format, and how many share a scale (0: all). again:
+    roundings of what was kept, which are done when it is read."""
 
     format: str
     rank: int
     k: int
     block: int
     affine: bool
+    again: tuple[Node, ...] = ()
 
     @property
     def parts(self) -> list[tuple[int, int]]:
@@ -61,12 +63,13 @@ def caches(program: Program, block: Block) -> dict[int, Kept]:
     return out
 
 
-def _added(program: Program, block: Block, result: Value) -> tuple[Value, Node] | None:
-    """What a result adds to, and the rounding of what is added; by way of calls."""
-    node = next((n for n in block.nodes if result in n.outputs), None)
+def _added(program: Program, block: Block, result: Value) -> tuple[Value, list[Node]] | None:
+    """What a result adds to, and the roundings of what is added; by way of calls."""
+    made = {v.id: n for n in block.nodes for v in n.outputs}
+    node = made.get(result.id)
     if node is not None and node.op is Op.CONCAT and len(node.inputs) == 2:
-        rounded = next((n for n in block.nodes if n.out is node.inputs[1]), None)
-        return (node.inputs[0], rounded) if rounded is not None and _by_rows(rounded, node["axis"]) else None
+        found = _roundings(made, node)
+        return (node.inputs[0], found) if found else None
     if node is None or node.op is not Op.CALL:
         return None
     inner = program.functions[node["function"]].block
@@ -77,21 +80,21 @@ def _added(program: Program, block: Block, result: Value) -> tuple[Value, Node] 
     return node.inputs[lane * len(inner.params) + inner.params.index(found[0])], found[1]
 
 
-def _by_rows(node: Node, grows: int) -> bool:
-    """Whether numbers are rounded along their last dimension, and grow along another."""
-    rank = node.out.type.rank
-    return node.op is Op.ROUND_TO and [a % rank for a in node["axes"]] == [rank - 1] and grows % rank != rank - 1
+def _roundings(made: Mapping[int, Node], node: Node) -> list[Node]:
+    """How rows were rounded that are added along another axis, the first rounding first."""
+    rank, out = node.out.type.rank, []
+    before = made.get(node.inputs[1].id)
+    while before is not None and before.op is Op.ROUND_TO and [a % rank for a in before["axes"]] == [rank - 1]:
+        out.insert(0, before)
+        before = made.get(before.inputs[0].id)
+    return out if node["axis"] % rank != rank - 1 else []
 
 
-def _kept(node: Node) -> Kept:
-    k = int(node.out.type.shape[-1])
-    return Kept(
-        format=node["format"],
-        rank=node.out.type.rank,
-        k=k,
-        block=min(node.get("block", 0), k),
-        affine=node.get("affine", False),
-    )
+def _kept(roundings: Sequence[Node]) -> Kept:
+    first, *others = roundings
+    (*_, k), affine = first.out.type.shape, first.get("affine", False)
+    block = min(first.get("block", 0), int(k))
+    return Kept(format=first["format"], rank=first.out.type.rank, k=int(k), block=block, affine=affine, again=tuple(others))
 
 
 def empty(e: Emitter, how: Kept, like: str) -> Packed:
@@ -131,17 +134,17 @@ def grown(e: Emitter, node: Node) -> Packed | None:
     before = e.env[node.inputs[0].id]
     if not isinstance(before, Packed):
         return None
-    rounded = e.uses.made[node.inputs[1].id]
-    how, x = _kept(rounded), rounded.inputs[0]
-    added = _written(e, how, e.name(x), x.type.shape)
+    roundings = _roundings(e.uses.made, node)
+    how = _kept(roundings)
+    added = _written(e, how, e.name(roundings[0].inputs[0]))
     return _packed(how, [e.op("Concat", *pair, axis=node["axis"]) for pair in zip(before.parts, added, strict=True)])
 
 
-def _written(e: Emitter, how: Kept, x: str, shape: Shape) -> list[str]:
-    """The parts of numbers of this shape."""
-    row, lead = FORMATS[how.format], shape[:-1]
-    found = units(e, groups(e, x, lead, how.k, how.block), row, how.affine, counts(how.k, how.block))
-    codes = joined(e, _codes(e, found, row.element), lead, how.k, how.block)
+def _written(e: Emitter, how: Kept, x: str) -> list[str]:
+    """The parts of numbers."""
+    row, lead = FORMATS[how.format], how.rank - 1
+    found = units(e, groups(e, x, lead, how.k, how.block), row, how.affine, how.k, how.block)
+    codes = joined(e, _codes(e, found, row.element), x, lead, how.k, how.block)
 
     def shared(name: str) -> str:
         return e.op("Squeeze", name, e.ints(-1)) if how.block else name
@@ -211,4 +214,7 @@ def _read(e: Emitter, how: Kept, names: Sequence[str]) -> str:
 
     if how.affine:
         found = e.op("Sub", found, e.op("Cast", shared(names[-1]), to=TensorProto.FLOAT))
-    return e.op("Mul", found, shared(scale) if row.scale == "float32" else power(e, shared(scale), row.element.unit))
+    x = e.op("Mul", found, shared(scale) if row.scale == "float32" else power(e, shared(scale), row.element.unit))
+    for node in how.again:
+        x = round_to(e, node, x)
+    return x

@@ -58,12 +58,15 @@ def _row(plan: Plan, writer: Writer, layer: Layer) -> LayerReport:
     size = 4 * math.prod(layer.shape) if layer.shape else 0
     made = plan.plans.get(layer.path) or plan.products.get(layer.path)
     rule = plan.rules.get(layer.path)
+    format, runs = (KEPT, "float") if made is None else (described(made), writer.ways[layer.path])
+    if layer.rounds:  # by the program itself, which was trained so
+        format, runs = _activations(Rounding(format=layer.rounds)), EMULATED
     return LayerReport(
         path=layer.path,
         kind=KINDS[layer.op],
         rule="" if rule is None else rule.match,
-        format=KEPT if made is None else described(made),
-        runs="float" if made is None else writer.ways[layer.path],
+        format=format,
+        runs=runs,
         bytes_before=size,
         bytes_after=size if made is None else writer.store.sizes.get(layer.path, 0),
     )
@@ -94,7 +97,7 @@ def _notes(plan: Plan, rows: tuple[LayerReport, ...]) -> Iterator[str]:
     if any(r.kind in PRODUCTS and r.format == KEPT for r in rows):
         yield "products of two activations are in float where no rule names them, as in `rule attention { activations = int8 }`"
     if any(c.format == KEPT for c in kept(plan.program, plan.entry)):
-        yield "caches hold floats where no rule names a format for them, as `cache = int8` does for keys and values of attention"
+        yield "caches hold floats where no rule names their format, as `cache = int8` does for keys and values of attention"
 
 
 def kept(program: Program, entry: str) -> Iterator[CacheReport]:

@@ -67,6 +67,7 @@ def plan(
     rules = {layer.path: rule for layer in found if (rule := first_match(quantization, layer)) is not None}
     chosen = {path: rule for path, rule in rules.items() if rule.weights is not None or rule.activations is not None}
     _check(quantization, found, chosen)
+    chosen = {x.path: chosen[x.path] for x in found if x.path in chosen and not x.rounds}
     static = {p: r.activations for p, r in chosen.items() if r.activations is not None and not is_dynamic(r.activations)}
     asked = [int(a.get("calibrate", 64)) for a in static.values()]
     wanted = wanted or Calibration(examples=max(asked, default=16))

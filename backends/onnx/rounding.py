@@ -16,7 +16,7 @@ from specc.backends.onnx.emit import Emitter
 from specc.ir.coding import LEAST, MOST_POWER, activation_range
 from specc.ir.formats import FORMATS, Element, Format
 from specc.ir.program import Node
-from specc.ir.types import DType, Shape
+from specc.ir.types import GROWING, Dim, DType, Shape
 from specc.record import record
 
 NORMAL = -126  # exponent of the least normal float
@@ -60,9 +60,9 @@ def quantized(e: Emitter, x: str, interval: tuple[float, float]) -> tuple[str, s
     return e.op("QuantizeLinear", x, s, z), s, z
 
 
-def round_to(e: Emitter, node: Node) -> str:
-    """The row of the table of ops."""
-    (x,) = e.names(node, DType.FLOAT)
+def round_to(e: Emitter, node: Node, x: str = "") -> str:
+    """The row of the table of ops; of another tensor where one is given."""
+    x = x or e.number(node.inputs[0], DType.FLOAT)
     row, block, affine = FORMATS[node["format"]], node.get("block", 0), node.get("affine", False)
     return dynamic(e, x, node.out.type.shape, node["axes"], row, block, affine)
 
@@ -72,40 +72,45 @@ def dynamic(e: Emitter, x: str, shape: Shape, along: tuple[int, ...], row: Forma
     rank = len(shape)
     axes = sorted(i % rank for i in along)
     order = [i for i in range(rank) if i not in axes] + axes
-    k = math.prod(int(shape[i]) for i in axes)
     lead: Shape = tuple(shape[i] for i in order[: rank - len(axes)])
-    rows = _reshaped(e, _turned(e, x, order), (*lead, k))
-    parts = units(e, groups(e, rows, lead, k, block), row, affine, counts(k, block))
-    values = joined(e, parts.values(e), lead, k, block)
-    return _turned(e, _reshaped(e, values, (*lead, *(shape[i] for i in axes))), [order.index(i) for i in range(rank)])
+    rows, k = _turned(e, x, order), shape[axes[0]]
+    if len(axes) > 1:
+        k = math.prod(int(shape[i]) for i in axes)
+        rows = e.op("Reshape", rows, e.dims((*lead, k), infer=True))
+    parts = units(e, groups(e, rows, len(lead), k, block), row, affine, k, block)
+    values = joined(e, parts.values(e), rows, len(lead), k, block)
+    if len(axes) > 1:
+        values = e.op("Reshape", values, e.dims((*lead, *(shape[i] for i in axes)), infer=True))
+    return _turned(e, values, [order.index(i) for i in range(rank)])
 
 
 def _turned(e: Emitter, x: str, perm: list[int]) -> str:
     return x if perm == sorted(perm) else e.op("Transpose", x, perm=perm)
 
 
-def _reshaped(e: Emitter, x: str, shape: Shape) -> str:
-    return e.op("Reshape", x, e.dims(shape, infer=True))
-
-
-def groups(e: Emitter, rows: str, lead: Shape, k: int, block: int) -> str:
-    """Rows (..., k) as (..., numbers that share a scale); the last block is filled up."""
+def groups(e: Emitter, rows: str, lead: int, k: Dim, block: int) -> str:
+    """Rows (..., k) behind `lead` dimensions as (..., numbers that share a scale); the last block is filled up."""
     if not block:
         return rows
-    if rest := -k % block:
+    if k == GROWING:
+        left = e.op("Mod", e.op("Neg", e.op("Shape", rows, start=-1)), e.ints(block))
+        rows = e.op("Pad", rows, e.op("Concat", e.ints(0), left, axis=0), "", e.ints(-1))
+    elif rest := -int(k) % block:
         rows = e.op("Pad", rows, e.ints(0, rest), "", e.ints(-1))
-    return e.op("Reshape", rows, e.dims((*lead, -(-k // block), block), infer=True))
+    return e.op("Reshape", rows, e.ints(*[0] * lead, -1, block))
 
 
-def joined(e: Emitter, values: str, lead: Shape, k: int, block: int) -> str:
-    """The inverse of `groups`."""
+def joined(e: Emitter, values: str, rows: str, lead: int, k: Dim, block: int) -> str:
+    """The inverse of `groups` for values of such rows."""
     if not block:
         return values
-    values = e.op("Reshape", values, e.dims((*lead, -(-k // block) * block), infer=True))
-    return e.op("Slice", values, e.ints(0), e.ints(k), e.ints(-1)) if k % block else values
+    values = e.op("Reshape", values, e.ints(*[0] * lead, -1))
+    if k == GROWING:
+        return e.op("Slice", values, e.ints(0), e.op("Shape", rows, start=-1), e.ints(-1))
+    return e.op("Slice", values, e.ints(0), e.ints(int(k)), e.ints(-1)) if int(k) % block else values
 
 
-def counts(k: int, block: int) -> np.ndarray:
+def _counts(k: int, block: int) -> np.ndarray:
     """How many numbers there are in each group, the last of which may be filled up."""
     whole = np.minimum(k - np.arange(0, k, block or k), block or k)
     return np.asarray(whole[:, None] if block else whole, np.float32)
@@ -124,7 +129,7 @@ class Units:
         return e.op("Mul", above, self.scale)
 
 
-def units(e: Emitter, x: str, row: Format, affine: bool, counts: np.ndarray) -> Units:
+def units(e: Emitter, x: str, row: Format, affine: bool, k: Dim, block: int) -> Units:
     """The nearest numbers of a format, each group along the last axis under its own scale."""
     if affine:
         return _affine(e, x, row)
@@ -133,7 +138,7 @@ def units(e: Emitter, x: str, row: Format, affine: bool, counts: np.ndarray) -> 
         scale = _power(e, largest, row.element.top)
     elif row.fit == "mean":
         total = e.op("ReduceSum", e.op("Abs", x), e.ints(-1), keepdims=1)
-        scale = e.op("Max", e.op("Div", total, e.const(counts)), e.const(LEAST))
+        scale = e.op("Max", e.op("Div", total, e.const(_counts(int(k), block))), e.const(LEAST))
     else:
         scale = e.op("Max", e.op("Div", largest, e.const(np.float32(row.element.largest))), e.const(LEAST))
     return Units(grid(e, e.op("Div", x, scale), row.element), scale)

@@ -26,6 +26,7 @@ DECAYS = ("cosine", "linear", "constant")
 NONE: Mapping[str, Any] = {}
 PICTURE = 'self.out / f"samples-{self.step}.png"'
 KNOBS = {"lr": "LEARNING_RATE", "eps": "EPSILON"}
+QUIET = 'os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave their cores to the workers of `ahead`'
 
 
 # train.py ------------------------------------------------------------------------------------------------------------
@@ -95,7 +96,8 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "shown": f"{' ' * 20}preview(self.{'ema' if 'ema' in features else 'model'}, self.device, {PICTURE})",
     }
     _, command = choose(part("command"), features).split("\n\n\n", 1)  # its imports are among those of the rest
-    text = grouped(f"{choose(part('train'), features, replaced)}\n\n{command}")
+    quiet = QUIET if "prepared" in features else ""
+    text = grouped(f"{choose(part('train'), features, replaced)}\n\n{command}", quiet)
     return tidy("\n".join([docstring(f"Train {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""', "", text]))
 
 

@@ -93,19 +93,23 @@ def import_lines(names: set[str], local: Mapping[str, str]) -> list[str]:
     return [line for i, g in enumerate(groups) for line in ([""] if i else []) + g]
 
 
-def grouped(text: str) -> str:
-    """A text with the imports at its top that it uses, in their order: standard library, packages and project."""
+def grouped(text: str, early: str = "") -> str:
+    """A text with the imports at its top that it uses, in their order: standard library, packages and project.
+
+    early: a line that packages read when they are loaded.
+    """
     tree = ast.parse(text)
     count = next(i for i, node in enumerate(tree.body) if not isinstance(node, (ast.Import, ast.ImportFrom)))
     rest = "\n".join(text.split("\n")[tree.body[count].lineno - 1 :])
-    used = {n.id for n in ast.walk(ast.Module(tree.body[count:], [])) if isinstance(n, ast.Name)}
+    used = {n.id for part in (*tree.body[count:], ast.parse(early)) for n in ast.walk(part) if isinstance(n, ast.Name)}
     groups: list[list[str]] = [[], [], []]
     for node in tree.body[:count]:
+        assert isinstance(node, (ast.Import, ast.ImportFrom))
         names = [a for a in node.names if (a.asname or a.name.split(".")[0]) in used]
         lines = _imported(node, names) if names else []
         groups[_group(lines[0].split()[1].split(".")[0]) if lines else 0] += lines
-    shown = [line for k, g in enumerate(groups) if g for line in [*([""] if k and any(groups[:k]) else []), *g]]
-    return "\n".join([*shown, "", rest])
+    shown = [groups[0], [early] if early else [], *groups[1:]]
+    return "\n\n".join("\n".join(group) for group in [*shown, [rest]] if group)
 
 
 def _imported(node: ast.Import | ast.ImportFrom, names: list[ast.alias]) -> list[str]:

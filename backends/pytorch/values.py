@@ -70,7 +70,9 @@ class Expressions:
             pieces = [self.tensor(v) for v in node.inputs]
             if node["idiom"] == "@":
                 return infix("@", *pieces)
-            return str(node["idiom"]).format(*(p.atom if node["idiom"][0] == "{" else p.text for p in pieces))
+            parts = str(node["idiom"]).split("{}")
+            shown = (p.atom if after[:1] in (".", "[") else p.text for p, after in zip(pieces, parts[1:], strict=True))
+            return parts[0] + "".join(s + after for s, after in zip(shown, parts[1:], strict=True))
         match node.op:
             case Op.PARAM:
                 return self.manner.param(node) + ".detach()" * self.plan.copies(node)

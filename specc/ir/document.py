@@ -126,6 +126,7 @@ class EntryDoc(Part):
     writes: tuple[str, ...] = ()
     calls: int | None = None
     hidden: tuple[int, int] = (0, 0)
+    groups: int = 1
     doc: str = ""
     span: SpanText | None = None
 

@@ -10,7 +10,8 @@ from specc.ir.ops import Op
 from specc.ir.paths import parameters
 from specc.ir.program import Program, walk
 from specc.sema.decoding import check_caches
-from specc.sema.model import Model, place_of
+from specc.sema.frame import MODE, OF_MODE
+from specc.sema.model import Model, name_of, place_of
 from specc.sema.prove import check_bijections
 from specc.sema.reading import check_field
 from specc.sema.report import choices
@@ -19,8 +20,8 @@ from specc.sema.tryout import check_samplers
 from specc.sema.unused import check_unused
 from specc.syntax import tree
 
-MODE = "training"  # what no module of PyTorch can have as the name of a part
 SAVEZ = ("file", "allow_pickle")  # what NumPy cannot have as the names of arrays of a file
+RENAME = "give it another name"
 MOST_PARAMETERS = 10**13  # of one network
 MOST_TENSORS = 10**6
 
@@ -62,15 +63,16 @@ def check_names(m: Model, program: Program) -> None:
     for node in (n for f in program.functions.values() for n in walk(f.block)):
         path = node.get("path") or node.get("bundle") or ""
         if MODE in path.split("."):
-            message = f"no network or parameter can be called `{MODE}`: a module of PyTorch says so whether it is being trained"
-            m.report("E0208", node.span or m.span, message, help="give it another name")
+            m.report("E0208", node.span or m.span, f"no network or parameter can be called `{MODE}`{OF_MODE}", help=RENAME)
             return
-    conditions = {i.name: e.span for e in m.entries.values() for i in e.inputs if i.role == "condition"}
+    conditions = {name_of(s): s.span for s in m.found.get("condition", [])}
+    if "seed" in conditions:
+        m.report("E0208", conditions["seed"], "a sampler's file has an input `seed` of its own, for its noise", help=RENAME)
     queries = {e.name: e.span for e in m.entries.values() if e.role == "query"}
     for name, span in (conditions | queries).items():
         if name in SAVEZ:
             message = f"samples and answers are written under names, and NumPy cannot write an array `{name}`"
-            m.report("E0208", span or m.span, message, help="give it another name")
+            m.report("E0208", span or m.span, message, help=RENAME)
 
 
 def check_fields(m: Model) -> None:

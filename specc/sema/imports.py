@@ -22,7 +22,7 @@ def imported(item: tree.Import, chain: tuple[Source, ...]) -> tuple[tree.File, S
     """The file that an import names, relative to the one that imports it, which is the last of the chain of files being read;
     or else the one of that name that comes with the language."""
     where = Path(chain[-1].name).parent / item.path
-    library = {} if where.exists() else shipped()
+    library = {} if os.path.exists(where) else shipped()
     where = next((Path(name) for name in (where.as_posix(), item.path) if name in library), where)
     if os.path.realpath(where) in {os.path.realpath(s.name) for s in chain}:
         through = f" through `{Path(chain[-1].name).name}`" if len(chain) > 1 else ""

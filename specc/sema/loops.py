@@ -90,6 +90,9 @@ def _turns(iterable: Any, frame: Frame, span: Span) -> Any:
             count = add(frame, span, Op.SUB, high, lift(low - 1, frame, span))
         case _:
             fail("E0304", span, f"a loop walks over a range, a grid or a list, not {describe(iterable)}")
+    if isinstance(count, Value) and EXAMPLE in count.type.axes:
+        help = "walk as often as any example needs, and keep what is done with `where`; or use `while`"
+        fail("E0305", span, "a loop has as many turns for one example as for another", help=help)
     if isinstance(count, int) and count < 1:
         fail("E0601", span, f"this loop would run {count} times")
     if isinstance(count, int) and count > LONGEST_LOOP:

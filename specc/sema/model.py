@@ -183,6 +183,9 @@ def sort_sections(m: Model) -> None:
 
 def _number(m: Model, item: tree.Bind | tree.Method) -> None:
     """`scale = 3` among the sections: a name for the model's own bodies."""
+    if isinstance(item, tree.Bind) and isinstance(item.targets[0], tree.Name) and (kind := item.targets[0].id) in SECTIONS:
+        help = f"a section has its name at once: `{kind} {' '.join(e.span.text for e in item.values) or 'NAME'}`"
+        fail("E0203", item.targets[0].span, f"`{kind}` is a section, and not a name to be bound", help=help)
     statements.run_statement(m.ev, item, m.env, m.top)
     if (name := library.declares(item)) is not None and runtime(m.env.names.get(name)):
         value = m.env.names.pop(name)

@@ -14,7 +14,7 @@ from specc.sema.arithmetic import describe, lift, shown
 from specc.sema.bodies import function_for, inline, logits
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
-from specc.sema.report import fail
+from specc.sema.report import choices, fail
 from specc.sema.values import Captures, Definition, Env, Lazy, Network, Partial, TypeRef
 from specc.source import Span
 from specc.syntax import tree
@@ -225,7 +225,9 @@ def separate(
         elif a.value is not None:
             out.append(ev.expr(a.value, env, frame))
         else:
-            fail("E0206", span, f"`{definition.name}` needs `{a.name}`")
+            by_name = choices(key for key in kwargs if key in order)
+            help = f"{by_name} goes to the input of that name: say it another way, or give `{a.name}` too" if kwargs else ""
+            fail("E0206", span, f"`{definition.name}` needs `{a.name}`", help=help)
     return out, env
 
 

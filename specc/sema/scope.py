@@ -113,7 +113,7 @@ class Names(Functions):
         for kind in library.CALLABLE:
             if (definition := self.definition(kind, name)) is not None:
                 return Partial(definition[0], span=span, env=definition[1])
-        if symbols:
+        if symbols and name not in library.ELSEWHERE:
             return Symbol(name, span, env)
         if name in self.parents:
             return self.parents[name]

@@ -95,7 +95,8 @@ def _stage(name: str, item: tree.Section, parents: list[tuple[str, Unit]], numbe
 def _find(node: tree.Expr, known: Units) -> Unit:
     name = node.id if isinstance(node, tree.Name) else node.span.text
     if name not in known:
-        fail("E0203", node.span, f"there is no model `{name}` before this one", help=did_you_mean(name, known))
+        help = did_you_mean(name, known) or "a stage stands after its parents"
+        fail("E0203", node.span, f"there is no model `{name}` before this one", help=help)
     return known[name]
 
 

@@ -10,7 +10,7 @@ from specc.record import record
 from specc.sema import held, loops, networks, parameters, parts, routine, solve
 from specc.sema.arithmetic import describe, where
 from specc.sema.evaluate import Evaluator
-from specc.sema.frame import Frame
+from specc.sema.frame import MODE, OF_MODE, Frame
 from specc.sema.members import params_of, single
 from specc.sema.report import fail
 from specc.sema.values import Closure, Env, Law, Marker, TypeRef, View, runtime
@@ -98,6 +98,8 @@ def _bind(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame) -> None:
         fail("E0204", empty.span, f"`{empty.word}` is followed by nothing", help='as in `per batch` or `tag "mid"`')
     tag = next((c for c in item.clauses if c.word == "tag"), None)
     if tag is not None and isinstance(item.values[0], tree.Call):
+        if ev.expr(tag.values[0], env, frame) == MODE:
+            fail("E0208", tag.span, f"no layer can be tagged `{MODE}`{OF_MODE}", help="give it another tag")
         frame.tagged[id(item.values[0])] = str(ev.expr(tag.values[0], env, frame))
     if len(item.targets) == 1 and isinstance(item.targets[0], tree.Call):
         head = item.targets[0]

@@ -121,9 +121,9 @@ def test_latents_are_scaled_on_the_way_in_and_out():
     first, y = "vae.decoder.linear.weight", np.arange(20) % 10
     for factor in (0.25, 1.0, 4.0):
         params["vae_power"] = np.array(factor)
-        told = run(tools.graph(LATENT, "latent"), "code", {"x": x, "y": y}, params)[0]
+        told = run(tools.graph(LATENT, "latent"), "code", {"x": x}, params)[0]
         np.testing.assert_allclose(told, code / np.sqrt(factor), atol=1e-9)
-        plain = run(tools.graph(LATENT, "unscaled"), "code", {"x": x, "y": y}, params)[0]
+        plain = run(tools.graph(LATENT, "unscaled"), "code", {"x": x}, params)[0]
         np.testing.assert_allclose(plain, code, atol=1e-9)
         given = {"seed": example_seeds(0, 20), "y": y}
         # The network's c is the same for every factor: only the way back differs.

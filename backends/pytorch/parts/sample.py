@@ -247,7 +247,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     # << arguments
     # >>
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.n < 1 or args.batch < 1 or abs(args.seed) > 2**42:
+        parser.error("-n and --batch are 1 or more, and --seed is a whole number of at most 2**42")
+    return args
 
 
 def main() -> int:
