@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from specc.backends.onnx import caches
-from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Packed, Spell, Weight
+from specc.backends.onnx.emit import Bound, Emitter, Packed, Spell, Weight
+from specc.backends.onnx.scopes import NUMPY
 
 from specc.ir.calc import Calc
 from specc.ir.decompositions import DECOMPOSITIONS

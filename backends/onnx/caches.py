@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import onnx
 from onnx import TensorProto
-from specc.backends.onnx.emit import ELEMENT, Emitter, Packed
+from specc.backends.onnx.emit import Emitter, Packed
 from specc.backends.onnx.rounding import Units, exponent, groups, joined, round_to, units
+from specc.backends.onnx.scopes import ELEMENT
 from specc.backends.onnx.unpack import is_number, numbers, power, spread
 
 from specc.ir.coding import MOST_POWER, planes

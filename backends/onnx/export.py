@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper
-from specc.backends.onnx.emit import NUMPY, Emitter, Layers, UnsupportedError, Watch, info, tensor
+from specc.backends.onnx.emit import Emitter, Layers, UnsupportedError, Watch
+from specc.backends.onnx.scopes import NUMPY, info, tensor
 from specc.backends.onnx.spelling import ONNX, UNSUPPORTED
 from specc.backends.onnx.wire import LARGEST, write
 
@@ -58,7 +59,8 @@ class Hooks:
     observe: Any = None
     trace: Any = None
     watch: Any = None
-    plain: bool = False  # see Emitter.plain
+    plain: bool = False  # see Emitter.plain and Emitter.told
+    told: frozenset[int] = frozenset()
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -131,7 +133,7 @@ def emit(program: Program, entry: str, weights: Mapping[str, np.ndarray], hooks:
     where = program.entries[entry]
     e = Emitter(program, weights, ONNX, UNSUPPORTED, entry)
     e.layers, e.observe, e.trace, e.watch = hooks.layers, hooks.observe, hooks.trace, hooks.watch
-    e.plain = hooks.plain
+    e.plain, e.told = hooks.plain, hooks.told
     block = program.functions[where.function].block
     e.public = {"nfe", TRAJECTORY, *(i.name for i in where.inputs), *(_public(i) for i in range(len(block.results)))}
     e.reserve(*e.public, *weights)
@@ -225,6 +227,7 @@ def metadata_of(program: Program, entry: str) -> dict[str, Any]:
         "nfe": "output nfe" if calls is None else str(calls),
         "spaces": [space_of(s) for s in spaces],
         "inputs": [described(i) for i in where.inputs],
+        "groups": str(where.groups),
     }
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from onnx import TensorProto
-from specc.backends.onnx.emit import Emitter, tensor
+from specc.backends.onnx.emit import Emitter
+from specc.backends.onnx.scopes import tensor
 
 from specc.ir.coding import MOST_POWER, Codes, pack, planes
 from specc.ir.formats import FORMATS

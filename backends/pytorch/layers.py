@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from specc.backends.pytorch.expressions import Piece, call, literal, tuple_of
+from specc.backends.pytorch.expressions import Piece, call, tuple_of
+from specc.backends.pytorch.numbers import literal
 
 from specc.ir.formats import FORMATS
 from specc.ir.program import Node

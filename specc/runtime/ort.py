@@ -38,6 +38,11 @@ class Model:
         return self.metadata["inputs"]
 
     @property
+    def groups(self) -> int:
+        """A batch has a whole multiple of so many examples."""
+        return int(self.metadata.get("groups", 1))
+
+    @property
     def outputs(self) -> list[str]:
         return [o.name for o in self.session.get_outputs()]
 
@@ -62,6 +67,8 @@ class Model:
         classes in turn. arguments: values for inputs with a default. noise: numbers for draws, by place. Raises InputError.
         """
         n, given = len(seeds), {**(conditions or {}), **(arguments or {})}
+        if n % self.groups:
+            raise InputError(f"{n} examples do not consist of groups of {self.groups}: give a multiple of {self.groups}")
         known = {i["name"] for i in self.inputs}
         if unknown := sorted(set(given) - known):
             raise InputError(f"no input {', '.join(unknown)}; there are {', '.join(sorted(known))}")
@@ -96,7 +103,8 @@ class Model:
     def batches(
         self, whole: Mapping[str, np.ndarray], n: int, size: int, outputs: Sequence[str] = ("x",)
     ) -> Iterator[dict[str, np.ndarray]]:
-        """The outputs for n examples, so many at a time."""
+        """The outputs for n examples, so many at a time, in whole groups."""
+        size = max(size - size % self.groups, self.groups)
         varying = {i["name"] for i in self.inputs if i["shape"][:1] == ["B"]}
         for start in range(0, n, size):
             rows = slice(start, start + size)

@@ -127,4 +127,5 @@ EXPECTED: dict[str, Callable[[Any], bool]] = {
     "spaces": lambda v: isinstance(v, list) and all(map(_space, v)),
     "symbols": lambda v: isinstance(v, list) and all(isinstance(s, str) for s in v),
     "entry": lambda v: isinstance(v, str),
+    "groups": lambda v: isinstance(v, str) and v.isdecimal() and int(v) >= 1,
 }

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 from specc.diagnostics import Diagnostic, SpecError
 from specc.ir.digest import digest
@@ -13,21 +11,21 @@ from specc.ir.program import Program
 from specc.ir.rounded import rounded
 from specc.record import record
 from specc.sema import builtins, library
-from specc.sema.checks import check_mathematics, check_model
+from specc.sema.checks import check_model
 from specc.sema.elaborator import Elaborator
 from specc.sema.entries import elaborate_model
+from specc.sema.imports import imported, same_place, unqualified
 from specc.sema.model import Default, Model
 from specc.sema.report import diagnostic, did_you_mean, fail
+from specc.sema.schedules import check_mathematics
 from specc.sema.shape import check_shape
 from specc.sema.stages import Unit, Units, inherited, introduce, stages, unit
-from specc.sema.values import Definition, Env
+from specc.sema.values import Clock, Definition, Env, Namespace
 from specc.source import Source
 from specc.syntax import tree
-from specc.syntax.parser import parse, read
 
 __all__ = ["Default", "Elaborated", "elaborate"]
 
-DEEPEST_IMPORT = 20  # files that import each other
 DEFINABLE = (
     "process", "predict", "source", "coupling", "times", "loss", "weight", "sampler", "query", "guidance", "grid", "network",
     "backbone", "bijection", "law", "reader", "optimizer", "decay", "interface", "function",
@@ -44,6 +42,18 @@ class Elaborated:
     outline: str
 
 
+@dataclass
+class _Scope:
+    """What a file brings: its models, and the definitions of all files that are read."""
+
+    chain: tuple[Source, ...]  # of files, each imported by the one before; the last is this one
+    definitions: dict[tuple[str, str], Definition]
+    models: list[Unit] = field(default_factory=list)
+    named: Units = field(default_factory=dict)  # its models, and imported ones, as it calls them
+    defined: set[str] = field(default_factory=set)  # names of its definitions and of those it imports
+    aliases: dict[str, frozenset[str]] = field(default_factory=dict)  # by the word behind `as`: what that file defines
+
+
 def elaborate(file: tree.File, source: Source, model: str | None = None) -> Elaborated:
     """Every model of a file (or the one named) as a program at example level."""
     before = sys.getrecursionlimit()
@@ -56,22 +66,20 @@ def elaborate(file: tree.File, source: Source, model: str | None = None) -> Elab
 
 def _elaborate(file: tree.File, source: Source, model: str | None) -> Elaborated:
     found: list[Diagnostic] = []
-    definitions: dict[tuple[str, str], Definition] = {}
-    models: list[Unit] = []
-    named: Units = {}
+    scope = _Scope((source,), {})
     for item in file.items:
         try:
-            _top(item, file, (source,), definitions, models, named)
+            _top(item, scope)
         except SpecError as error:
             found.append(error.diagnostic)
-    if not models and not found and not definitions:
+    if not scope.models and not found and not scope.definitions:
         found.append(diagnostic("E0209", file.span, "there is no model here", help="write `model NAME { ... }`"))
     programs: dict[str, Program] = {}
     defaults: list[Default] = []
-    for one in models:
+    for one in scope.models:
         if model is not None and one.name != model:
             continue
-        found.extend(_made(one, definitions))
+        found.extend(_made(one, scope))
         assert one.model is not None
         defaults.extend(one.model.defaults)
         if one.program is not None:
@@ -80,19 +88,20 @@ def _elaborate(file: tree.File, source: Source, model: str | None) -> Elaborated
     return Elaborated(programs=programs, diagnostics=tuple(found), defaults=tuple(defaults), outline=outline)
 
 
-def _made(one: Unit, definitions: dict[tuple[str, str], Definition]) -> list[Diagnostic]:
+def _made(one: Unit, scope: _Scope) -> list[Diagnostic]:
     """Elaborate a model after its parents; what there is to say of it, or of a parent with errors."""
     if one.model is not None:
         return one.model.ev.diagnostics
     for _, parent in one.parents:
-        said = _made(parent, definitions)
+        said = _made(parent, scope)
         if parent.program is None:
             one.model = parent.model
             return said
     section = one.section
-    world = Env({}, builtins.environment(), outer=True)
+    imports = {alias: Namespace(alias, dict.fromkeys(names)) for alias, names in scope.aliases.items()}
+    world = Env(dict(imports), builtins.environment(), outer=True)
     ev = Elaborator(builtins=world.parent or world, world=world)
-    ev.user = {key: (d, world) for key, d in definitions.items()}
+    ev.user = {key: (d, world) for key, d in scope.definitions.items()}
     body = section.body or tree.Block(span=section.span, items=())
     one.model = m = Model(one.name, body, section.span, ev, Env({}, world, outer=True))
     introduce(m, one)
@@ -108,33 +117,9 @@ def _made(one: Unit, definitions: dict[tuple[str, str], Definition]) -> list[Dia
     return ev.diagnostics
 
 
-def imported(item: tree.Import, chain: tuple[Source, ...]) -> tuple[tree.File, Source]:
-    """The file that an import names, relative to the one that imports it: the last of the chain of files being read."""
-    where = Path(chain[-1].name).parent / item.path
-    if os.path.realpath(where) in {os.path.realpath(s.name) for s in chain}:
-        through = f" through `{Path(chain[-1].name).name}`" if len(chain) > 1 else ""
-        fail("E0210", item.span, f"`{Path(chain[0].name).name}` imports itself{through}", help="leave one of the imports out")
-    if len(chain) > DEEPEST_IMPORT:
-        fail("E0210", item.span, f"more than {DEEPEST_IMPORT} files import each other")
-    found, diagnostics = read(where)
-    if found is None:
-        fail("E0210", item.span, f"`{item.path}` cannot be read", help=diagnostics[0].message)
-    file, diagnostics = parse(found)
-    if diagnostics:
-        first = diagnostics[0]
-        fail("E0210", item.span, f"`{item.path}` has errors of its own", labels=((first.span, first.message),))
-    return file, found
-
-
-def _top(
-    item: tree.Statement,
-    file: tree.File,
-    chain: tuple[Source, ...],
-    definitions: dict[tuple[str, str], Definition],
-    models: list[Unit],
-    named: Units,
-) -> None:
+def _top(item: tree.Statement, scope: _Scope) -> None:
     """One item of a file."""
+    item = unqualified(item, scope.aliases)
     match item:
         case tree.Version(number=1):
             pass  # where it stands is the parser's to say
@@ -146,25 +131,31 @@ def _top(
                 fail("E0203", item.span, "a model needs a name", help="write `model NAME { ... }`")
             if item.body is None:
                 fail("E0209", item.span, f"the model `{item.head.id}` is empty", help="give it sections between braces")
-            _add(item, [unit(item, named)], models, named)
+            _add(item, [unit(item, scope.named)], scope)
         case tree.Section(kind="stage"):
             check_shape(item)
-            _add(item, stages(item, named), models, named)
+            _add(item, stages(item, scope.named), scope)
         case tree.Section() if item.kind in DEFINABLE:
             check_shape(item)
             made = library.define(item)
-            if item.kind == "function" and made.name in builtins.environment().names:
-                message = f"the language has a function `{made.name}` of its own, which is what a call of it means"
+            word = builtins.environment().names.get(made.name)
+            if (item.kind == "function" and word is not None) or (item.kind in library.CALLABLE and isinstance(word, Clock)):
+                what = "count" if isinstance(word, Clock) else "function"
+                message = f"the language has a {what} `{made.name}` of its own, which is what the word means in a body"
                 fail("E0208", item.head.span if item.head else item.span, message, help="give this one another name")
-            if (item.kind, made.name) in definitions:
-                fail("E0208", item.span, f"a second `{item.kind} {made.name}`")
-            definitions[item.kind, made.name] = made
+            known = scope.definitions.setdefault((item.kind, made.name), made)
+            if known is not made and not same_place(known.section.span, item.span):
+                fail("E0208", item.span, f"a second `{item.kind} {made.name}`", labels=((known.section.span, "the first"),))
+            scope.defined.add(made.name)
         case tree.Import():
-            other, where = imported(item, chain)
-            inner: Units = {}
+            other, where = imported(item, scope.chain)
+            inner = _Scope((*scope.chain, where), scope.definitions)
             for part in other.items:
-                _top(part, other, (*chain, where), definitions, [], inner)
-            named.update({f"{item.alias}.{k}" if item.alias else k: v for k, v in inner.items()})
+                _top(part, inner)
+            scope.named.update({f"{item.alias}.{k}" if item.alias else k: v for k, v in inner.named.items()})
+            scope.defined |= inner.defined
+            if item.alias:
+                scope.aliases[item.alias] = frozenset(inner.defined)
         case tree.Section():
             fail(
                 "E0202",
@@ -176,13 +167,13 @@ def _top(
             fail("E0202", item.span, "this belongs in a model or in a definition")
 
 
-def _add(item: tree.Section, made: list[Unit], models: list[Unit], named: Units) -> None:
+def _add(item: tree.Section, made: list[Unit], scope: _Scope) -> None:
     for one in made:
-        if any(other.name == one.name for other in models):
+        if any(other.name == one.name for other in scope.models):
             assert item.head is not None
             fail("E0208", item.head.span, f"a second `{item.kind} {one.name}`", help="give it another name")
-        models.append(one)
-        named[one.name] = one
+        scope.models.append(one)
+        scope.named[one.name] = one
 
 
 def _comment(source: Source, section: tree.Section) -> str:

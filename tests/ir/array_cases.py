@@ -177,6 +177,7 @@ ARRAY_CASES: dict[Op, list[Case]] = {
         *layer(Op.CONV, 2, 6, 5, weight_shape=(2, 1, 3, 3), out=2, stride=2, padding=1, dilation=1, groups=2),
         *layer(Op.CONV, 1, 7, 7, weight_shape=(2, 1, 3, 2), out=2, stride=3, padding=2, dilation=2, groups=1),
         *layer(Op.CONV, 2, 7, 3, weight_shape=(2, 2, 3, 1), out=2, stride=(3, 1), padding=(1, 0), dilation=(1, 2), groups=1),
+        *layer(Op.CONV, 2, 7, 6, weight_shape=(3, 2, 3, 2), out=3, stride=1, padding=(1, 0), dilation=(1, 2), groups=1),
         *layer(Op.CONV, 2, 3, 4, 3, weight_shape=(2, 2, 2, 3, 1), out=2, stride=1, padding=1, dilation=1, groups=1),
     ],
     Op.CONV_TRANSPOSE: [
