@@ -22,7 +22,7 @@ from specc.passes.count import network_calls
 from specc.runtime.certificate import SINGLE, Certificate, certify
 
 FILES = sorted(p for p in tools.SPECS.glob("*/*.spec") if p.parent.name != "std")
-EXAMPLES = 2
+EXAMPLES = {"sampler": 2, "query": 8}  # some queries are of groups of examples
 QUICK = 50  # network calls of a sampler that also draws the picture
 
 
@@ -67,24 +67,24 @@ def calls(array: Program, entry: Entry) -> float:
 
 def inputs(entry: Entry, examples: dict[str, np.ndarray]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Values for the inputs that need one: real examples for data, and a few steps where steps are an input."""
-    rng = np.random.default_rng(0)
+    rng, many = np.random.default_rng(0), EXAMPLES[entry.role]
     conditions: dict[str, Any] = {}
     for i in entry.inputs:
-        shape = (EXAMPLES, *i.type.shape[1:])
+        shape = (many, *i.type.shape[1:])
         if i.name in examples:
-            conditions[i.name] = examples[i.name][:EXAMPLES]
+            conditions[i.name] = examples[i.name][:many]
         elif i.role in ("data", "condition") and not i.classes:
             conditions[i.name] = rng.uniform(size=shape) if i.type.dtype.value == "float" else rng.integers(2, size=shape)
     return conditions, {i.name: 6 for i in entry.inputs if i.role == "argument" and i.name == "steps"}
 
 
-def drawn(project: Any) -> dict[str, np.ndarray]:
+def drawn(project: Any, many: int) -> dict[str, np.ndarray]:
     if not hasattr(project, "data"):
         return {}
     try:
         return project.data.examples("test")
     except TypeError:
-        return project.data.examples(EXAMPLES, np.random.default_rng(0))
+        return project.data.examples(many, np.random.default_rng(0))
 
 
 @pytest.mark.parametrize(("spec", "name"), models())
@@ -97,7 +97,7 @@ def test_it_trains_and_the_three_agree(spec: str, name: str, tmp_path: Path, mon
         if (folder / "train.py").exists():
             pictured = array.by_role("sampler")[:1]
             quick = all(calls(array, e) <= QUICK for e in pictured)
-            batch = min(64, int(program.setting("batch")))  # some models work in groups of that many
+            batch = max(min(64, int(program.setting("batch"))), program.groups)
             two_steps(out, monkeypatch, *lent(spec, program, tmp_path), quick=quick, batch=batch)
             weights = tools.weights(out)
         if not array.by_role("sampler") and not array.by_role("query"):
@@ -105,7 +105,7 @@ def test_it_trains_and_the_three_agree(spec: str, name: str, tmp_path: Path, mon
         entry = cheapest(array)
         file = tmp_path / "entry.onnx"
         export(array, entry.name, weights, file)
-        conditions, arguments = inputs(entry, drawn(project))
+        conditions, arguments = inputs(entry, drawn(project, EXAMPLES[entry.role]))
         ways = project.sample.SAMPLERS if entry.role == "sampler" else project.query.QUERIES
         network = project.model.Model().requires_grad_(False).eval()
         network.load_state_dict({k: torch.from_numpy(v) for k, v in weights.items()})
@@ -115,8 +115,8 @@ def test_it_trains_and_the_three_agree(spec: str, name: str, tmp_path: Path, mon
             made = ways[entry.name](network, *rest.values())
             return np.asarray((made[0] if isinstance(made, tuple) else made).detach())
 
-        given_too = {"conditions": conditions, "arguments": arguments}
-        certificate = certify(program, array, entry.name, weights, file, torch=eager, examples=EXAMPLES, **given_too)
+        given_too = {"conditions": conditions, "arguments": arguments, "examples": EXAMPLES[entry.role]}
+        certificate = certify(program, array, entry.name, weights, file, torch=eager, **given_too)
     assert certificate.passes or as_single(certificate), certificate.text()
 
 

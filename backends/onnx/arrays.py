@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Spell, Weight
+from specc.backends.onnx import caches
+from specc.backends.onnx.emit import Bound, Emitter, Packed, Spell, Weight
+from specc.backends.onnx.scopes import NUMPY
 
 from specc.ir.calc import Calc
 from specc.ir.decompositions import DECOMPOSITIONS
@@ -93,8 +95,8 @@ def slice_(e: Emitter, node: Node) -> str:
     return e.op("Slice", *e.names(node), *(e.ints(i) for i in ends))
 
 
-def concat(e: Emitter, node: Node) -> str:
-    return e.op("Concat", *e.names(node, node.out.type.dtype), axis=node["axis"])
+def concat(e: Emitter, node: Node) -> str | Packed:
+    return caches.grown(e, node) or e.op("Concat", *e.names(node, node.out.type.dtype), axis=node["axis"])
 
 
 def pad(e: Emitter, node: Node) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
+from specc.backends.onnx import products
 from specc.backends.onnx.arrays import reshaped
-from specc.backends.onnx.emit import Bound, Emitter
+from specc.backends.onnx.emit import Bound, Emitter, Packed
 
 from specc.ir.ops import Op
 from specc.ir.program import Node, Value
@@ -32,9 +32,11 @@ def attention(e: Emitter, node: Node) -> Bound:
     rounded = _product(e, node)
     if rounded is not None:
         return rounded
-    causal = int(bool(node.get("causal", False)))
+    if node.get("format"):
+        return products.as_trained(e, node)
     if e.plain:
-        return _written_out(e, node, causal)
+        return products.written_out(e, node, [e.name(v) for v in node.inputs])
+    causal = int(bool(node.get("causal", False)))
     q, keys, values = node.inputs
     past = [] if causal else _pasts(e, keys, values)
     new = (q, *(made.inputs[1] for made in past)) if past else node.inputs
@@ -81,20 +83,9 @@ def _pasts(e: Emitter, *values: Value) -> list[Node]:
 def _grows(e: Emitter, node: Node) -> bool:
     if node.op is not Op.CONCAT or len(node.inputs) != 2 or node.out.type.rank != 4:
         return False
+    if isinstance(e.env[node.out.id], Packed):
+        return False
     return node["axis"] % 4 == 2 and node.inputs[0].type.shape[2] == GROWING and e.name(node.out) in e.scope.made
-
-
-def _written_out(e: Emitter, node: Node, causal: int) -> str:
-    """softmax(q k' / sqrt(d)) v, as the op is defined."""
-    q, k, v = (e.name(i) for i in node.inputs)
-    shape = node.inputs[0].type.shape
-    turned = e.op("Transpose", k, perm=[*range(len(shape) - 2), len(shape) - 1, len(shape) - 2])
-    scale = e.const(np.float32(int(shape[-1]) ** -0.5))
-    scores = e.op("Mul", e.op("MatMul", q, turned), scale)
-    if causal:
-        later = np.triu(np.full((int(shape[-2]), int(node.inputs[1].type.shape[-2])), -np.inf, np.float32), 1)
-        scores = e.op("Add", scores, e.const(later))
-    return e.op("MatMul", e.op("Softmax", scores, axis=-1), v)
 
 
 def _split_heads(e: Emitter, value: Value) -> Value | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from onnx import TensorProto
-from specc.backends.onnx import lanes
-from specc.backends.onnx.emit import NUMPY, Bound, Emitter, Scope, Tap, UnsupportedError, info
+from specc.backends.onnx import caches, lanes
+from specc.backends.onnx.emit import Bound, Emitter, Packed, UnsupportedError
+from specc.backends.onnx.scopes import NUMPY, Scope, Tap, info
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Value, walk
@@ -15,14 +16,14 @@ from specc.ir.types import BATCH, BOOL, FLOAT, INT
 ROUNDS = "rounds"  # symbolic: how often a loop has run
 
 
-def for_(e: Emitter, node: Node) -> tuple[str, ...]:
+def for_(e: Emitter, node: Node) -> tuple[Bound, ...]:
     """FOR as a Loop without condition."""
     count, *carried = node.inputs
     (body,) = node.regions
     return _loop(e, node, body.params[0], body.params[1:], carried, body, count=e.name(count), test=None)
 
 
-def while_(e: Emitter, node: Node) -> tuple[str, ...]:
+def while_(e: Emitter, node: Node) -> tuple[Bound, ...]:
     """WHILE as a Loop with a condition, which is asked before the loop and at the end of each round."""
     test, body = node.regions
     limit = "" if node.get("limit") is None else e.const(np.int64(node["limit"]))
@@ -39,22 +40,28 @@ def _loop(
     *,
     count: str,
     test: Block | None,
-) -> tuple[str, ...]:
+) -> tuple[Bound, ...]:
     carry = lanes.slots(params, body) if test is None else [(i,) for i in range(len(params))]
+    kept = caches.caches(e.program, body) if test is None else {}
+    ways = [kept.get(slot[0]) for slot in carry]
     start = [lanes.joined(e, [carried[i] for i in slot]) for slot in carry]
     if e.plain and e.scope is not e.root:
         start = [_looked_at(e, name, [params[i] for i in slot]) for name, slot in zip(start, carry, strict=True)]
+    start = [s if how is None else caches.empty(e, how, s) for s, how in zip(start, ways, strict=True)]
     counting = e.calls is not None and any(n.op in (Op.CALL, Op.REPEAT) for n in walk(body))
-    before = _asked(e, test, start) if test is not None else ""
+    before = _asked(e, test, list(map(e.named, start))) if test is not None else ""
     with e.nested("body") as scope:
         k, go = e.fresh(index.name or "k" if index is not None else "k"), e.fresh("go")
         scope.graph.inputs += [info(k, INT), info(go, BOOL)]
         if index is not None:
             e.env[index.id] = k
-        for slot in carry:
-            name = e.fresh(params[slot[0]].name or carried[slot[0]].name or "carried")
-            scope.graph.inputs.append(e.info(name, lanes.type_of(e, [params[i] for i in slot])))
-            lanes.part(e, [params[i] for i in slot], name)
+        for slot, how in zip(carry, ways, strict=True):
+            values = [params[i] for i in slot]
+            hint = values[0].name or carried[slot[0]].name or "carried"
+            forms = caches.forms(lanes.type_of(e, values), how)
+            names = [e.fresh(hint) for _ in forms]
+            scope.graph.inputs += [e.info(name, *form) for name, form in zip(names, forms, strict=True)]
+            lanes.part(e, values, caches.whole(how, names))
         if e.watch is not None and scope.parent is e.root:
             e.watch(e, params)
         outer_calls = e.calls
@@ -63,29 +70,33 @@ def _loop(
             scope.graph.inputs.append(info(e.calls, INT))
         e.block(body)
         results = [[body.results[i] for i in slot] for slot in carry]
-        names = [lanes.joined(e, values) for values in results]
-        goes_on = _asked(e, test, names) if test is not None else go
+        after = [lanes.joined(e, values) for values in results]
+        goes_on = _asked(e, test, list(map(e.named, after))) if test is not None else go
         e.result(goes_on, BOOL, "go_on")
-        for name, values in zip(names, results, strict=True):
-            e.result(name, lanes.type_of(e, values), "carry")
+        for value, values, how in zip(after, results, ways, strict=True):
+            forms = caches.forms(lanes.type_of(e, values), how)
+            for name, form in zip(caches.parts(value), forms, strict=True):
+                e.returned(name, *form, "carry")
         if counting:
             e.result(str(e.calls), INT, "nfe")
         e.calls = outer_calls
         for tap in scope.taps:
             e.result(tap.name, tap.type, "tap")
+    found = [
+        [e.fresh(node.outputs[slot[0]].name or "looped") for _ in caches.parts(s)] for s, slot in zip(start, carry, strict=True)
+    ]
+    given, outputs = [name for s in start for name in caches.parts(s)], [name for names in found for name in names]
     if counting:
-        start.append(str(e.calls))
-    outputs = [e.fresh(node.outputs[slot[0]].name or "looped") for slot in carry]
-    if counting:
+        given.append(str(e.calls))
         e.calls = e.fresh("nfe")
         outputs.append(e.calls)
     outputs += _scanned(e, scope)
     if not outputs:
         raise UnsupportedError("a loop that carries nothing has no effect")
-    e.control("Loop", [count, before, *start], outputs, body=scope.graph)
-    for slot, name in zip(carry, outputs, strict=False):
-        lanes.part(e, [node.outputs[i] for i in slot], name)
-    return tuple(e.name(v) for v in node.outputs)
+    e.control("Loop", [count, before, *given], outputs, body=scope.graph)
+    for slot, how, names in zip(carry, ways, found, strict=True):
+        lanes.part(e, [node.outputs[i] for i in slot], caches.whole(how, names))
+    return tuple(e.tensors(v) for v in node.outputs)
 
 
 def _looked_at(e: Emitter, name: str, lane: list[Value]) -> str:
@@ -176,7 +187,7 @@ def _dynamic(tap: Tap) -> bool:
     return any(isinstance(d, str) for d in tap.type.shape)
 
 
-def call(e: Emitter, node: Node) -> tuple[str, ...]:
+def call(e: Emitter, node: Node) -> tuple[Bound, ...]:
     """CALL. With lanes the arguments are stacked along the batch and the results taken apart again."""
     width, bundle = node.get("lanes", 1), node.get("bundle")
     block = e.program.functions[node["function"]].block
@@ -187,7 +198,7 @@ def call(e: Emitter, node: Node) -> tuple[str, ...]:
         both = _apply(e, node, block, bundle, list(stacked))
     for i, name in enumerate(both):
         lanes.part(e, node.outputs[i :: len(both)], name)
-    return tuple(e.name(v) for v in node.outputs)
+    return tuple(e.tensors(v) for v in node.outputs)
 
 
 def repeat(e: Emitter, node: Node) -> tuple[str, ...]:
@@ -210,7 +221,7 @@ def repeat(e: Emitter, node: Node) -> tuple[str, ...]:
     return (*(e.named(a) for a in args[:carried]), *together)
 
 
-def _apply(e: Emitter, node: Node, block: Block, bundle: str | None, args: list[Bound]) -> tuple[str, ...]:
+def _apply(e: Emitter, node: Node, block: Block, bundle: str | None, args: list[Bound]) -> tuple[str | Packed, ...]:
     """A function with its parameters bound, over a bundle inside the bundle at hand."""
     env, joined, outer, depth = e.env, e.joined, e.bundle, e.depth
     e.joined = {}
@@ -219,11 +230,11 @@ def _apply(e: Emitter, node: Node, block: Block, bundle: str | None, args: list[
         e.bundle = f"{outer}.{bundle}" if outer else bundle
         e.depth += 1
     e.function(block)
-    results = tuple(e.name(v) for v in block.results)
+    results = tuple(e.tensors(v) for v in block.results)
     e.env, e.joined, e.bundle, e.depth = env, joined, outer, depth
     if bundle is not None and depth == 0:
         if e.calls is not None:
             e.calls = e.op("Add", e.calls, e.const(np.int64(1)), hint="nfe")
         if e.trace is not None:
-            e.trace(e, node, [e.named(a) for a in args], results)
+            e.trace(e, node, [e.named(a) for a in args], tuple(map(e.named, results)))
     return results

@@ -10,28 +10,21 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper
+from specc.backends.onnx.scopes import ELEMENT, Placed, Scope, Tap, common, described, in_layout, prune, tensor
+from specc.backends.onnx.uses import Uses, skippable
 from specc.backends.onnx.wire import Graph, Nested, Tensor
 
-from specc.ir.dataflow import sites
 from specc.ir.ops import Op
-from specc.ir.program import Block, Node, Program, Value, walk
-from specc.ir.types import BATCH, GROWING, DType, Shape, Type, broadcast
+from specc.ir.program import Block, Node, Program, Value
+from specc.ir.types import BATCH, GROWING, DType, Shape, Type
 from specc.record import record
 
-ELEMENT = {DType.FLOAT: TensorProto.FLOAT, DType.INT: TensorProto.INT64, DType.BOOL: TensorProto.BOOL}
-NUMPY = {DType.FLOAT: np.float32, DType.INT: np.int64, DType.BOOL: np.bool_}
 LARGE = 1024  # bytes from which a constant lives in the outermost graph
-BROADCASTING = {
-    *(Op.ADD, Op.SUB, Op.MUL, Op.DIV, Op.FLOORDIV, Op.MOD, Op.POW, Op.MIN, Op.MAX),
-    *(Op.EQ, Op.NE, Op.LT, Op.LE, Op.AND, Op.OR, Op.WHERE),
-}
-
 
 # Ops on shared numbers that run in double precision, where ONNX Runtime has the kernels.
 WIDE = {
@@ -65,8 +58,16 @@ class Number:
     value: float = 0.0
 
 
-Bound = str | Weight | Number
-Spell = Callable[["Emitter", Node], "Bound | tuple[str, ...]"]
+@record
+class Packed:
+    """A tensor in several, which `read` writes the ops for that make one of them: see `caches`."""
+
+    parts: tuple[str, ...]
+    read: Callable[[Emitter], str]
+
+
+Bound = str | Weight | Number | Packed
+Spell = Callable[["Emitter", Node], "Bound | tuple[Bound, ...]"]
 
 
 Observe = Callable[["Emitter", Node, str, dict[str, str]], None]  # a layer, its path, names of its operands and result
@@ -85,37 +86,6 @@ class Layers(Protocol):
 
     def product(self, e: Emitter, node: Node) -> str | None:
         """Attention, or the product of two activations."""
-
-
-@dataclass(slots=True)
-class Scope:
-    """A graph under construction, with what is already there."""
-
-    graph: Graph
-    parent: Scope | None
-    made: set[str] = field(default_factory=set)
-    constants: dict[Any, str] = field(default_factory=dict)
-    singles: dict[str, str] = field(default_factory=dict)  # numbers in double precision -> the same as float32
-    taps: list[Tap] = field(default_factory=list)
-
-
-@record
-class Tap:
-    """A value inside that the caller wants to see: one more output, with a leading dimension for each loop around it."""
-
-    key: str
-    name: str
-    type: Type
-
-
-@dataclass(slots=True)
-class Placed:
-    """Where a weight is used. `local` asks for the graph of the use instead of the outermost one."""
-
-    tensor: Tensor
-    scopes: list[Scope] = field(default_factory=list)
-    local: bool = False
-    kept: bool = True  # something reads it after all
 
 
 class Emitter:
@@ -151,7 +121,7 @@ class Emitter:
         self.paths: set[str] = set()  # parameters that the entry reads
         self.skipped: set[int] = set()
         self.turned: dict[int, str] = {}  # see `arrays.transpose`
-        self.joined: dict[tuple[int, ...], str] = {}  # see `lanes`
+        self.joined: dict[tuple[int, ...], str | Packed] = {}  # see `lanes`
         self.reshaped: dict[str, tuple[str, Shape]] = {}  # a reshaping -> what it is of
         self.domains: set[str] = set()  # of operators beside the standard ones
         self.wide = False  # whether the node at hand is arithmetic in double precision
@@ -199,12 +169,19 @@ class Emitter:
         """The name of a value, which for a parameter is that of its initializer."""
         return self.named(self.env[value.id])
 
+    def tensors(self, value: Value) -> str | Packed:
+        """A value as it is kept: the name of a tensor, or of several."""
+        bound = self.env[value.id]
+        return bound if isinstance(bound, Packed) else self.named(bound)
+
     def named(self, bound: Bound) -> str:
         match bound:
             case Weight():
                 return self.weight(bound)
             case Number():
                 return self._single(bound)
+            case Packed():
+                return bound.read(self)
             case _:
                 return bound
 
@@ -261,7 +238,7 @@ class Emitter:
             if tuple(array.shape) != tuple(weight.shape):
                 raise ValueError(f"the weight {path} has shape {tuple(array.shape)}; the program needs {tuple(weight.shape)}")
             shape = tuple(array.shape[::-1] if stored == "T" else array.shape)
-            self.place(name, Tensor(name, TensorProto.FLOAT, shape, 4 * array.size, lambda: _load(array, stored)))
+            self.place(name, Tensor(name, TensorProto.FLOAT, shape, 4 * array.size, lambda: in_layout(array, stored)))
         self.use(name, local=local)
         return name if stored == layout else self.op("Transpose", name, perm=[1, 0], hint=name)
 
@@ -279,11 +256,11 @@ class Emitter:
     def settle(self) -> None:
         """Put every weight in one graph: the innermost around its uses when an op asked for that, else the outermost."""
         for placed in self.placed.values():
-            scope = _common(placed.scopes) if placed.local else self.root
+            scope = common(placed.scopes) if placed.local else self.root
             scope.graph.tensors.append(placed.tensor)
         prune(self.root.graph)
         for placed in self.placed.values():
-            scope = _common(placed.scopes) if placed.local else self.root
+            scope = common(placed.scopes) if placed.local else self.root
             placed.kept = any(t is placed.tensor for t in scope.graph.tensors)
 
     # Blocks
@@ -347,16 +324,20 @@ class Emitter:
         return name in self.root.made or any(i.name == name for i in self.root.graph.inputs)
 
     def result(self, name: str, type: Type, hint: str) -> str:
-        """Make a value the next output of this graph, under a name of its own if it is not made here."""
+        """Make a value the next output of this graph."""
+        return self.returned(name, type.shape, ELEMENT[type.dtype], hint)
+
+    def returned(self, name: str, shape: Shape, element: int, hint: str) -> str:
+        """Make a tensor the next output of this graph, under a name of its own if it is not made here."""
         taken = {o.name for o in self.scope.graph.outputs}
         if name not in self.scope.made or name in taken:
             name = self.op("Identity", name, hint=hint)
-        self.scope.graph.outputs.append(self.info(name, type))
+        self.scope.graph.outputs.append(self.info(name, shape, element))
         return name
 
-    def info(self, name: str, type: Type) -> onnx.ValueInfoProto:
+    def info(self, name: str, shape: Shape, element: int) -> onnx.ValueInfoProto:
         """What a graph inside says of a value: where the number of examples is another one, it has another name."""
-        return info(name, type.shaped(tuple(self.size if d == BATCH else d for d in type.shape)))
+        return described(name, tuple(self.size if d == BATCH else d for d in shape), element)
 
     @contextmanager
     def among(self, batch: str) -> Iterator[None]:
@@ -379,94 +360,3 @@ class Emitter:
 def in_double(node: Node) -> bool:
     """Whether a node is arithmetic on shared numbers."""
     return node.op in WIDE and not node.out.type.shape and not any(v.type.shape for v in node.inputs)
-
-
-def tensor(name: str, array: np.ndarray) -> Tensor:
-    """A constant as an initializer."""
-    return Tensor(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape, array.nbytes, lambda: array)
-
-
-def info(name: str, type: Type) -> onnx.ValueInfoProto:
-    return helper.make_tensor_value_info(name, ELEMENT[type.dtype], [None if d == GROWING else d for d in type.shape])
-
-
-class Uses:
-    """Where the values of a function come from and go to. `kept` are results of its blocks, which other graphs see."""
-
-    def __init__(self, block: Block) -> None:
-        self.nodes = list(walk(block))
-        self.made = {v.id: node for node in self.nodes for v in node.outputs}
-        self.kept = {v.id for b in (block, *(r for n in self.nodes for r in n.regions)) for v in b.results}
-        self.sites = sites(block)
-        self._users: dict[int, list[Node]] = {}
-        for node in self.nodes:
-            for v in node.inputs:
-                self._users.setdefault(v.id, []).append(node)
-
-    def users(self, value: Value) -> list[Node]:
-        return self._users.get(value.id, [])
-
-
-def skippable(uses: Uses) -> set[int]:
-    """Expansions that need not happen, because every use of them broadcasts to the same shape anyway."""
-    small: dict[int, Shape] = {}
-    for node in uses.nodes:
-        if node.op is Op.EXPAND and node.out.id not in uses.kept:
-            small[node.out.id] = small.get(node.inputs[0].id, node.inputs[0].type.shape)
-            if not all(_broadcasts(user, small) for user in uses.users(node.out)):
-                del small[node.out.id]
-    return set(small)
-
-
-def _broadcasts(user: Node, small: dict[int, Shape]) -> bool:
-    if user.op not in BROADCASTING:
-        return False
-    return broadcast(*(small.get(v.id, v.type.shape) for v in user.inputs)) == user.out.type.shape
-
-
-def _load(array: np.ndarray, layout: str) -> np.ndarray:
-    return transposed(array) if layout == "T" else np.ascontiguousarray(array, dtype=np.float32)
-
-
-def transposed(matrix: np.ndarray, block: int = 64) -> np.ndarray:
-    """The transpose of a matrix, row-major, copied in blocks that stay in the cache: 8 times faster than in one go."""
-    n, d = matrix.shape
-    out = np.empty((d, n), np.float32)
-    for i in range(0, n, block):
-        for j in range(0, d, block):
-            out[j : j + block, i : i + block] = matrix[i : i + block, j : j + block].T
-    return out
-
-
-def _common(scopes: list[Scope]) -> Scope:
-    """The innermost scope around all of these."""
-    paths = []
-    for scope in scopes:
-        path = [scope]
-        while path[-1].parent is not None:
-            path.append(path[-1].parent)
-        paths.append(path[::-1])
-    last = paths[0][0]
-    for level in zip(*paths, strict=False):
-        if any(s is not level[0] for s in level):
-            break
-        last = level[0]
-    return last
-
-
-def prune(graph: Graph) -> set[str]:
-    """Leave out nodes that nothing reads, in this graph and those inside; the names read from outside of it."""
-    read = {v.name for v in graph.outputs}
-    nodes = []
-    for node in reversed(graph.nodes):
-        head = node.head if isinstance(node, Nested) else node
-        if not read.isdisjoint(head.output):
-            nodes.append(node)
-            read.update(head.input)
-            if isinstance(node, Nested):
-                for inner in node.graphs.values():
-                    read |= prune(inner)
-    graph.nodes[:] = nodes[::-1]
-    graph.tensors[:] = [t for t in graph.tensors if t.name in read or t.name in {i.name for i in graph.inputs}]
-    made = {v.name for v in graph.inputs} | {t.name for t in graph.tensors}
-    return read - made - {name for node in nodes for name in (node.head if isinstance(node, Nested) else node).output}

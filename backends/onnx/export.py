@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import helper
-from specc.backends.onnx.emit import NUMPY, Emitter, Layers, UnsupportedError, Watch, info, tensor
+from specc.backends.onnx.emit import Emitter, Layers, UnsupportedError, Watch
+from specc.backends.onnx.scopes import NUMPY, info, tensor
 from specc.backends.onnx.spelling import ONNX, UNSUPPORTED
 from specc.backends.onnx.wire import LARGEST, write
 
@@ -226,6 +227,7 @@ def metadata_of(program: Program, entry: str) -> dict[str, Any]:
         "nfe": "output nfe" if calls is None else str(calls),
         "spaces": [space_of(s) for s in spaces],
         "inputs": [described(i) for i in where.inputs],
+        "groups": str(where.groups),
     }
 
 

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from specc.backends.onnx.emit import Emitter
+from specc.backends.onnx.emit import Emitter, Packed
 
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Value
 from specc.ir.types import BATCH, Type
 
 
-def joined(e: Emitter, values: Sequence[Value]) -> str:
-    """The name of these values one after another."""
+def joined(e: Emitter, values: Sequence[Value]) -> str | Packed:
+    """These values one after another, by the name of a tensor where they are not packed."""
     if len(values) == 1:
-        return e.name(values[0])
+        return e.tensors(values[0])
     known = e.joined.get(tuple(v.id for v in values))
     return known or e.op("Concat", *(e.name(v) for v in values), axis=0, hint="lanes")
 
 
-def part(e: Emitter, values: Sequence[Value], name: str) -> None:
+def part(e: Emitter, values: Sequence[Value], whole: str | Packed) -> None:
     """Bind values that come one after another. Who asks for them together again takes them as they came."""
     if len(values) == 1:
-        e.env[values[0].id] = name
+        e.env[values[0].id] = whole
         return
-    e.joined[tuple(v.id for v in values)] = name
+    e.joined[tuple(v.id for v in values)] = whole
+    name = e.named(whole)
     sizes = e.op("Concat", *[e.batch] * len(values), axis=0, hint="sizes")  # WebGPU splits by sizes, not by a number of parts
     e.bind(tuple(values), e.op("Split", name, sizes, outputs=len(values), axis=0, hint="lane"))
 

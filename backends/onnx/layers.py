@@ -1,12 +1,17 @@
 """Rows for parameters, matrix products, convolutions, normalisations and attention.
 
 Layouts follow what ONNX Runtime runs fastest: the weight of a linear map is stored transposed, so that a MatMul packs it
-once; the weight of a convolution lies in the graph of its use, without which the blocked layout of the CPU is lost.
+once; the weight of a convolution lies in the graph of its use, without which the blocked layout of the CPU is lost. That
+layout computes a register full of channels at a time, so that a convolution to fewer is written as a transposed one, which
+multiplies first and adds up places after.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from specc.backends.onnx.arrays import LAST
 from specc.backends.onnx.emit import Emitter, Weight
 from specc.backends.onnx.rounding import dynamic
 
@@ -14,6 +19,8 @@ from specc.ir.formats import FORMATS
 from specc.ir.ops import Op
 from specc.ir.program import Node, Value
 from specc.ir.types import DType, Shape, per_dimension
+
+FEW = 8  # channels below which a transposed convolution is faster
 
 
 def param(e: Emitter, node: Node) -> Weight:
@@ -76,17 +83,41 @@ def _convolution(e: Emitter, node: Node, kind: str) -> str:
         for v in node.inputs[2:]:
             if isinstance(b := e.env[v.id], Weight):
                 e.use(b.path, local=True)
-        out = e.op(kind, inner, w, *bias, **window(node))
+        few = isinstance(bound, Weight) and not e.plain and _to_few(node)
+        out = _turned(e, node, inner, w, bias) if few else e.op(kind, inner, w, *bias, **window(node))
         if isinstance(bound, Weight):
             _seen(e, node, inner, bound, out)
     return e.op("Squeeze", out, e.ints(0)) if single else out
 
 
-def window(node: Node) -> dict[str, int | list[int]]:
+def _to_few(node: Node) -> bool:
+    """Whether this is a convolution to few channels that has a transposed form."""
+    if node.op is not Op.CONV or int(node.inputs[1].type.shape[0]) >= FEW:
+        return False
+    at = window(node)
+    return at["group"] == 1 and set(at["strides"]) == {1} and min(_rests(at)) >= 0
+
+
+def _rests(at: dict[str, Any]) -> list[int]:
+    """What the transposed form leaves out at each end."""
+    return [d * (k - 1) - p for d, k, p in zip(at["dilations"], at["kernel_shape"], at["pads"], strict=False)]
+
+
+def _turned(e: Emitter, node: Node, x: str, kernel: str, bias: list[str]) -> str:
+    """A convolution in its transposed form. Its kernel is turned when the file is opened."""
+    at = window(node)
+    spatial = len(at["strides"])
+    axes = range(2, 2 + spatial)
+    ends, starts = e.ints(*[-LAST] * spatial), e.ints(*[-1] * spatial)
+    turned = e.op("Transpose", e.op("Slice", kernel, starts, ends, e.ints(*axes), starts), perm=[1, 0, *axes])
+    return e.op("ConvTranspose", x, turned, *bias, **(at | {"pads": _rests(at) * 2}))
+
+
+def window(node: Node) -> dict[str, Any]:
     """The attributes of Conv and ConvTranspose."""
     weight: Shape = node.inputs[1].type.shape
     spatial = len(weight) - 2
-    attrs: dict[str, int | list[int]] = {
+    attrs: dict[str, Any] = {
         "kernel_shape": [int(d) for d in weight[2:]],
         "strides": [*per_dimension(node.get("stride", 1), spatial)],
         "pads": [*per_dimension(node.get("padding", 0), spatial)] * 2,
@@ -107,7 +138,9 @@ def resize(e: Emitter, node: Node) -> str:
     spatial, k = node["spatial"], node["factor"]
     scales = e.const(np.array([1, 1, *[k] * spatial], np.float32))
     mode = {"mode": "nearest", "coordinate_transformation_mode": "asymmetric", "nearest_mode": "floor"}
-    return _batched(e, node, spatial, lambda x: e.op("Resize", x, "", scales, **mode))
+    (x,), shape = e.names(node, DType.FLOAT), node.inputs[0].type.shape
+    planes = e.op("Reshape", x, e.ints(1, -1, *map(int, shape[-spatial:])))
+    return e.op("Reshape", e.op("Resize", planes, "", scales, **mode), e.dims(node.out.type.shape, infer=True))
 
 
 def _batched(e: Emitter, node: Node, spatial: int, write) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 from specc.backends.onnx import calibrate
+from specc.backends.onnx.caches import Kept, caches
 from specc.backends.onnx.export import ExportReport, Hooks, write_entry
 from specc.backends.onnx.packed import EMULATED, LayerPlan, Writer
 from specc.backends.onnx.products import ProductPlan
@@ -20,10 +21,10 @@ from specc.backends.onnx.rounding import Rounding
 from specc.ir.dataflow import Layer
 from specc.ir.formats import FORMATS, KINDS, PRODUCTS
 from specc.ir.ops import Op
-from specc.ir.program import Program, walk
+from specc.ir.program import Program, Value, walk
 from specc.ir.types import GROWING
 from specc.runtime.ort import Model, load
-from specc.runtime.quantization import KEPT, CallError, LayerReport, QuantizationReport, Speed
+from specc.runtime.quantization import KEPT, CacheReport, CallError, LayerReport, QuantizationReport, Speed
 
 TIMED = 4  # examples of a run that is timed
 ROUNDS = 3
@@ -47,6 +48,7 @@ def report(plan: Plan, writer: Writer, written: ExportReport) -> QuantizationRep
         calls=tuple(_calls(plan)),
         sample_error=_norm(samples, plan.seen.samples),
         speed=Speed(examples=TIMED, before=_before(plan), after=after),
+        caches=tuple(kept(plan.program, plan.entry)),
         notes=tuple(_notes(plan, rows)),
         samples=(plan.seen.samples, samples),
     )
@@ -56,12 +58,15 @@ def _row(plan: Plan, writer: Writer, layer: Layer) -> LayerReport:
     size = 4 * math.prod(layer.shape) if layer.shape else 0
     made = plan.plans.get(layer.path) or plan.products.get(layer.path)
     rule = plan.rules.get(layer.path)
+    format, runs = (KEPT, "float") if made is None else (described(made), writer.ways[layer.path])
+    if layer.rounds:  # by the program itself, which was trained so
+        format, runs = _activations(Rounding(format=layer.rounds)), EMULATED
     return LayerReport(
         path=layer.path,
         kind=KINDS[layer.op],
         rule="" if rule is None else rule.match,
-        format=KEPT if made is None else described(made),
-        runs="float" if made is None else writer.ways[layer.path],
+        format=format,
+        runs=runs,
         bytes_before=size,
         bytes_after=size if made is None else writer.store.sizes.get(layer.path, 0),
     )
@@ -91,16 +96,26 @@ def _notes(plan: Plan, rows: tuple[LayerReport, ...]) -> Iterator[str]:
         yield f"ONNX Runtime has no kernel on {plan.target} for {'; '.join(emulated)}: standard ops round the operands"
     if any(r.kind in PRODUCTS and r.format == KEPT for r in rows):
         yield "products of two activations are in float where no rule names them, as in `rule attention { activations = int8 }`"
-    if has_caches(plan.program, plan.entry):
-        rounded = "" if plan.caches is None else f", of numbers rounded to {plan.caches}"
-        yield f"caches of keys and values hold floats{rounded}"
+    if any(c.format == KEPT for c in kept(plan.program, plan.entry)):
+        yield "caches hold floats where no rule names their format, as `cache = int8` does for keys and values of attention"
 
 
-def has_caches(program: Program, entry: str) -> bool:
-    """Whether a loop of an entry carries something that grows."""
-    nodes = walk(program.functions[program.entries[entry].function].block)
-    carried = (v for n in nodes if n.op is Op.FOR for v in n.regions[0].params)
-    return any(GROWING in v.type.shape for v in carried)
+def kept(program: Program, entry: str) -> Iterator[CacheReport]:
+    """What grows in the loops of an entry, and how."""
+    for node in walk(program.functions[program.entries[entry].function].block):
+        if node.op is Op.FOR:
+            (body,) = node.regions
+            packed = caches(program, body)
+            for i, value in enumerate(body.params[1:]):
+                if GROWING in value.type.shape:
+                    yield _cache(value, packed.get(i))
+
+
+def _cache(value: Value, how: Kept | None) -> CacheReport:
+    rows = math.prod(int(d) for d in value.type.shape[:-1] if not isinstance(d, str))
+    before = 4 * math.prod(int(d) for d in value.type.shape if not isinstance(d, str))
+    after, format = (before, KEPT) if how is None else (rows * how.row_bytes, how.format)
+    return CacheReport(name=value.name or "cache", format=format, bytes_before=before, bytes_after=after)
 
 
 def _calls(plan: Plan) -> list[CallError]:
@@ -138,7 +153,7 @@ def _before(plan: Plan) -> float:
     """The milliseconds of the float file."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "float.onnx"
-        write_entry(plan.program, plan.entry, plan.weights, file, Hooks())
+        write_entry(plan.loose, plan.entry, plan.weights, file, Hooks())
         return _milliseconds(load(file), plan.seen.feeds)
 
 

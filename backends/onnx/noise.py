@@ -11,7 +11,8 @@ from contextlib import nullcontext
 
 import numpy as np
 from onnx import TensorProto
-from specc.backends.onnx.emit import Emitter, UnsupportedError, info, tensor
+from specc.backends.onnx.emit import Emitter, UnsupportedError
+from specc.backends.onnx.scopes import info, tensor
 
 from specc.ir.ops import Op
 from specc.ir.program import Node

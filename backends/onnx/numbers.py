@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 from onnx import TensorProto
-from specc.backends.onnx.emit import NUMPY, Emitter, Number
+from specc.backends.onnx.emit import Emitter, Number
+from specc.backends.onnx.scopes import NUMPY
 
 from specc.ir.program import Node
 from specc.ir.types import BATCH, GROWING, DType

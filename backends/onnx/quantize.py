@@ -37,6 +37,7 @@ class Plan:
     """Which layers are quantised and how, with what was seen while calibrating."""
 
     program: Program
+    loose: Program  # the same in float, but for caches that were rounded in training
     entry: str
     weights: Mapping[str, np.ndarray]
     name: str
@@ -46,7 +47,6 @@ class Plan:
     plans: dict[str, LayerPlan]
     products: dict[str, ProductPlan]
     seen: Observed
-    caches: str | None = None  # the format that a rule rounds keys and values to
 
     def writer(self) -> Writer:
         return Writer(self.plans, self.products, self.weights, self.target)
@@ -61,11 +61,13 @@ def plan(
     target: str = "cpu",
 ) -> Plan:
     """Match the rules, calibrate, and choose ranges. Raises SpecError for rules and formats that do not fit."""
-    written = _written(program, quantization)
+    loose = unrounded(program) if any(q.trained for q in program.quantize) else program
+    written = _cached(loose, quantization)
     found = tuple(x for x in layers(written, entry) if not (quantization.trained and program.untrained(x.root)))
     rules = {layer.path: rule for layer in found if (rule := first_match(quantization, layer)) is not None}
     chosen = {path: rule for path, rule in rules.items() if rule.weights is not None or rule.activations is not None}
     _check(quantization, found, chosen)
+    chosen = {x.path: chosen[x.path] for x in found if x.path in chosen and not x.rounds}
     static = {p: r.activations for p, r in chosen.items() if r.activations is not None and not is_dynamic(r.activations)}
     asked = [int(a.get("calibrate", 64)) for a in static.values()]
     wanted = wanted or Calibration(examples=max(asked, default=16))
@@ -78,6 +80,7 @@ def plan(
         plans = methods.rounded(written, looked, weights, weighed, formats, plans, on)
     return Plan(
         program=written,
+        loose=loose,
         entry=entry,
         weights=weights,
         name=quantization.name,
@@ -87,7 +90,6 @@ def plan(
         plans=plans,
         products={p.path: _product(chosen[p.path], p, seen) for p in found if p.path in chosen and not p.shape},
         seen=seen,
-        caches=next((r.cache.name for r in quantization.rules if r.cache is not None), None),
     )
 
 
@@ -121,11 +123,8 @@ def _fits(quantization: Quantization, setting: Setting, kind: str) -> None:
         raise _error(FORMAT, quantization, f"{setting.name} has no scale by {granularity(setting)}", f"there are {allowed}")
 
 
-def _written(program: Program, quantization: Quantization) -> Program:
-    """What the file computes, but for its layers, which the writer rounds: those of a model that was trained rounded are floats
-    again, whatever they are rounded to now."""
-    if any(q.trained for q in program.quantize):
-        program = unrounded(program)
+def _cached(program: Program, quantization: Quantization) -> Program:
+    """The program whose caches are rounded, which those of a model are that was trained so."""
     caches = tuple(QuantizeRule(match=r.match, cache=r.cache) for r in quantization.rules if r.cache is not None)
     return rounded(program, replace(quantization, rules=caches)) if caches and not quantization.trained else program
 

@@ -16,7 +16,7 @@ from specc.backends.onnx.emit import Emitter
 from specc.ir.coding import LEAST, MOST_POWER, activation_range
 from specc.ir.formats import FORMATS, Element, Format
 from specc.ir.program import Node
-from specc.ir.types import DType, Shape
+from specc.ir.types import GROWING, Dim, DType, Shape
 from specc.record import record
 
 NORMAL = -126  # exponent of the least normal float
@@ -47,7 +47,7 @@ def static(e: Emitter, x: str, name: str, interval: tuple[float, float]) -> str:
     if not element.exponent:
         if e.plain:
             scale, zero = activation_range(*interval)
-            return _levels(e, x, e.const(scale), e.const(np.float32(zero)), e.const(np.float32(2**8 - 1)))
+            return _levels(e, x, e.const(scale), e.const(np.float32(zero)), e.const(np.float32(2**8 - 1))).values(e)
         return e.op("DequantizeLinear", *quantized(e, x, interval))
     s = e.const(np.maximum(np.float32(max(map(abs, interval)) / element.largest), LEAST))
     return e.op("Mul", grid(e, e.op("Div", x, s), element), s)
@@ -60,9 +60,9 @@ def quantized(e: Emitter, x: str, interval: tuple[float, float]) -> tuple[str, s
     return e.op("QuantizeLinear", x, s, z), s, z
 
 
-def round_to(e: Emitter, node: Node) -> str:
-    """The row of the table of ops."""
-    (x,) = e.names(node, DType.FLOAT)
+def round_to(e: Emitter, node: Node, x: str = "") -> str:
+    """The row of the table of ops; of another tensor where one is given."""
+    x = x or e.number(node.inputs[0], DType.FLOAT)
     row, block, affine = FORMATS[node["format"]], node.get("block", 0), node.get("affine", False)
     return dynamic(e, x, node.out.type.shape, node["axes"], row, block, affine)
 
@@ -72,28 +72,42 @@ def dynamic(e: Emitter, x: str, shape: Shape, along: tuple[int, ...], row: Forma
     rank = len(shape)
     axes = sorted(i % rank for i in along)
     order = [i for i in range(rank) if i not in axes] + axes
-    k = math.prod(int(shape[i]) for i in axes)
     lead: Shape = tuple(shape[i] for i in order[: rank - len(axes)])
-    rows = _reshaped(e, _turned(e, x, order), (*lead, k))
-    rest = -k % block if block else 0
-    if rest:
-        rows = e.op("Pad", rows, e.ints(0, rest), "", e.ints(-1))
-    if block:
-        rows = e.op("Reshape", rows, e.dims((*lead, (k + rest) // block, block), infer=True))
-    values = _nearest(e, rows, row, affine, _counts(k, block))
-    if block:
-        values = e.op("Reshape", values, e.dims((*lead, k + rest), infer=True))
-    if rest:
-        values = e.op("Slice", values, e.ints(0), e.ints(k), e.ints(-1))
-    return _turned(e, _reshaped(e, values, (*lead, *(shape[i] for i in axes))), [order.index(i) for i in range(rank)])
+    rows, k = _turned(e, x, order), shape[axes[0]]
+    if len(axes) > 1:
+        k = math.prod(int(shape[i]) for i in axes)
+        rows = e.op("Reshape", rows, e.dims((*lead, k), infer=True))
+    parts = units(e, groups(e, rows, len(lead), k, block), row, affine, k, block)
+    values = joined(e, parts.values(e), rows, len(lead), k, block)
+    if len(axes) > 1:
+        values = e.op("Reshape", values, e.dims((*lead, *(shape[i] for i in axes)), infer=True))
+    return _turned(e, values, [order.index(i) for i in range(rank)])
 
 
 def _turned(e: Emitter, x: str, perm: list[int]) -> str:
     return x if perm == sorted(perm) else e.op("Transpose", x, perm=perm)
 
 
-def _reshaped(e: Emitter, x: str, shape: Shape) -> str:
-    return e.op("Reshape", x, e.dims(shape, infer=True))
+def groups(e: Emitter, rows: str, lead: int, k: Dim, block: int) -> str:
+    """Rows (..., k) behind `lead` dimensions as (..., numbers that share a scale); the last block is filled up."""
+    if not block:
+        return rows
+    if k == GROWING:
+        left = e.op("Mod", e.op("Neg", e.op("Shape", rows, start=-1)), e.ints(block))
+        rows = e.op("Pad", rows, e.op("Concat", e.ints(0), left, axis=0), "", e.ints(-1))
+    elif rest := -int(k) % block:
+        rows = e.op("Pad", rows, e.ints(0, rest), "", e.ints(-1))
+    return e.op("Reshape", rows, e.ints(*[0] * lead, -1, block))
+
+
+def joined(e: Emitter, values: str, rows: str, lead: int, k: Dim, block: int) -> str:
+    """The inverse of `groups` for values of such rows."""
+    if not block:
+        return values
+    values = e.op("Reshape", values, e.ints(*[0] * lead, -1))
+    if k == GROWING:
+        return e.op("Slice", values, e.ints(0), e.op("Shape", rows, start=-1), e.ints(-1))
+    return e.op("Slice", values, e.ints(0), e.ints(int(k)), e.ints(-1)) if int(k) % block else values
 
 
 def _counts(k: int, block: int) -> np.ndarray:
@@ -102,7 +116,20 @@ def _counts(k: int, block: int) -> np.ndarray:
     return np.asarray(whole[:, None] if block else whole, np.float32)
 
 
-def _nearest(e: Emitter, x: str, row: Format, affine: bool, counts: np.ndarray) -> str:
+@record
+class Units:
+    """What codes stand for before their scales, an element's numbers or levels above a zero; names of tensors."""
+
+    numbers: str
+    scale: str
+    zero: str | None = None
+
+    def values(self, e: Emitter) -> str:
+        above = self.numbers if self.zero is None else e.op("Sub", self.numbers, self.zero)
+        return e.op("Mul", above, self.scale)
+
+
+def units(e: Emitter, x: str, row: Format, affine: bool, k: Dim, block: int) -> Units:
     """The nearest numbers of a format, each group along the last axis under its own scale."""
     if affine:
         return _affine(e, x, row)
@@ -111,13 +138,13 @@ def _nearest(e: Emitter, x: str, row: Format, affine: bool, counts: np.ndarray) 
         scale = _power(e, largest, row.element.top)
     elif row.fit == "mean":
         total = e.op("ReduceSum", e.op("Abs", x), e.ints(-1), keepdims=1)
-        scale = e.op("Max", e.op("Div", total, e.const(counts)), e.const(LEAST))
+        scale = e.op("Max", e.op("Div", total, e.const(_counts(int(k), block))), e.const(LEAST))
     else:
         scale = e.op("Max", e.op("Div", largest, e.const(np.float32(row.element.largest))), e.const(LEAST))
-    return e.op("Mul", grid(e, e.op("Div", x, scale), row.element), scale)
+    return Units(grid(e, e.op("Div", x, scale), row.element), scale)
 
 
-def _affine(e: Emitter, x: str, row: Format) -> str:
+def _affine(e: Emitter, x: str, row: Format) -> Units:
     top, none = e.const(np.float32(2**row.bits - 1)), e.const(np.float32(0))
     low = e.op("Min", e.op("ReduceMin", x, e.ints(-1), keepdims=1), none)
     high = e.op("Max", e.op("ReduceMax", x, e.ints(-1), keepdims=1), none)
@@ -126,10 +153,10 @@ def _affine(e: Emitter, x: str, row: Format) -> str:
     return _levels(e, x, scale, zero, top)
 
 
-def _levels(e: Emitter, x: str, scale: str, zero: str, top: str) -> str:
+def _levels(e: Emitter, x: str, scale: str, zero: str, top: str) -> Units:
     """The nearest of the levels 0, 1, ..., top above a zero."""
-    codes = e.op("Clip", e.op("Round", e.op("Add", e.op("Div", x, scale), zero)), e.const(np.float32(0)), top)
-    return e.op("Mul", e.op("Sub", codes, zero), scale)
+    levels = e.op("Clip", e.op("Round", e.op("Add", e.op("Div", x, scale), zero)), e.const(np.float32(0)), top)
+    return Units(levels, scale, zero)
 
 
 def grid(e: Emitter, x: str, element: Element) -> str:
@@ -141,11 +168,11 @@ def grid(e: Emitter, x: str, element: Element) -> str:
         low = 1 - element.bias
         steps = np.ldexp(np.ones(element.top - low + 1, np.float32), np.arange(low, element.top + 1) - element.mantissa)
         size = e.op("Max", e.op("Abs", x), e.const(np.float32(2.0**low)))
-        step = e.op("Gather", e.const(steps), e.op("Sub", _exponent(e, size), e.const(np.int32(low))))
+        step = e.op("Gather", e.const(steps), e.op("Sub", exponent(e, size), e.const(np.int32(low))))
     return e.op("Mul", e.op("Round", e.op("Div", x, step)), step)
 
 
-def _exponent(e: Emitter, x: str) -> str:
+def exponent(e: Emitter, x: str) -> str:
     """floor(log2 x), int32; next to a power of two it may be one off."""
     power = e.op("Floor", e.op("Mul", e.op("Log", x), e.const(np.float32(1 / np.log(2)))))
     return e.op("Cast", power, to=TensorProto.INT32)
@@ -154,7 +181,7 @@ def _exponent(e: Emitter, x: str) -> str:
 def _power(e: Emitter, x: str, top: int) -> str:
     """The largest power of two up to x, over 2^top. The logarithm is corrected, so that the power is exact."""
     powers = np.ldexp(np.ones(MOST_POWER - NORMAL + 1, np.float32), np.arange(NORMAL, MOST_POWER + 1))
-    index = e.op("Sub", _exponent(e, e.op("Max", x, e.const(powers[0]))), e.const(np.int32(NORMAL)))
+    index = e.op("Sub", exponent(e, e.op("Max", x, e.const(powers[0]))), e.const(np.int32(NORMAL)))
     index = e.op("Clip", index, e.const(np.int32(0)), e.const(np.int32(len(powers) - 1)))
     found = e.op("Gather", e.const(powers), index)
     half, twice = e.op("Mul", found, e.const(np.float32(0.5))), e.op("Mul", found, e.const(np.float32(2)))

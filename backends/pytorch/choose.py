@@ -8,6 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping
 
+from specc.backends.pytorch.lines import joined
+from specc.backends.pytorch.names import WIDTH
+
 from specc.installed import folder
 
 MARK = re.compile(r"\s*# (<<|>>) ?(.*)")
@@ -42,4 +45,4 @@ def choose(text: str, features: Collection[str], replaced: Mapping[str, str] | N
             kept.append(kept[-1] and name[4:] not in features)
         else:
             kept.append(kept[-1] and name in features)
-    return "\n".join(out).rstrip() + "\n"
+    return "\n".join(joined(out, WIDTH)).rstrip() + "\n"

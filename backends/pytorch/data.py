@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ast
 
-from specc.backends.pytorch.expressions import literal
 from specc.backends.pytorch.lines import fit
 from specc.backends.pytorch.names import docstring
+from specc.backends.pytorch.numbers import literal
 from specc.backends.pytorch.source import tidy
 
 from specc.ir.program import Dataset, Program, Setting, Space

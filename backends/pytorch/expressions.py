@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from enum import IntEnum
 
@@ -66,7 +65,6 @@ INFIX: dict[str, Level] = {
     "and": Level.AND,
     "or": Level.OR,
 }
-TURNS = {s * v: f"{'-' * (s < 0)}{t}" for s in (1, -1) for v, t in ((2 * math.pi, "2 * math.pi"), (math.pi / 2, "math.pi / 2"))}
 SIMPLE = re.compile(r"-?[\w.]+")  # operands of ** that stand close to it
 
 
@@ -102,41 +100,6 @@ def call(function: str, *args: str, **options: str | None) -> str:
     """function(args..., option=value...), without the options that are None."""
     named = [f"{k}={v}" for k, v in options.items() if v is not None]
     return f"{function}({', '.join([*args, *named])})"
-
-
-def literal(value: float | int | bool) -> str:
-    """A number as one would write it: 2 for 2.0, 1e-05 as 1e-5, and infinities by name."""
-    if isinstance(value, bool):
-        return str(value)
-    if value != value:
-        return "math.nan"
-    if value in (float("inf"), float("-inf")):
-        return "math.inf" if value > 0 else "-math.inf"
-    if isinstance(value, int):
-        return str(value)
-    if value == int(value) and abs(value) < 1e15:
-        return str(int(value))
-    if abs(value) == math.pi:
-        return "math.pi" if value > 0 else "-math.pi"
-    return re.sub(r"e([+-])0*(\d)", lambda m: f"e{'-' if m[1] == '-' else ''}{m[2]}", _shortest(float(value)))
-
-
-def _shortest(value: float) -> str:
-    """0.045 for 0.05 - 0.005, which is its neighbour: what was meant, not what rounding left of it."""
-    short = float(f"{value:.15g}")
-    near = abs(short - value) <= math.ulp(value) and len(repr(short)) + 3 <= len(repr(value))
-    return repr(short if near else value)
-
-
-def number(value: float | int | bool, type: Type = FLOAT) -> Piece:
-    if value in TURNS:
-        return Piece(TURNS[value], Level.PRODUCT, type, host=True, literal=value)
-    share, exponent = math.frexp(abs(value)) if math.isfinite(value) else (1.0, 0)
-    if share == 0.5 and exponent < -10:  # of a grid of bits
-        sign = "-" if value < 0 else ""
-        return Piece(f"{sign}2**{exponent - 1}", Level.SIGN if sign else Level.POWER, type, host=True, literal=value)
-    text = literal(value)
-    return Piece(text, Level.SIGN if text.startswith("-") else Level.ATOM, type, host=True, literal=value)
 
 
 def tuple_of(parts: list[str]) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from specc.backends.pytorch.expressions import Piece, call, literal, tuple_of
+from specc.backends.pytorch.expressions import Piece, call, tuple_of
+from specc.backends.pytorch.numbers import literal
 from specc.backends.pytorch.site import Site, Spelling, Text
 
 from specc.ir.program import Node

@@ -44,7 +44,7 @@ def _plainer(node: Node, made: Made) -> Node:
     """The node with operands before a change of shape that makes no difference to it."""
     for i, value in enumerate(node.inputs):
         change = made.get(value.id)
-        if change is None or change.op not in (Op.EXPAND, Op.RESHAPE) or change.get("idiom") is not None:
+        if change is None or change.op not in (Op.EXPAND, Op.RESHAPE, Op.SPREAD) or change.get("idiom") is not None:
             continue
         source = change.inputs[0]
         others = [v.type.shape for k, v in enumerate(node.inputs) if k != i]
@@ -60,7 +60,7 @@ def _plainer(node: Node, made: Made) -> Node:
 def _spreads(node: Node) -> bool:
     """Whether a node only repeats its operand, as broadcasting would."""
     old, new = node.inputs[0].type.shape, node.out.type.shape
-    return bool(old) and (node.op is Op.EXPAND or new == (*[1] * (len(new) - len(old)), *old))
+    return bool(old) and (node.op is not Op.RESHAPE or new == (*[1] * (len(new) - len(old)), *old))
 
 
 def _together(shapes: list[Shape]) -> Shape:
@@ -186,8 +186,29 @@ def _stacked(node: Node, made: Made) -> Idiom | None:
     return f"torch.stack([{', '.join(['{}'] * len(sources))}]{dim})", sources
 
 
+def _lost(node: Node, made: Made) -> Idiom | None:
+    """How improbable logits make a class at each place: rows of logits in one call, which never holds their exponentials."""
+    total, chosen = (made.get(v.id) for v in node.inputs)
+    if total is None or chosen is None or total.op is not Op.LOGSUMEXP or chosen.op is not Op.TAKE:
+        return None
+    logits, at = chosen.inputs
+    last = logits.type.rank - 1
+    if last < 1 or total.inputs[0] is not logits or at.type.shape != logits.type.shape[:-1]:
+        return None
+    if (
+        [a % (last + 1) for a in total["axes"]] != [last]
+        or chosen["axis"] % (last + 1) != last
+        or chosen.get("batch", 0) != last
+    ):
+        return None
+    if last == 1:
+        return 'F.cross_entropy({}, {}, reduction="none")', (logits, at)
+    return 'F.cross_entropy({}.flatten(0, -2), {}.flatten(), reduction="none").view_as({})', (logits, at, at)
+
+
 IDIOMS: dict[Op, Callable[[Node, Made], Idiom | None]] = {
     Op.MAX: _leaky,
+    Op.SUB: _lost,
     Op.WHERE: _of_places,
     Op.RESHAPE: _reshaped,
     Op.CONCAT: _stacked,

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from specc.backends.pytorch.expressions import Piece, call, literal, tuple_of
+from specc.backends.pytorch.expressions import Piece, call, tuple_of
+from specc.backends.pytorch.numbers import literal
 
 from specc.ir.formats import FORMATS
+from specc.ir.program import Node
 
 
 def _numbers(site: Any, **defaults: int) -> dict[str, str]:
@@ -74,22 +76,30 @@ def groupnorm(site: Any, x: Piece, *operands: Piece) -> str:
 
 def attention(site: Any, q: Piece, k: Piece, v: Piece) -> str:
     causal = "True" if site.node.get("causal", False) else None
+    if site.node.get("format"):
+        weights = call("rounding.weights", q.text, k.text, is_causal=causal)
+        return call("torch.matmul", _rounded(site.node, weights, None), v.text)
     return call("F.scaled_dot_product_attention", q.text, k.text, v.text, is_causal=causal)
 
 
 def round_to(site: Any, x: Piece) -> str:
-    """A function of the part `rounding`, by the row of the table of formats."""
-    row, axes, rank = FORMATS[site["format"]], site["axes"], x.type.rank
-    element, block = row.element, site.node.get("block", 0)
-    places = sorted(i % rank for i in axes)
+    rank = x.type.rank
+    places = sorted(i % rank for i in site["axes"])
     dim = None if places == [rank - 1] else str(places[0]) if len(places) == 1 else tuple_of([str(i) for i in places])
+    return _rounded(site.node, x.text, dim)
+
+
+def _rounded(node: Node, x: str, dim: str | None) -> str:
+    """A function of the part `rounding`, by the row of the table of formats."""
+    row, block = FORMATS[node["format"]], node.get("block", 0)
+    element = row.element
     if row.scale == "e8m0" and block in (0, row.block):
-        return call(f"rounding.{site['format']}", x.text, dim=dim)
+        return call(f"rounding.{node['format']}", x, dim=dim)
     shared = {"dim": dim, "block": str(block) if block else None}
     if element.exponent:
         sizes = {"exponent": str(element.exponent), "mantissa": str(element.mantissa), "largest": literal(element.largest)}
-        return call("rounding.floats", x.text, **sizes, **shared, powers="True" if row.scale == "e8m0" else None)
+        return call("rounding.floats", x, **sizes, **shared, powers="True" if row.scale == "e8m0" else None)
     if row.fit == "mean":
-        return call("rounding.ternary", x.text, **shared)
-    kind = "affine" if site.node.get("affine", False) else "fixed" if row.scale == "e8m0" else "integers"
-    return call(f"rounding.{kind}", x.text, bits=str(element.bits), **shared)
+        return call("rounding.ternary", x, **shared)
+    kind = "affine" if node.get("affine", False) else "fixed" if row.scale == "e8m0" else "integers"
+    return call(f"rounding.{kind}", x, bits=str(element.bits), **shared)

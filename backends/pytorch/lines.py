@@ -21,12 +21,8 @@ def fit(line: str, room: int) -> list[str]:
     if len(INDENT) + len(inner) <= room and not inner.endswith(","):
         return [head, INDENT + inner, tail]
     items = _items(inner)
-    lines = [part for item in items for part in _closed(fit(f"{item},", room - len(INDENT)))]
+    lines = [part for item in items for part in fit(f"{item},", room - len(INDENT))]
     return [head, *(INDENT + part for part in lines), tail]
-
-
-def _closed(lines: list[str]) -> list[str]:
-    return lines
 
 
 def exploded(head: str, items: list[str], tail: str, room: int) -> list[str]:
@@ -38,6 +34,34 @@ def exploded(head: str, items: list[str], tail: str, room: int) -> list[str]:
     if len(INDENT) + len(inner) <= room:
         return [head, INDENT + inner, tail]
     return [head, *(f"{INDENT}{item}," for item in items), tail]
+
+
+def joined(lines: list[str], room: int) -> list[str]:
+    """Lines, with a bracket that is open over several of them closed on one where the items fit."""
+    out: list[str] = []
+    i = 0
+    while i < len(lines):
+        stop = _closing(lines, i)
+        items = [line.strip() for line in lines[i + 1 : stop]]
+        flat = f"{lines[i]}{' '.join(items).removesuffix(',')}{lines[stop].strip()}" if items else ""
+        fits = items and len(flat) <= room and (len(items) > 1 or not lines[i].endswith((" (", "=(")))
+        out.append(flat if fits else lines[i])
+        i = stop + 1 if fits else i + 1
+    return out
+
+
+def _closing(lines: list[str], start: int) -> int:
+    """The line that closes the bracket which one ends with, where only items stand between them; else the line itself."""
+    indent = len(lines[start]) - len(lines[start].lstrip())
+    if not lines[start].endswith(tuple(OPEN)):
+        return start
+    for i in range(start + 1, len(lines)):
+        line = lines[i]
+        if line[:indent].strip() == "" and line[indent : indent + 1] in tuple(CLOSE):
+            return i
+        if not line.endswith(",") or "#" in line or not line.startswith(" " * (indent + 4)) or line[indent + 4] == " ":
+            return start
+    return start
 
 
 def _last_bracket(code: str) -> tuple[int, int] | None:

@@ -13,8 +13,9 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from specc.backends.pytorch.expressions import call, literal
+from specc.backends.pytorch.expressions import call
 from specc.backends.pytorch.fills import table
+from specc.backends.pytorch.numbers import literal, written
 from specc.backends.pytorch.spelling import TORCH
 
 from specc.ir.ops import Op
@@ -144,7 +145,7 @@ class Layout:
             case ("uniform", float() | int() as bound):
                 return [f"nn.init.uniform_({target}, -{_bound(bound)}, {_bound(bound)})"]
             case ("normal", float() | int() as std):
-                return [call("nn.init.normal_", target, std=None if std == 1 else literal(std))]
+                return [call("nn.init.normal_", target, std=None if std == 1 else written(std)[0])]
             case ("constant", float() | int() as value):
                 return [f"nn.init.constant_({target}, {literal(value)})"]
         raise ValueError(f"{init} is not a start for parameters")
@@ -262,7 +263,7 @@ def _tensor(shape: tuple[int, ...], init: tuple[object, ...]) -> str:
         case ("ones",):
             return f"torch.ones({sizes})"
         case ("normal", float() | int() as std):
-            return f"torch.randn({sizes})" if std == 1 else f"{literal(std)} * torch.randn({sizes})"
+            return f"torch.randn({sizes})" if std == 1 else f"{written(std)[0]} * torch.randn({sizes})"
         case ("uniform", float() | int() as bound):
             return f"torch.empty({sizes}).uniform_(-{_bound(bound)}, {_bound(bound)})"
         case ("constant", float() | int() as value):

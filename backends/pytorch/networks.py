@@ -133,8 +133,7 @@ class Networks:
         out = ", ".join(show(v.type.shape) for v in function.block.results)
         head = exploded(f"def {name}(", params, f") -> {result}:", 124)
         doc = docstring(f"{', '.join(shapes)}. Returns {out}.", 4)
-        given = [] if start is None else [f"starts = {strings(start.paths)}  # what the first batch decides", ""]
-        return [*given, *head, *doc, *(f"    {line}" for line in printed.lines)]
+        return [*head, *doc, *(f"    {line}" for line in printed.lines)]
 
     def classes(self) -> list[list[str]]:
         """Every class, as lines, callee first."""
@@ -142,6 +141,7 @@ class Networks:
         for family in self.families:
             params = ["self", *(f"{name}: int" for name in family.params)]
             lines = [f"class {family.name}(nn.Module):", *docstring(described(family.about, family.doc or family.name), 4), ""]
+            lines += self._starts(family)
             if family.registrations or family.attributes:
                 lines += [f"    {part}" for part in exploded("def __init__(", params, ") -> None:", 124)]
                 body = ["super().__init__()", *(f"self.{a} = {a}" for a in family.attributes), *family.registrations]
@@ -149,6 +149,12 @@ class Networks:
                 lines += [""]
             out.append([*lines, *(f"    {line}" if line else "" for line in family.methods)])
         return out
+
+    def _starts(self, family: Family) -> list[str]:
+        """The parameters that the method `start` gives."""
+        functions = {name for draft in family.members for name in draft.functions}
+        start = next((s for s in self.program.starts if s.function in functions), None)
+        return [] if start is None else [f"    starts = {strings(start.paths)}  # what the first batch decides", ""]
 
     def model(self) -> list[str]:
         """The class that holds the networks under their names."""
@@ -237,7 +243,9 @@ def _method_name(function: str, taken: set[str]) -> str:
 
 
 def _item(bundle: str) -> str:
-    return legal(re.sub(r"\W", "_", bundle.rpartition(".")[2]) or "item")
+    """The variable of a loop over modules: `block` for each of `block2`."""
+    name = re.sub(r"\W", "_", bundle.rpartition(".")[2])
+    return legal(re.sub(r"(?<=[a-z])\d+$", "", name) or "item")
 
 
 def show(shape: Shape) -> str:

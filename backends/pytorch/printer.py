@@ -15,6 +15,8 @@ from specc.backends.pytorch.likes import with_likes
 from specc.backends.pytorch.lines import INDENT, fit
 from specc.backends.pytorch.manner import Manner
 from specc.backends.pytorch.plan import Plan, Statement, batched
+from specc.backends.pytorch.rounds import with_tests_once
+from specc.backends.pytorch.spreads import with_spreads
 from specc.backends.pytorch.suggest import suggest
 from specc.backends.pytorch.values import Expressions
 
@@ -43,7 +45,7 @@ def print_block(
     finish: Callable[[list[Piece]], str] | None = None,
 ) -> Printed:
     """The statements of a block, the last of them its return. finish: what to write after `return`, from the results."""
-    block = with_likes(with_idioms(block))
+    block = with_likes(with_spreads(with_idioms(with_tests_once(block))))
     starts = params or [Kind(False)] * len(block.params)
     kinds = Kinds(manner.functions.call_kind, manner.functions.is_plain).run(block, starts)
     forced: set[int] = set()

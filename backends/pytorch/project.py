@@ -16,7 +16,7 @@ from specc.backends.pytorch.objective import Objective, objectives
 from specc.backends.pytorch.related import averages_file, lenders, parents_file
 from specc.backends.pytorch.routine import Turn, in_routine, names_of
 from specc.backends.pytorch.samplers import ways
-from specc.backends.pytorch.scripts import preview_script, previewed, query_script, sample_script, train_script
+from specc.backends.pytorch.scripts import drawn, preview_script, previewed, query_script, sample_script, train_script
 from specc.backends.pytorch.source import module
 
 from specc.ir.program import Program
@@ -63,17 +63,21 @@ def project(program: Program) -> dict[str, str]:
         if losses[0].prepared:
             files["ahead.py"] = choose(part("ahead"), ())
     files["checkpoint.py"] = choose(part("checkpoint"), ())
-    if samplers:
-        files["pictures.py"] = choose(part("pictures"), ())
-    if any("noise." in text for name, text in files.items() if name in ("sample.py", "query.py", "process.py", "generate.py")):
-        files["noise.py"] = choose(part("noise"), ())
-    kinds = {kind for text in files.values() for kind in re.findall(r"\brounding\.(\w+)", text)}
-    if kinds:
+    if kinds := drawn(program, samplers):
+        files["pictures.py"] = choose(part("pictures"), kinds)
+    if draws := _called(files, "noise"):
+        files["noise.py"] = choose(part("noise"), draws)
+    if kinds := _called(files, "rounding"):
         files["rounding.py"] = choose(part("rounding"), _with_helpers(kinds))
     for name in sorted(library.externs):
         files[f"{name}.py"] = choose(part(name), ())
     files["spec.lock.json"] = json.dumps(_lock(program, networks), indent=2, ensure_ascii=False) + "\n"
     return files
+
+
+def _called(files: dict[str, str], name: str) -> set[str]:
+    """The functions of a part that files call as `part.function`."""
+    return {called for text in files.values() for called in re.findall(rf"\b{name}\.(\w+)\(", text)}
 
 
 def _with_helpers(kinds: set[str]) -> set[str]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from specc.backends.pytorch.choose import choose, part
-from specc.backends.pytorch.expressions import literal
 from specc.backends.pytorch.kinds import Kind
 from specc.backends.pytorch.library import Library, ours
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal, snake
+from specc.backends.pytorch.numbers import literal
 from specc.backends.pytorch.printer import print_block
 from specc.backends.pytorch.source import module
 

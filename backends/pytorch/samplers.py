@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from functools import cache
 
 from specc.backends.pytorch.choose import part
-from specc.backends.pytorch.expressions import literal
 from specc.backends.pytorch.kinds import Kind
 from specc.backends.pytorch.library import Library, ours
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import described, docstring, legal, snake
 from specc.backends.pytorch.networks import Networks, show
+from specc.backends.pytorch.numbers import literal
 from specc.backends.pytorch.printer import print_block
 
 from specc.ir.program import Entry, Input, Program

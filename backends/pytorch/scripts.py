@@ -10,9 +10,9 @@ from typing import Any
 from specc.backends.pytorch.choose import choose, part
 from specc.backends.pytorch.conditions import conditions
 from specc.backends.pytorch.data import Data, image_shape
-from specc.backends.pytorch.expressions import literal
 from specc.backends.pytorch.lines import exploded
 from specc.backends.pytorch.names import docstring, legal
+from specc.backends.pytorch.numbers import literal
 from specc.backends.pytorch.objective import Objective
 from specc.backends.pytorch.related import lenders
 from specc.backends.pytorch.routine import CLOCK, Group, Player, Turn, batches_of, parameters_of, patterned, players, steps_of
@@ -26,6 +26,7 @@ DECAYS = ("cosine", "linear", "constant")
 NONE: Mapping[str, Any] = {}
 PICTURE = 'self.out / f"samples-{self.step}.png"'
 KNOBS = {"lr": "LEARNING_RATE", "eps": "EPSILON"}
+QUIET = 'os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave their cores to the workers of `ahead`'
 
 
 # train.py ------------------------------------------------------------------------------------------------------------
@@ -44,6 +45,7 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     features |= {"watched"} if watched else set()
     features |= {"schedule"} if warmup or decay != "constant" else set()
     features |= {"warmup"} if warmup else set()
+    features |= {"falls"} if decay != "constant" else set()
     begin = program.by_role("start")
     features |= {"modules"} if program.starts else set()
     features |= {"computed"} if begin else set()
@@ -86,6 +88,9 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "process": "\n".join(f"from process import {', '.join(used)}" for used in [turn and turn.imported("process")] if used),
         "iterators": f"from collections.abc import {'Callable, Iterator' if turn is not None else 'Iterator'}",
         "value": f"            value = loss(self.model, *batch{_clock(losses[0]) if learns else ''})",
+        "trained": f"        self.parameters = {_listed(parameters_of(program, over, 'self.model'))}"
+        if "over" in features
+        else "",
         "turn": "\n".join(f"        {line}" for line in turn.lines) if turn is not None else "",
         "start_modules": f"        start_from(self.model, {losses[0].name}, batch)" if learns else "",
         "start_tensors": starting,
@@ -94,7 +99,13 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "shown": f"{' ' * 20}preview(self.{'ema' if 'ema' in features else 'model'}, self.device, {PICTURE})",
     }
     text = grouped(choose(part("train"), features, replaced))
+    if "prepared" in features:  # read when torch is loaded
+        text = text.replace("\n\nimport torch\n", f"\n\n{QUIET}\n\nimport torch\n", 1)
     return tidy("\n".join([docstring(f"Train {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""', "", text]))
+
+
+def _listed(parameters: str) -> str:
+    return parameters if parameters.startswith("[") else f"list({parameters})"
 
 
 def _clock(loss: Objective) -> str:
@@ -131,7 +142,7 @@ def _knobs(program: Program, losses: list[Objective], features: set[str], warmup
             if group.setting is not None:
                 whose = player.name if len(player.groups) == 1 else ", ".join(group.over)
                 lines += _numbers(group.setting, player.prefix(group), f" of {whose}", _beside(program, player, group))
-    if "schedule" in features and losses:
+    if "warmup" in features and losses:
         lines.append(f"WARMUP = {warmup}  # steps" + ("" if "constant" in features else ", before the learning rate falls"))
     if "ema" in features:
         lines.append(f"EMA = {literal(program.setting('ema'))}  # of the weights, per step")
@@ -145,8 +156,6 @@ def _knobs(program: Program, losses: list[Objective], features: set[str], warmup
         lines.append(f"WATCHED = {_strings(_watched(program))}  # states among them")
     if "computed" in features:
         lines.append(f"STARTS = {_strings(list(program.by_role('start')[0].writes))}  # what the first batch decides")
-    if "over" in features:
-        lines.append(f"OVER = {_strings(list(losses[0].entry.over))}  # what is trained")
     lines.append(f"FILES = {_strings(['model', 'optimizer', *(['ema'] if 'ema' in features else [])])}  # of a checkpoint")
     lines.append(f"SAVE_EVERY = {int(program.setting('save_every', 1000) or 10**9)}  # steps")
     return lines
@@ -311,6 +320,7 @@ def sample_script(program: Program, samplers: list[Way], derived: list[Way], loc
     features |= asked.features()
     features |= {"named"} if named else set()
     features |= {"whole", "lines"} if program.data and program.data[0].space.dtype == "int" else set()
+    features |= {"drawn"} if drawn(program, samplers) else set()
     tables = table("SAMPLERS", {w.entry.name: w.name for w in samplers})
     if asked.inputs:
         tables += table("CONDITIONS", {sampler: _strings(list(names)) for sampler, names in asked.of.items()})
@@ -326,11 +336,29 @@ def sample_script(program: Program, samplers: list[Way], derived: list[Way], loc
         "arguments": "\n".join([*options, *asked.options()]),
         "usual": "\n".join(asked.usual()),
         "given": "\n".join(asked.given()),
+        "forms": _out(features),
     }
     text = choose(part("sample"), features, replaced)
     own = local | ({"examples": "data"} if asked.derived else {})
     ways = [*samplers, *([asked.derived] if asked.derived else [])]
     return with_functions(text, ways, own, _head(program, "Draw from a trained", _sample_usage(program, samplers)))
+
+
+def drawn(program: Program, samplers: list[Way]) -> set[str]:
+    """The pictures that there are of what the samplers give, and of the data."""
+    shapes = [program.functions[w.entry.function].block.results[0].type.shape[1:] for w in samplers]
+    found = {"images" for s in shapes if len(s) == 3 and s[0] in (1, 3)} | {"points" for s in shapes if s == (2,)}
+    return found | _pictured(program) - {"folded"}
+
+
+def _out(features: set[str]) -> str:
+    """The option that says where samples go, and in which form."""
+    forms = [
+        ".npz for numbers",
+        *[".txt for a line a sample"] * ("lines" in features),
+        *[".png for a picture"] * ("drawn" in features),
+    ]
+    return f'    parser.add_argument("--out", type=Path, default=Path("samples.npz"), help="{", ".join(forms)}")'
 
 
 def _sample_usage(program: Program, samplers: list[Way]) -> list[str]:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import re
 
 from specc.backends.pytorch import layers, shapes
-from specc.backends.pytorch.expressions import Level, Piece, call, compare, infix, literal, negated, power, tuple_of
+from specc.backends.pytorch.expressions import Level, Piece, call, compare, infix, negated, power, tuple_of
 from specc.backends.pytorch.fills import const, draw, iota, number_like, spread, whole
+from specc.backends.pytorch.numbers import literal
 from specc.backends.pytorch.site import Site, Spelling, Text
 
 from specc.ir.ops import Op

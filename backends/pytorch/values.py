@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from specc.backends.pytorch.expressions import Level, Piece, call, infix, number
+from specc.backends.pytorch.expressions import Level, Piece, call, infix
 from specc.backends.pytorch.fills import filled
 from specc.backends.pytorch.kinds import FILLS
 from specc.backends.pytorch.manner import Manner
+from specc.backends.pytorch.numbers import number
 from specc.backends.pytorch.plan import Plan, batched
 from specc.backends.pytorch.site import Site
 from specc.backends.pytorch.spelling import TORCH
@@ -69,7 +70,9 @@ class Expressions:
             pieces = [self.tensor(v) for v in node.inputs]
             if node["idiom"] == "@":
                 return infix("@", *pieces)
-            return str(node["idiom"]).format(*(p.atom if node["idiom"][0] == "{" else p.text for p in pieces))
+            parts = str(node["idiom"]).split("{}")
+            shown = (p.atom if after[:1] in (".", "[") else p.text for p, after in zip(pieces, parts[1:], strict=True))
+            return parts[0] + "".join(s + after for s, after in zip(shown, parts[1:], strict=True))
         match node.op:
             case Op.PARAM:
                 return self.manner.param(node) + ".detach()" * self.plan.copies(node)

@@ -22,6 +22,10 @@ SPEC = click.Path(path_type=Path)  # what is wrong with the file itself is a dia
 UNREADABLE = {"E0151", "E0152"}  # no such file; a folder
 
 
+SEED = click.IntRange(-(2**42), 2**42)  # of samples: times the stride between two of them, it is still a seed of 64 bits
+SEED_OF_TRAINING = click.IntRange(0, 2**63 - 1)
+
+
 class Failure(click.ClickException):
     """Something failed while running: exit code 3. `help` is the way out."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from specc import driver
-from specc.cli.common import Failure, as_json, say
+from specc.cli.common import SEED, Failure, as_json, say
 from specc.cli.examples import examples
 from specc.cli.export import entry_of
 from specc.cli.runs import Run, python
@@ -68,7 +68,7 @@ class Evidence:
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--sampler", help="The sampler to judge; the only one by default.")
 @click.option("-n", "count", type=click.IntRange(min=2), help="How many samples; as many as there are held-out examples.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, SEED.max), default=0, show_default=True)
 @click.option("--json", "machine", is_flag=True, help="The report as JSON on stdout.")
 def command(run: Path, sampler: str | None, count: int | None, seed: int, machine: bool) -> None:
     """Measure samples of RUN. Exit code 3 when a bound of the spec's `evaluate` section does not hold."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from specc.cli.common import Failure, absent, say
+from specc.cli.common import SEED, Failure, absent, say
 from specc.cli.runs import Run, python
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ STRIDE = 1_000_003  # between the seeds of two values of --seed, as in a project
 @click.argument("what", metavar="RUN|FILE.onnx|FILE.vmfb", type=click.Path(exists=True, path_type=Path))
 @click.option("--sampler", help="One of the spec's samplers; an ONNX file has one.")
 @click.option("-n", "count", type=click.IntRange(min=1), default=64, show_default=True, help="How many samples.")
-@click.option("--seed", type=int, default=0, show_default=True, help="The same seed gives the same samples.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same samples.")
 @click.option("--batch", type=click.IntRange(min=1), default=256, show_default=True, help="How many at once; for a file.")
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A condition or an input: y=3, low=FILE.npz")
 @click.option(

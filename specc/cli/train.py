@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from specc import driver
-from specc.cli.common import SPEC, Failure, checked, one, say
+from specc.cli.common import SEED_OF_TRAINING, SPEC, Failure, checked, one, say
 from specc.cli.runs import Run, python
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.argument("spec", type=SPEC)
 @click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="The folder of the run.")
 @click.option("--steps", type=click.IntRange(min=1), help="Optimizer steps, instead of the spec's.")
-@click.option("--seed", type=int, help="0 if not given, or that of the checkpoint.")
+@click.option("--seed", type=SEED_OF_TRAINING, help="0 if not given, or that of the checkpoint.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint of the run.")
 @click.option("--model", help="One of several models or stages in SPEC.")
 @click.option("--parent", "parents", type=FOLDER, multiple=True, help="The run of a stage's parent; beside OUT if not given.")
@@ -74,6 +74,9 @@ def train(
 ) -> bool:
     """One model into one run. Whether it was asked to stop, and the stages after it should not begin."""
     out, lock = run.folder, run.locked()
+    if not program.by_role("objective"):
+        way = f"`specc compile {spec} --target onnx -o DIR` writes its samplers and queries"
+        raise Failure(f"{program.name} has no loss: there is nothing to train", way)
     if resume and lock is not None and lock["digest"] != program.digest:
         raise Failure(
             f"{out} was trained with another spec: its hash is {lock['digest'][:12]}, that of {spec} {program.digest[:12]}",

@@ -48,6 +48,7 @@ class Layer:
     first: bool
     last: bool
     clock: bool
+    rounds: str = ""  # the format that the program itself rounds the operands of a product to
 
     @property
     def operands(self) -> int:
@@ -73,6 +74,7 @@ class _Found:
     first: bool = False
     last: bool = False
     meets: bool = False
+    rounds: str = ""
 
 
 @record
@@ -91,6 +93,7 @@ class _Mark:
 class _Reader:
     program: Program
     found: dict[str, _Found] = field(default_factory=dict)
+    rounded: dict[int, str] = field(default_factory=dict)  # what was rounded, to which format
 
     def apply(self, function: Function, bundle: str, marks: list[_Mark]) -> list[_Mark]:
         env = {p.id: m for p, m in zip(function.block.params, marks, strict=True)}
@@ -107,8 +110,11 @@ class _Reader:
             elif node.op in (Op.CALL, Op.REPEAT):
                 self.call(node, bundle, marks, env)
             else:
+                if node.op is Op.ROUND_TO:
+                    self.rounded[node.out.id] = node["format"]
                 if node.outputs and node.out.id in paths:
-                    self.found.setdefault(paths[node.out.id], _Found(node, paths[node.out.id], sees=True))
+                    rounds = self.rounded.get(node.inputs[0].id, "")
+                    self.found.setdefault(paths[node.out.id], _Found(node, paths[node.out.id], sees=True, rounds=rounds))
                 self.plain(node, bundle, marks, env, paths)
 
     def layer(self, node: Node, path: str, x: _Mark) -> _Mark:
@@ -168,10 +174,11 @@ def layers_of(program: Program, root: str) -> list[Layer]:
     for path in _union(reader.apply(function, root, marks)).layers:
         reader.found[path].last = True
     for f in reader.found.values():
-        clock = not f.sees and not f.meets and not f.last
         weight = weight_of(f.node)
         shape = () if weight is None else tuple(int(d) for d in weight.type.shape)
-        out.append(Layer(path=f.path, root=root, op=f.node.op, shape=shape, first=f.first, last=f.last, clock=clock))
+        clock = not f.sees and not f.meets and not f.last
+        places = {"first": f.first, "last": f.last, "clock": clock}
+        out.append(Layer(path=f.path, root=root, op=f.node.op, shape=shape, rounds=f.rounds, **places))
     return out
 
 

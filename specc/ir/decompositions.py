@@ -100,7 +100,11 @@ def _attention(c: Calc, n: Node) -> Value:
         rows, columns = q.type.shape[-2], k.type.shape[-2]
         query = c.reshape(c.op(Op.IOTA, n=rows), (rows, 1))
         scores = c.op(Op.WHERE, c.op(Op.LE, c.op(Op.IOTA, n=columns), query), scores, c.number(-1e30))
-    return c.op(Op.MATMUL, c.op(Op.SOFTMAX, scores, axis=scores.type.rank - 1), v)
+    weights = c.op(Op.SOFTMAX, scores, axis=scores.type.rank - 1)
+    if n.get("format"):
+        rounds = {key: n[key] for key in ("format", "block", "affine") if n.get(key)}
+        weights = c.op(Op.ROUND_TO, weights, axes=(-1,), **rounds)
+    return c.op(Op.MATMUL, weights, v)
 
 
 def _batch_cost(c: Calc, n: Node) -> Value:

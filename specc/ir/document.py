@@ -8,15 +8,14 @@ the rest: `{"type": ...}`, `{"setting": name, "options": [[key, value], ...]}` a
 
 from __future__ import annotations
 
-import math
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
+from specc.ir.leaves import Number, Plain, SettingDoc, SpanText, TypeText
 from specc.ir.ops import Op
 from specc.ir.program import (
     Average,
@@ -32,16 +31,13 @@ from specc.ir.program import (
     Program,
     Quantization,
     QuantizeRule,
-    Setting,
     Share,
     Space,
     Start,
     Step,
     Value,
 )
-from specc.ir.types import BATCH, GROWING, Dim, DType, Type
 from specc.ir.verify import IRError, verify
-from specc.source import Source, Span
 
 FORMAT = "specc.program"
 VERSION = 1
@@ -88,103 +84,6 @@ def _mistakes(error: ValidationError) -> str:
     return f"not a {FORMAT} of version {VERSION}: {'; '.join(lines)}{more}"
 
 
-# Leaves
-
-
-_TYPE = re.compile(r"(float|int|bool)(?:\[([\w, ]+)\])?(?: per ([\w ]+))?")
-
-
-def _type(x: Any) -> Type:
-    if isinstance(x, Type):
-        return x
-    found = _TYPE.fullmatch(x) if isinstance(x, str) else None
-    if found is None:
-        raise ValueError(f"{x!r} is not a type, such as float[1, 8, 8] per example")
-    kind, shape, axes = found.groups()
-    return Type(DType(kind), tuple(_dim(d) for d in shape.split(", ")) if shape else (), frozenset((axes or "").split()))
-
-
-def _dim(text: str) -> Dim:
-    if text not in (BATCH, GROWING) and not re.fullmatch(r"[0-9]{1,12}", text):
-        raise ValueError(f"{text!r} is not a dimension")
-    return text if text in (BATCH, GROWING) else int(text)
-
-
-def _span(x: Any) -> Span:
-    """A span of no characters at a place of a source without text."""
-    if isinstance(x, Span):
-        return x
-    found = re.fullmatch(r"(.*):([0-9]{1,9}):([0-9]{1,9})", x, re.DOTALL) if isinstance(x, str) else None
-    if found is None:
-        raise ValueError(f"{x!r} is not a place, such as model.spec:12:5")
-    offset = max(int(found[3]) - 1, 0)
-    return Span(Source(found[1], "", first_line=int(found[2])), offset, offset)
-
-
-def _read(x: Any) -> Any:
-    """A plain value from what stands in the file; a value itself passes."""
-    match x:
-        case None | bool() | int() | float() | str() | Type() | Setting():
-            return x
-        case list() | tuple():
-            return tuple(_read(v) for v in x)
-        case {"type": text, **rest} if not rest:
-            return _type(text)
-        case {"number": "inf" | "-inf" | "nan" as text, **rest} if not rest:
-            return float(text)
-        case {"setting": str() as name, "options": list() as options, **rest} if not rest:
-            return Setting(name, tuple(_option(o) for o in options))
-        case DType():
-            return x.value
-        case _ if hasattr(x, "item") and not getattr(x, "shape", None):
-            return x.item()  # a scalar of NumPy's
-        case _:
-            raise ValueError(f"{x!r:.80} is not a plain value")
-
-
-def _option(x: Any) -> tuple[str, Any]:
-    match x:
-        case [str() as key, value]:
-            return key, _read(value)
-        case _:
-            raise ValueError(f"{x!r:.80} is not an option, [key, value]")
-
-
-def _written(x: Any) -> Any:
-    match x:
-        case tuple():
-            return [_written(v) for v in x]
-        case Type():
-            return {"type": str(x)}
-        case Setting():
-            return {"setting": x.name, "options": [[k, _written(v)] for k, v in x.options]}
-        case float() if not math.isfinite(x):
-            return {"number": str(x)}
-        case _:
-            return x
-
-
-def _setting(x: Any) -> Setting:
-    value = _read(x)
-    if not isinstance(value, Setting):
-        raise ValueError(f"{x!r:.80} is not a setting")
-    return value
-
-
-def _number(x: Any) -> float | int:
-    value = _read(x)
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{x!r:.80} is not a number")
-    return value
-
-
-TypeText = Annotated[Type, PlainValidator(_type), PlainSerializer(str)]
-SpanText = Annotated[Span, PlainValidator(_span), PlainSerializer(str)]
-Plain = Annotated[Any, PlainValidator(_read), PlainSerializer(_written)]
-Number = Annotated[float, PlainValidator(_number), PlainSerializer(_written)]
-SettingDoc = Annotated[Setting, PlainValidator(_setting), PlainSerializer(_written)]
-
-
 # The parts of a program, field by field
 
 
@@ -227,6 +126,7 @@ class EntryDoc(Part):
     writes: tuple[str, ...] = ()
     calls: int | None = None
     hidden: tuple[int, int] = (0, 0)
+    groups: int = 1
     doc: str = ""
     span: SpanText | None = None
 

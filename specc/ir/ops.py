@@ -287,10 +287,10 @@ OPS: dict[Op, Row] = {
     ),
     Op.RMSNORM: Row("rmsnorm(x[, scale], eps)", rules.lastnorm, Lift.SAME, "Mean square 1 over the last dimension."),
     Op.ATTENTION: Row(
-        "attention(q, k, v, causal)",
+        "attention(q, k, v, causal, format='', block=0, affine=false)",
         rules.attention,
         Lift.SPECIAL,
-        "softmax(q k' / sqrt(d)) v; q ([B,] h, n, d), k, v ([B,] h, m, d).",
+        "softmax(q k' / sqrt(d)) v; q ([B,] h, n, d), k, v ([B,] h, m, d). The softmax is rounded to a format, by rows.",
     ),
     Op.NORMAL: Row(
         "normal([seed, index...], shape, place, keyed, axes)",

@@ -119,6 +119,7 @@ class Entry:
     writes: tuple[str, ...] = ()
     calls: int | None = None
     hidden: tuple[int, int] = (0, 0)
+    groups: int = 1  # a batch of it has a whole multiple of so many examples
     doc: str = ""
     span: Span | None = None
 

@@ -1,8 +1,9 @@
 """The program of a model that is trained with rounded numbers: `quantize NAME { ...; train = qat }`.
 
 Each layer of a network that is trained multiplies its weight and its operand as the rules say they are rounded; the weights
-themselves stay floats, which gradients change (`round_to`). Attention sees its keys and values as a cache would keep them.
-Networks of parents stay as they are, also where they share a function with one that is trained.
+themselves stay floats, which gradients change (`round_to`). Attention sees its keys and values as a cache would keep them,
+and both operands of its products rounded where a rule names it. Networks of parents stay as they are, also where they share a
+function with one that is trained.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from specc.ir.dataflow import OPERANDS, layers_of, weight_of
+from specc.ir.dataflow import OPERANDS, layers_of, sites, weight_of
 from specc.ir.liveness import live
 from specc.ir.ops import Op
 from specc.ir.program import Block, Function, Ids, Node, Program, Quantization, QuantizeRule, Setting, Value, walk
 from specc.ir.quantizing import block_of, block_of_operand, first_match, granularity, rounds_cache
 from specc.ir.rewrite import ids_after, map_functions
 from specc.ir.splice import join, turns
+from specc.ir.types import GROWING
 
+Rounds = dict[str, Any]  # attributes of `round_to`
 Choice = frozenset[tuple[str, int]]  # the rules that decide below a bundle: (relative path, identity of the rule)
 
 
@@ -83,7 +86,8 @@ class _Writer:
                 taken = f"{name}.{count}"
             self.made[key] = taken
             self.functions[taken] = f = self.source[name]
-            block = _Rewriting(self, bundle).block(f.block) if self.touches(name) else f.block
+            paths = {id: join(bundle, site) for id, site in sites(f.block).items()}
+            block = _Rewriting(self, bundle, paths).block(f.block) if self.touches(name) else f.block
             self.functions[taken] = replace(f, name=taken, block=block)
         return self.made[key]
 
@@ -93,7 +97,8 @@ class _Writer:
             self.touched[name] = False
             nodes = list(walk(self.source[name].block))
             calls = [n for n in nodes if n.op in (Op.CALL, Op.REPEAT)]
-            own = any(n.op in (Op.PARAM, Op.ATTENTION) for n in nodes) or any(n["bundle"] is not None for n in calls)
+            ops = {Op.PARAM, Op.ATTENTION} | {Op.MATMUL for rule in self.rules.values() if rule.match == "matmul"}
+            own = any(n.op in ops for n in nodes) or any(n["bundle"] is not None for n in calls)
             self.touched[name] = own or any(self.touches(n["function"]) for n in calls)
         return self.touched[name]
 
@@ -118,10 +123,12 @@ class _Rewriting:
     writer: _Writer
     bundle: str
     paths: dict[int, str] = field(default_factory=dict)
+    grown: set[int] = field(default_factory=set)
 
     def block(self, block: Block) -> Block:
         known: dict[Any, Value] = {}
         out: list[Node] = []
+        self.grown |= grown(block)
         for node in block.nodes:
             node = replace(node, regions=tuple(self.block(r) for r in node.regions))
             if node.op is Op.PARAM:
@@ -129,15 +136,15 @@ class _Rewriting:
             if node.op in (Op.CALL, Op.REPEAT):
                 out += self.call(node)
                 continue
-            node = self.backwards(node)
+            node = self.weighed(self.backwards(node))
             changes = {} if node.get("rounds") else self.changes(node)
-            inputs = tuple(self.round(v, changes[i], known, out) if i in changes else v for i, v in enumerate(node.inputs))
+            inputs = tuple(self.round(v, changes.get(i, ()), known, out) for i, v in enumerate(node.inputs))
             out.append(replace(node, inputs=inputs))
         return replace(block, nodes=tuple(out))
 
     def rule(self, node: Node) -> QuantizeRule | None:
-        weight = weight_of(node)
-        return self.writer.rules.get(self.paths.get(weight.id, "")) if weight is not None else None
+        known = node.out if node.op in (Op.ATTENTION, Op.MATMUL) else weight_of(node)
+        return self.writer.rules.get(self.paths.get(known.id, "")) if known is not None else None
 
     def backwards(self, node: Node) -> Node:
         """A linear map whose gradients are rounded too does all of it itself."""
@@ -147,29 +154,38 @@ class _Rewriting:
         names = (rule.weights.name, rule.activations.name, rule.gradients.name)
         return replace(node, attrs=tuple(sorted((*node.attrs, ("rounds", names)))))
 
-    def changes(self, node: Node) -> dict[int, dict[str, Any]]:
-        """Which operands of a node are rounded, and how."""
-        if node.op is Op.ATTENTION:
-            cache = self.writer.cache(self.bundle)
-            return {} if cache is None else {i: along(cache, -1) for i in (1, 2)}
+    def weighed(self, node: Node) -> Node:
+        """Attention whose products are rounded rounds what softmax gives, too."""
+        rule = self.rule(node) if node.op is Op.ATTENTION else None
+        if rule is None or rule.activations is None:
+            return node
+        made = {k: v for k, v in along(rule.activations, -1).items() if k != "axes"}
+        return replace(node, attrs=tuple(sorted((*node.attrs, *made.items()))))
+
+    def changes(self, node: Node) -> dict[int, tuple[Rounds, ...]]:
+        """Which operands of a node are rounded, and how: keys and values as they are kept, then what is multiplied."""
+        if node.op is Op.CONCAT and node.out.id in self.grown:
+            return {1: self.cached()}
+        kept = {i: self.cached() for i in (1, 2) if node.inputs[i].id not in self.grown} if node.op is Op.ATTENTION else {}
         rule = self.rule(node)
         if rule is None:
-            return {}
-        operand, place = OPERANDS[node.op]
-        made = {} if rule.weights is None else {place: of_weight(rule.weights, node.op, node.inputs[place].type.rank)}
-        if rule.activations is not None and node.op is not Op.TAKE:
-            axis = -1 if node.op is Op.LINEAR else 1 - node.inputs[place].type.rank
-            made[operand] = along(rule.activations, axis)
-        return made
+            return kept
+        return {i: (*kept.get(i, ()), how) for i, how in _operands(rule, node).items()}
 
-    def round(self, value: Value, how: dict[str, Any], known: dict[Any, Value], out: list[Node]) -> Value:
+    def cached(self) -> tuple[Rounds, ...]:
+        """How rows are kept."""
+        cache = self.writer.cache(self.bundle)
+        return () if cache is None else (along(cache, -1),)
+
+    def round(self, value: Value, how: tuple[Rounds, ...], known: dict[Any, Value], out: list[Node]) -> Value:
         """The value rounded, once for each use in the same way."""
-        attrs = tuple(sorted(how.items()))
-        if (value.id, attrs) not in known:
-            made = Value(self.writer.ids.fresh(), value.type)
-            out.append(Node(op=Op.ROUND_TO, inputs=(value,), outputs=(made,), attrs=attrs))
-            known[value.id, attrs] = made
-        return known[value.id, attrs]
+        for attrs in (tuple(sorted(h.items())) for h in how):
+            if (value.id, attrs) not in known:
+                made = Value(self.writer.ids.fresh(), value.type)
+                out.append(Node(op=Op.ROUND_TO, inputs=(value,), outputs=(made,), attrs=attrs))
+                known[value.id, attrs] = made
+            value = known[value.id, attrs]
+        return value
 
     def call(self, node: Node) -> list[Node]:
         """The call of what is written for the bundle; a REPEAT whose turns differ is written out."""
@@ -192,11 +208,32 @@ class _Rewriting:
         return out
 
 
+def grown(block: Block) -> set[int]:
+    """Keys and values that a sampler keeps, by their numbers: those of earlier places, rounded by then, and one more."""
+    made = {n.out.id: n for n in block.nodes if n.op is Op.CONCAT}
+    read = {v.id for n in block.nodes if n.op is Op.ATTENTION for v in n.inputs[1:]}
+    return {id for id in read & made.keys() if GROWING in made[id].inputs[0].type.shape and len(made[id].inputs) == 2}
+
+
+def _operands(rule: QuantizeRule, node: Node) -> dict[int, Rounds]:
+    """How a rule rounds what a layer multiplies, along what is summed over; the values of causal attention by places, since
+    scales of several would tell a place of later ones."""
+    activations = rule.activations
+    if node.op in (Op.MATMUL, Op.ATTENTION):
+        axes = (-1, -2) if node.op is Op.MATMUL else (-1, -1, -1 if node.get("causal", False) else -2)
+        return {i: along(activations, axis) for i, axis in enumerate(axes)} if activations is not None else {}
+    operand, place = OPERANDS[node.op]
+    made = {} if rule.weights is None else {place: of_weight(rule.weights, node.op, node.inputs[place].type.rank)}
+    if activations is not None and node.op is not Op.TAKE:
+        made[operand] = along(activations, -1 if node.op is Op.LINEAR else 1 - node.inputs[place].type.rank)
+    return made
+
+
 def _calling(node: Node, name: str) -> Node:
     return replace(node, attrs=tuple((k, name if k == "function" else v) for k, v in node.attrs))
 
 
-def of_weight(setting: Setting, op: Op, rank: int) -> dict[str, Any]:
+def of_weight(setting: Setting, op: Op, rank: int) -> Rounds:
     """Attributes of `round_to` for a weight: scales of the whole, of each of its rows, or of blocks of a row."""
     row = 1 if op is Op.CONV_TRANSPOSE else 0
     every = granularity(setting) == "tensor"
@@ -204,13 +241,13 @@ def of_weight(setting: Setting, op: Op, rank: int) -> dict[str, Any]:
     return _attributes(setting, axes, block_of(setting) if granularity(setting) == "block" else 0)
 
 
-def along(setting: Setting, axis: int) -> dict[str, Any]:
+def along(setting: Setting, axis: int) -> Rounds:
     """Attributes of `round_to` for an operand: scales of its numbers along an axis, or of blocks of them."""
     return _attributes(setting, (axis,), block_of_operand(setting) or 0)
 
 
-def _attributes(setting: Setting, axes: tuple[int, ...], block: int) -> dict[str, Any]:
-    made: dict[str, Any] = {"format": setting.name, "axes": axes}
+def _attributes(setting: Setting, axes: tuple[int, ...], block: int) -> Rounds:
+    made: Rounds = {"format": setting.name, "axes": axes}
     if block:
         made["block"] = block
     if setting.get("affine", False):

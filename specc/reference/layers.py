@@ -7,6 +7,7 @@ channels takes one example (c, *s) or a batch (b, c, *s).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -163,11 +164,12 @@ def groupnorm(
     return out if bias is None else out + _per_channel(bias, spatial)
 
 
-def attention(q: Array, k: Array, v: Array, *, causal: bool = False) -> Array:
+def attention(q: Array, k: Array, v: Array, *, causal: bool = False, format: str = "", **rounds: Any) -> Array:
     """q: (..., h, n, d), k: (..., h, m, d), v: (..., h, m, e). Returns (..., h, n, e). Causal: query i sees keys 0 to i."""
     scores = np.matmul(q, np.swapaxes(k, -1, -2)) / np.sqrt(q.shape[-1]).astype(q.dtype)
     if causal:
         n, m = scores.shape[-2:]
         scores = np.where(np.arange(m) <= np.arange(n)[:, None], scores, -np.inf).astype(q.dtype)
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return np.matmul(weights / weights.sum(axis=-1, keepdims=True), v)
+    weights = weights / weights.sum(axis=-1, keepdims=True)
+    return np.matmul(round_to(weights, format=format, axes=(-1,), **rounds) if format else weights, v)

@@ -137,6 +137,7 @@ def certify(
     from specc.reference.interpret import run
 
     model = load(path)
+    examples = -(-examples // model.groups) * model.groups
     feeds = model.feeds(example_seeds(seed, examples), conditions, arguments)
     trace: list[Any] = []
     truth = np.asarray(run(program, entry, feeds, weights, trace=trace)[0])
@@ -199,12 +200,10 @@ def check(path: str | Path) -> str:
 
 
 def _alone(model: Model, feeds: Mapping[str, np.ndarray], n: int) -> np.ndarray:
-    varying = {i["name"] for i in model.inputs if i["shape"][:1] == ["B"]}
     first = model.outputs[0]
     if model.session.get_outputs()[0].shape[:1] != ["B"]:  # of the batch as a whole
         return model.run(feeds, [first])[first]
-    rows = [model.run({k: v[i : i + 1] if k in varying else v for k, v in feeds.items()}, [first])[first] for i in range(n)]
-    return np.concatenate(rows)
+    return np.concatenate([part[first] for part in model.batches(feeds, n, 1, [first])])
 
 
 def _steps(

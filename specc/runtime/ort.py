@@ -38,6 +38,11 @@ class Model:
         return self.metadata["inputs"]
 
     @property
+    def groups(self) -> int:
+        """A batch has a whole multiple of so many examples."""
+        return int(self.metadata.get("groups", 1))
+
+    @property
     def outputs(self) -> list[str]:
         return [o.name for o in self.session.get_outputs()]
 
@@ -62,6 +67,8 @@ class Model:
         classes in turn. arguments: values for inputs with a default. noise: numbers for draws, by place. Raises InputError.
         """
         n, given = len(seeds), {**(conditions or {}), **(arguments or {})}
+        if n % self.groups:
+            raise InputError(f"{n} examples do not consist of groups of {self.groups}: give a multiple of {self.groups}")
         known = {i["name"] for i in self.inputs}
         if unknown := sorted(set(given) - known):
             raise InputError(f"no input {', '.join(unknown)}; there are {', '.join(sorted(known))}")
@@ -96,11 +103,15 @@ class Model:
     def batches(
         self, whole: Mapping[str, np.ndarray], n: int, size: int, outputs: Sequence[str] = ("x",)
     ) -> Iterator[dict[str, np.ndarray]]:
-        """The outputs for n examples, so many at a time."""
+        """The outputs for n examples, so many at a time, in whole groups."""
+        size = max(size - size % self.groups, self.groups)
         varying = {i["name"] for i in self.inputs if i["shape"][:1] == ["B"]}
         for start in range(0, n, size):
             rows = slice(start, start + size)
-            yield self.run({k: v[rows] if k in varying else v for k, v in whole.items()}, outputs)
+            made = self.run({k: v[rows] if k in varying else v for k, v in whole.items()}, outputs)
+            if whole_batch := [k for k, v in made.items() if not np.ndim(v)]:
+                raise FileError(f"its output {whole_batch[0]} is one number, and not a sample for each seed")
+            yield made
 
 
 def _given(i: Mapping[str, Any], value: Any, shape: list[int]) -> np.ndarray:
@@ -134,16 +145,18 @@ def load(path: str | Path, threads: int | None = None) -> Model:
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options.log_severity_level = 4  # what goes wrong is said once, by `refused`
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime's own have no common class
         raise explained(error) from None
-    pairs = session.get_modelmeta().custom_metadata_map
     try:
+        pairs = session.get_modelmeta().custom_metadata_map
         metadata = {k.removeprefix(PREFIX): _value(v) for k, v in pairs.items() if k.startswith(PREFIX)}
+    except UnicodeDecodeError as error:
+        raise explained(error) from None
     except (ValueError, RecursionError):
         raise FileError(f"{path} describes itself in JSON that cannot be read") from None
     inputs = (*session.get_inputs(), *session.get_overridable_initializers())

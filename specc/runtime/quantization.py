@@ -28,6 +28,16 @@ class LayerReport:
 
 
 @record(kw_only=True)
+class CacheReport:
+    """What a loop keeps of each place of a sequence, such as keys and values of a layer: bytes of a place of an example."""
+
+    name: str
+    format: str  # a row of the table of formats, or "kept"
+    bytes_before: int
+    bytes_after: int
+
+
+@record(kw_only=True)
 class CallError:
     """Error of one network call on the float sampler's own arguments: |quantised - float| / |float|."""
 
@@ -76,6 +86,7 @@ class QuantizationReport:
     calls: tuple[CallError, ...]
     sample_error: float
     speed: Speed | None = None
+    caches: tuple[CacheReport, ...] = ()
     notes: tuple[str, ...] = ()
     metrics: tuple[Judged, ...] = ()
     samples: tuple[np.ndarray, np.ndarray] | None = field(default=None, repr=False, compare=False)
@@ -83,6 +94,15 @@ class QuantizationReport:
     @property
     def size_ratio(self) -> float:
         return self.bytes_after / max(self.bytes_before, 1)
+
+    @property
+    def cached(self) -> str:
+        """What caches came to, in words; "" where there are none."""
+        if not self.caches:
+            return ""
+        formats = ", ".join(dict.fromkeys("float" if c.format == KEPT else c.format for c in self.caches))
+        before, after = (sum(getattr(c, k) for c in self.caches) for k in ("bytes_before", "bytes_after"))
+        return f"caches in {formats}: {after} bytes a place of an example, {before} in float"
 
     def kinds(self) -> dict[str, tuple[int, int]]:
         """How many layers of each kind were quantised, of how many."""
@@ -109,6 +129,7 @@ class QuantizationReport:
         for r in self.layers:
             bytes = f"{r.bytes_before:>10} -> {r.bytes_after:>9}" if r.bytes_before else f"{'':23}"
             lines.append(f"  {r.path:44} {r.format:36} {bytes}  {r.runs}".rstrip())
+        lines += [f"  {self.cached}"] if self.caches else []
         lines += [
             f"  call {c.step:3}{'' if c.time is None else f'  t = {c.time:6.3f}'}  error {c.norm:.4f}" for c in self.calls
         ]

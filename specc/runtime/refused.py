@@ -24,6 +24,15 @@ REASONS: tuple[tuple[str, str, str], ...] = (  # what ONNX Runtime says, what th
     (r"support for models stamped with official released.*?(Opset \d+)", "ONNX Runtime does not know {0}", NEWER),
     (r"External data path does not exist: \"([^\"]*)\"", "its weights are not beside it: {0}", "keep both files in one folder"),
     (r"(External data path escapes[^\n]*|Absolute path not allowed[^\n]*)", "it reads outside of its folder: {0}", AGAIN),
+    (r"External initializer: (\S+) offset", "the weight {0} is not in the file beside it, which is cut short", AGAIN),
+    (r"external_data\.length", "it says that a weight beside it has another size than its numbers", AGAIN),
+    (r"Initializer '([^']*)' references an ORT in-memory", "the weight {0} is an address in memory, which no file has", AGAIN),
+    (r"the graph is not acyclic", "its graph has a cycle, so that no node can be the first", AGAIN),
+    (r"Node input '([^']*)' is not a graph input", "a node reads {0}, which nothing gives", AGAIN),
+    (r"Graph output \(([^)]*)\) does not exist", "nothing gives its output {0}", AGAIN),
+    (r"Duplicate definition of name \(([^)]*)\)", "two nodes give {0}", AGAIN),
+    (r"Initializer '([^']*)': raw_data size \((\d+) bytes\)", "the weight {0} is cut short, to {1} bytes", AGAIN),
+    (r"SafeInt|Integer overflow|Out of bounds dimensions", "a weight of it has a size that no machine can hold", AGAIN),
     (r"Protobuf parsing failed|No graph was found", "it is no ONNX file, or a part of one", AGAIN),
     (
         r"running (\w+) node. Name:'([^']*)'.*?Failed to allocate memory for requested buffer of size (\d+)",
@@ -31,6 +40,11 @@ REASONS: tuple[tuple[str, str, str], ...] = (  # what ONNX Runtime says, what th
         "draw fewer at once: --batch 1",
     ),
     (r"running (\w+) node. Name:'([^']*)'[^\n]*?Status Message: ([^\n]*)", "the op {0}, in the node {1}, failed: {2}", ""),
+)
+
+
+PLACE = re.compile(  # what ONNX Runtime says of itself before what is wrong
+    r"\[ONNXRuntimeError\] : \d+ : \w+ : |Load model from .*? failed: *|This is an invalid model\. "
 )
 
 
@@ -52,7 +66,9 @@ def explained(error: Exception) -> FileError:
     for pattern, meaning, help in REASONS:
         if found := re.search(pattern, said, re.DOTALL):
             return FileError(meaning.format(*found.groups()), help)
-    return FileError(said.splitlines()[0] if said else type(error).__name__)
+    if isinstance(error, UnicodeDecodeError):
+        return FileError("it is damaged: a name in it is no text")
+    return FileError(PLACE.sub("", said).splitlines()[0] if said else type(error).__name__)
 
 
 def described(metadata: dict[str, Any], inputs: Iterable[Any], outputs: Iterable[Any], path: str | Path) -> None:
@@ -65,8 +81,14 @@ def described(metadata: dict[str, Any], inputs: Iterable[Any], outputs: Iterable
         raise FileError(f"{path} describes its inputs in a way that specc does not write")
     if strange := [i["name"] for i in said if i["name"] not in graph or KINDS[i["dtype"]] != graph[i["name"]].type]:
         raise FileError(f"{path} describes the input {strange[0]}, which its graph has not, or not of that type")
-    if not {"x", "x_out"} & {o.name for o in outputs}:  # the second where an input is called x
-        raise FileError(f"{path} has no output x")
+    if strange := [i["name"] for i in said if not _fits(i["shape"], graph[i["name"]].shape)]:
+        raise FileError(f"{path} describes the input {strange[0]} in another shape than its graph has")
+    known = {i["name"] for i in said}
+    if strange := [name for name in graph if name not in known and not name.startswith("noise_")]:
+        raise FileError(f"{path} has an input {strange[0]}, which it does not describe")
+    given = [o.type for o in outputs if o.name in ("x", "x_out")]  # the second where an input is called x
+    if not given or given[0] not in KINDS.values():
+        raise FileError(f"{path} has no output x of numbers")
     for key, fits in EXPECTED.items():
         if key in metadata and not fits(metadata[key]):
             raise FileError(f"{path} has a `{key}` that specc does not write")
@@ -92,6 +114,11 @@ def _input(i: Any) -> bool:
     )
 
 
+def _fits(said: list[Any], shape: list[Any]) -> bool:
+    """Whether a shape is that of the graph, whose names of dimensions are free."""
+    return len(said) == len(shape) and all(d == n or not isinstance(n, int) for d, n in zip(said, shape, strict=True))
+
+
 def _space(s: Any) -> bool:
     return isinstance(s, dict) and all(isinstance(s.get(k, 0), int | float) for k in ("low", "high"))
 
@@ -100,4 +127,5 @@ EXPECTED: dict[str, Callable[[Any], bool]] = {
     "spaces": lambda v: isinstance(v, list) and all(map(_space, v)),
     "symbols": lambda v: isinstance(v, list) and all(isinstance(s, str) for s in v),
     "entry": lambda v: isinstance(v, str),
+    "groups": lambda v: isinstance(v, str) and v.isdecimal() and int(v) >= 1,
 }

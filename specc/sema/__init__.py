@@ -11,15 +11,16 @@ from specc.ir.program import Program
 from specc.ir.rounded import rounded
 from specc.record import record
 from specc.sema import builtins, library
-from specc.sema.checks import check_mathematics, check_model
+from specc.sema.checks import check_model
 from specc.sema.elaborator import Elaborator
 from specc.sema.entries import elaborate_model
 from specc.sema.imports import imported, same_place, unqualified
 from specc.sema.model import Default, Model
 from specc.sema.report import diagnostic, did_you_mean, fail
+from specc.sema.schedules import check_mathematics
 from specc.sema.shape import check_shape
 from specc.sema.stages import Unit, Units, inherited, introduce, stages, unit
-from specc.sema.values import Definition, Env, Namespace
+from specc.sema.values import Clock, Definition, Env, Namespace
 from specc.source import Source
 from specc.syntax import tree
 
@@ -137,8 +138,10 @@ def _top(item: tree.Statement, scope: _Scope) -> None:
         case tree.Section() if item.kind in DEFINABLE:
             check_shape(item)
             made = library.define(item)
-            if item.kind == "function" and made.name in builtins.environment().names:
-                message = f"the language has a function `{made.name}` of its own, which is what a call of it means"
+            word = builtins.environment().names.get(made.name)
+            if (item.kind == "function" and word is not None) or (item.kind in library.CALLABLE and isinstance(word, Clock)):
+                what = "count" if isinstance(word, Clock) else "function"
+                message = f"the language has a {what} `{made.name}` of its own, which is what the word means in a body"
                 fail("E0208", item.head.span if item.head else item.span, message, help="give this one another name")
             known = scope.definitions.setdefault((item.kind, made.name), made)
             if known is not made and not same_place(known.section.span, item.span):

@@ -20,6 +20,7 @@ from specc.sema.values import (
     Closure,
     Derivative,
     Held,
+    Law,
     Marker,
     Namespace,
     Partial,
@@ -75,7 +76,8 @@ def lift(value: Any, frame: Frame, span: Span, dtype: DType | None = None) -> Va
     known(value)
     if isinstance(value, TypeRef):
         fail("E0304", span, "there is no example here, only its type", help="draw a value first, as in `z ~ normal(like = x)`")
-    return fail("E0304", span, f"a number or a tensor is needed here, not {describe(value)}")
+    help = "draw from it first: `e ~ LAW`" if isinstance(value, Law) else ""
+    return fail("E0304", span, f"a number or a tensor is needed here, not {describe(value)}", help=help)
 
 
 def rectangle(value: Any) -> tuple[int, ...] | None:

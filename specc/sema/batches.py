@@ -19,6 +19,7 @@ from specc.sema.values import (
     Dynamic,
     Partial,
     Symbol,
+    word_of,
 )
 from specc.source import Span
 
@@ -28,16 +29,16 @@ COSTS = ("sqdist", "dist")
 
 def _batch_cost(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
     a, b, cost = exactly("batch.cost", args, kwargs, 3, span)
-    if not isinstance(cost, Symbol) or cost.id not in COSTS:
+    if (word := word_of(cost)) not in COSTS:
         fail("E0203", span, "a cost is needed", help=f"costs are {choices(COSTS)}")
-    return add(frame, span, Op.BATCH_COST, lift(a, frame, span), lift(b, frame, span), cost=cost.id)
+    return add(frame, span, Op.BATCH_COST, lift(a, frame, span), lift(b, frame, span), cost=word)
 
 
 def _batch_assign(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> Value:
     """batch.assign(cost, solver = exact, within = none): partners, in groups of `within` consecutive examples when given."""
     cost, solver, within = exactly("batch.assign", args, kwargs, 1, span, solver=Symbol("exact", span), within=None)
-    if not isinstance(solver, Symbol) or solver.id not in SOLVERS:
-        word = solver.id if isinstance(solver, Symbol) else describe(solver)
+    if (known := word_of(solver)) not in SOLVERS:
+        word = known or describe(solver)
         at = solver.span if isinstance(solver, Symbol) else span
         fail("E0203", at, f"there is no solver `{word}`", help=did_you_mean(word, SOLVERS) or f"solvers are {choices(SOLVERS)}")
     if within is not None and (isinstance(within, bool) or not isinstance(within, int) or within < 1):
@@ -45,7 +46,7 @@ def _batch_assign(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: K
     if frame.kind == "function":
         raise Captures
     index = Type(DType.INT, (), frozenset({EXAMPLE}))
-    options = (("solver", solver.id), *((("within", within),) if within is not None else ()))
+    options = (("solver", known), *((("within", within),) if within is not None else ()))
     return add(frame, span, Op.EXTERN, lift(cost, frame, span), name="assign", options=options, types=(index,))
 
 

@@ -36,7 +36,7 @@ from specc.sema.values import (
     TypeRef,
     word_of,
 )
-from specc.sema.views import ema, of_parent
+from specc.sema.views import OF_PARENTS, ema, of_parent
 from specc.source import Span
 
 
@@ -94,7 +94,10 @@ def _range(ev: Evaluator, span: Span) -> tuple[float, float]:
     names = ev.world.names
     if "t_min" not in names:
         fail("E0209", span, "there is no range of times here", help="a process says one: `over t in [0, 1]`")
-    return names["t_min"], names["t_max"]
+    low, high = names["t_min"], names["t_max"]
+    if not isinstance(low, (int, float)) or not isinstance(high, (int, float)):
+        fail("E0304", span, "the ends of the range of times, `t_min` and `t_max`, are not numbers here")
+    return low, high
 
 
 def _for_all(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> bool:
@@ -115,6 +118,8 @@ def _falls(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -
 def _diverges(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> bool:
     """diverges(f, t): whether a function of time is infinite, or no number, at t; not told of one with parameters."""
     f, t = exactly("diverges", args, kwargs, 2, span)
+    if not isinstance(t, (int, float)):
+        fail("E0305", span, f"`diverges` looks at a time known while compiling, not at {describe(t)}")
     try:
         return not math.isfinite(ev.numeric(f, t))
     except Captures:
@@ -174,7 +179,7 @@ def environment() -> Env:
     """The outermost names."""
     names: dict[str, Any] = {name: Builtin(name, fn) for name, fn in FUNCTIONS.items()}
     names["pi"] = math.pi
-    names |= {kind: of_parent(kind) for kind in ("frozen", "copy")}
+    names |= {kind: of_parent(kind) for kind in OF_PARENTS}
     names |= {"ema": Builtin("ema", ema), "tap": Builtin("tap", tap)}
     names |= {name: Clock(name) for name in ("step", "progress")}
     names["scalar"] = TypeRef(spaces.space("scalar", [], Span.__new__(Span)).type, "scalar")

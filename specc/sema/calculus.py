@@ -44,11 +44,12 @@ def _goes_back(ev: Evaluator, frame: Frame, e: Value, v: Value, span: Span) -> N
         return
     node = obstacle(ev.functions, frame.builder.made_by, e, v, crossed=ev.fixed)
     if node is not None:
+        counted, stopped = "count the rounds: `for k in 0..n { }`", f"`stop(...)` around what comes out of `{node.op.value}`"
         fail(
             "E0506",
             span,
             f"no gradient goes back through `{node.op.value}` in a {frame.entry.role}: {REFUSED[node.op]}",
-            help="count the rounds: `for k in 0..n { }`" if node.op is Op.WHILE else f"stop it: `stop(...)` around what comes out of `{node.op.value}`",
+            help=counted if node.op is Op.WHILE else f"stop it: {stopped}",
             labels=() if node.span is None else ((node.span, "here"),),
         )
 

@@ -11,7 +11,7 @@ from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.ir.types import EXAMPLE
 from specc.sema import library, views
-from specc.sema.arithmetic import describe, settled
+from specc.sema.arithmetic import describe, settled, shown
 from specc.sema.frame import Frame
 from specc.sema.members import EQUATIONS
 from specc.sema.members import members as members_of
@@ -46,6 +46,8 @@ class Calls(Names):
         func = self.expr(node.func, env, frame, symbols=symbols)
         if isinstance(func, Builtin) and func.name == "unconditional":
             return self.unconditional(node, env, frame)
+        if isinstance(func, Builtin) and func.name in views.OF_PARENTS:
+            env = env.child(**self.parents)
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         for a in node.args:
@@ -78,6 +80,8 @@ class Calls(Names):
                 "there is no condition to leave out",
                 help="declare one: `condition y: class(10) with { drop = 0.1 }`",
             )
+        if len(node.args) != 1:
+            fail("E0206", node.span, f"`unconditional` takes 1 argument, not {len(node.args)}")
         before, entry.null = entry.null, True
         try:
             return self.expr(_value(node.args[0]), env, frame)
@@ -233,6 +237,8 @@ class Calls(Names):
         entry = frame.entry
         env = self.bind(f.name or "this function", f.params, args, kwargs, f.env, frame, span)
         bound = [env.names[p.name] for p in f.params if p.name]
+        if f.outline:
+            _in_order(f, bound, span)
         if f.outline and any(isinstance(v, Value) for v in bound) and all(isinstance(v, (Value, int, float)) for v in bound):
             try:
                 return self.outlined(f, bound, frame, span)
@@ -366,6 +372,16 @@ def _of_bijections(args: list[Any]) -> bool:
     """Whether a function is applied to bijections: `stack(4, [actnorm, reverse])` is then the bijection of that name."""
     parts = [p for a in args for p in (a if isinstance(a, list) else [a])]
     return any(isinstance(p, Partial) and p.definition.kind == "bijection" for p in parts)
+
+
+def _in_order(f: Closure, bound: list[Any], span: Span) -> None:
+    """An equation of z or x at t has a time for all of it, or for each of its leading parts."""
+    given = {p.name: v.type.shape for p, v in zip(f.params, bound, strict=False) if isinstance(v, Value)}
+    of = next((name for name in ("z", "x") if name in given), None)
+    if of is not None and "t" in given and given["t"] != given[of][: len(given["t"])]:
+        message = f"`t` of `{f.name}` has shape {shown(given['t'])}, and `{of}` has {shown(given[of])}"
+        help = f"its arguments are, in this order, {', '.join(f'`{p.name}`' for p in f.params)}"
+        fail("E0301", span, message, help=help)
 
 
 def _collected(params: tuple[tree.Arg, ...], args: Sequence[Any]) -> Sequence[Any]:

@@ -11,7 +11,7 @@ from specc.ir.program import Program
 from specc.passes.incremental.decode import Decoder
 from specc.passes.incremental.places import Stop
 from specc.sema.model import Model
-from specc.sema.report import diagnostic, did_you_mean, fail, foreign, moved
+from specc.sema.report import did_you_mean, fail, foreign, moved
 from specc.sema.sections import plain
 from specc.source import Span
 from specc.syntax import tree
@@ -32,7 +32,7 @@ def caching(m: Model, section: tree.Section) -> bool:
             fail("E0211", item.span, "`constraint` is not supported yet", help=help)
         if key == "speculate":
             message = "`speculate` is not supported yet: samplers run without it"
-            m.ev.diagnostics.append(diagnostic("W0704", item.span, message, severity="warning", help=SAME))
+            m.report("W0704", item.span, message, severity="warning", help=SAME)
             continue
         value = plain(m.ev.expr(item.values[0], m.env, m.top, symbols=True), item.span)
         if key != "cache":

@@ -110,7 +110,8 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
         results = (represent.leave(m.ev, m.represented, results[0], frame), *results[1:])
     if not all(isinstance(v, Value) for v in results):
         gives = "returns nothing" if value is None else f"returns {describe(value)}"
-        fail("E0209" if value is None else "E0304", mention(section), f"`{name}` {gives}", help="end it with `return`")
+        help = "end it with `return`" if value is None else "draw or compute what it returns: `z ~ prior()`"
+        fail("E0209" if value is None else "E0304", mention(section), f"`{name}` {gives}", help=help)
     if role == "sampler" and m.data:
         results = tuple(m.ev.spread(v, frame, section.span) for v in results)
         shape = m.data[0].space.shape
@@ -122,7 +123,9 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
     doc = line_of(section.span)
     function = entry_function(m, name, frame, frame.builder.block(*results), doc, section.span, p.definition.summary)
     inputs = _needed(m, function, tuple(entry.inputs))
-    m.entries[name] = Entry(name=name, role=role, function=function.name, inputs=inputs, doc=doc, span=section.span)
+    m.entries[name] = Entry(
+        name=name, role=role, function=function.name, inputs=inputs, groups=entry.groups, doc=doc, span=section.span
+    )
     given = dict(p.kwargs)
     for a in p.definition.params:
         if a.name:
@@ -137,14 +140,14 @@ def _program(m: Model, section: tree.Section, role: str) -> None:
 
 
 def _needed(m: Model, function: Function, inputs: tuple[Input, ...]) -> tuple[Input, ...]:
-    """The inputs of an entry without derived conditions and seeds of a query that it does not read, nor, where it reads other
-    examples, the number that only counts them."""
+    """The inputs of an entry without the derived conditions that it does not read, and of a query that asks of an example
+    without any condition or seed, nor, where it reads other examples, the number that only counts them."""
     needed = live(function.block)
     read = {v.id for n in walk(needed) for v in n.inputs} | {v.id for v in needed.results}
     given = list(zip(function.block.params, inputs, strict=True))
     spared = {("condition", name_of(section)) for section in m.derived}
     if any(i.role in ("data", "index") for i in inputs):
-        spared.add(("seed", "seed"))
+        spared |= {("seed", "seed"), *(("condition", space.name) for space, _ in m.conditions)}
     if any(v.id in read and i.role != "index" and EXAMPLE in v.type.axes for v, i in given):
         spared.add(("index", "index"))
     kept = [(v, i) for v, i in given if v.id in read or (i.role, i.name) not in spared]

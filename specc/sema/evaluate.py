@@ -192,6 +192,8 @@ class Evaluator(Calls):
             start, stop = (int(e) + int(n) if int(e) < 0 else int(e) for e in ends)
             return add(frame, item.span, Op.SLICE, value, axis=axis, start=start, stop=stop, step=1), 1
         i = self.expr(item, env, frame)
+        if isinstance(i, tuple):
+            fail("E0305", item.span, "the ends of a range of items must be integers known while compiling")
         if isinstance(i, Value):
             return add(frame, item.span, Op.TAKE, value, i, axis=axis), 0
         if not isinstance(i, int) or not isinstance(n, int) or not -n <= i < n:

@@ -9,6 +9,9 @@ from specc.ir.program import Builder, Input, Value
 from specc.record import record
 from specc.source import Span
 
+MODE = "training"  # what no module of PyTorch can have as the name of a part
+OF_MODE = ": a module of PyTorch says so whether it is being trained"
+
 
 class ObjectiveDone(Exception):
     """Raised at the last statement of the loss that an entry is being written for: what follows belongs to later ones."""
@@ -82,6 +85,7 @@ class EntryState:
     passing: tuple[Any, ...] = ()  # arguments that the guided function takes beyond those of the guidance
     null: bool = False
     used: set[str] = field(default_factory=set)
+    groups: int = 1  # a batch of it has a whole multiple of so many examples
 
 
 @dataclass(slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 from specc.diagnostics import SpecError
 from specc.ir.program import Value
 from specc.ir.types import EXAMPLE, Type
-from specc.sema import networks
+from specc.sema import parameters
 from specc.sema.arithmetic import describe, lift, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import EntryState, Frame
@@ -52,7 +52,7 @@ def _start(
         ev.depth, value = depth, []
     if runtime(value) or isinstance(value, (Held, list)):
         return ("zeros",), (node, env, False)
-    return networks.initial(value, node.span), None
+    return parameters.initial(value, node.span), None
 
 
 def begin(ev: Evaluator, held: Held, frame: Frame) -> Value:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from specc.sema import library
 from specc.sema.evaluate import Evaluator
-from specc.sema.networks import names_in
 from specc.sema.report import did_you_mean, fail
 from specc.sema.values import Definition
 from specc.source import Span
+from specc.syntax.tree import names_in
 
 
 def line(ev: Evaluator, name: str, span: Span) -> list[Definition]:

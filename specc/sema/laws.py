@@ -13,7 +13,7 @@ from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
 from specc.sema.report import did_you_mean, fail
 from specc.sema.spaces import shaped_like
-from specc.sema.values import Captures, Law, Symbol
+from specc.sema.values import Captures, Law, Symbol, word_of
 from specc.source import Span
 
 Sampler = Callable[[Frame, Span, bool], Any]
@@ -108,13 +108,13 @@ def _categorical(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwarg
     than they should where many are drawn. With `precision = float64` a second draw fills in the bits below.
     """
     given = _arguments("categorical", args, kwargs, {"logits": None, "precision": Symbol("float32", span)}, span)
-    logits, precision = lift(given["logits"], frame, span), given["precision"]
-    if not isinstance(precision, Symbol) or precision.id not in ("float32", "float64"):
+    logits, precision = lift(given["logits"], frame, span), word_of(given["precision"])
+    if precision not in ("float32", "float64"):
         fail("E0304", span, "the precision of `categorical` is `float32` or `float64`")
 
     def sample(frame: Frame, span: Span, per_batch: bool) -> Any:
         noise = gumbel(primitive(Op.UNIFORM, logits.type.shape, frame, span, per_batch), frame, span)
-        if precision.id == "float64":
+        if precision == "float64":
             noise = _fine_gumbel(logits.type.shape, frame, span, per_batch)
         return add(frame, span, Op.ARGMAX, binary("+", logits, noise, frame, span), axis=-1)
 

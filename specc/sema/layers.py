@@ -9,10 +9,11 @@ from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.ir.types import DType, per_dimension
 from specc.sema.arithmetic import add, describe, known, lift, shown
+from specc.sema.bodies import index_count
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
-from specc.sema.networks import index_count, initial
 from specc.sema.padding import padded
+from specc.sema.parameters import initial
 from specc.sema.report import did_you_mean, fail
 from specc.source import Span
 
@@ -36,7 +37,12 @@ def _options(name: str, kwargs: dict[str, Any], span: Span, **defaults: Any) -> 
     for key in kwargs:
         if key not in defaults:
             fail("E0205", span, f"`{name}` has no knob `{key}`", help=did_you_mean(key, defaults))
-    return defaults | kwargs
+    made = defaults | kwargs
+    for key, default in defaults.items():
+        given = key == "bias" and made.get("weight") is not None  # as a tensor, beside a weight
+        if isinstance(default, bool) and not isinstance(made[key], bool) and not (given and isinstance(made[key], Value)):
+            fail("E0304", span, f"`{key}` of `{name}` is true or false, not {describe(made[key])}")
+    return made
 
 
 def _count(value: Any, what: str, span: Span) -> int:
@@ -172,7 +178,7 @@ def embedding(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: 
     n = _count(args[1], "the width of `embedding`", span)
     if y.type.dtype is not DType.INT:
         return linear(ev, frame, span, args, {})
-    count = o["count"] or index_count(ev, y)
+    count = index_count(ev, y) if o["count"] is None else _count(o["count"], "the count of `embedding`", span)
     if count is None:
         fail("E0304", span, "how many classes there are is not known here", help="say `count = ...`")
     init = ("normal", 1.0) if o["init"] is None else initial(o["init"], span)
@@ -191,14 +197,19 @@ def _norm(kind: str, op: Op) -> Any:
             **({"groups": 8} if op is Op.GROUPNORM else {}),
         )
         x = _tensor(kind, args, 1, span, frame)
+        if not x.type.shape:
+            fail("E0301", span, f"`{kind}` needs features to normalise, not one number")
         n = x.type.shape[0] if op is Op.GROUPNORM else x.type.shape[-1]
         assert isinstance(n, int)
         shapes: Shapes = {"weight": ((n,), ("ones",))}
         if op is not Op.RMSNORM:
             shapes["bias"] = ((n,), ("zeros",))
         made = weights(ev, frame, span, kind, shapes) if o["affine"] else []
-        extra = {"groups": o["groups"], "spatial": x.type.rank - 1} if op is Op.GROUPNORM else {}
-        return add(frame, span, op, x, *made, eps=o["eps"], **extra)
+        eps = o["eps"]
+        if isinstance(eps, bool) or not isinstance(eps, (int, float)) or not 0 < eps < math.inf:
+            fail("E0601", span, f"`eps` of `{kind}` is {describe(eps)}; it must be a number above 0")
+        groups = {"groups": _count(o["groups"], "`groups`", span), "spatial": x.type.rank - 1} if op is Op.GROUPNORM else {}
+        return add(frame, span, op, x, *made, eps=eps, **groups)
 
     return layer
 

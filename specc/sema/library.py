@@ -152,6 +152,17 @@ LATER = ("checkpoint", "slice")  # functions of networks that are not there yet
 EXAMPLES = {"predict": "velocity", "process": "vp"}  # kinds of sections that bring names with them
 
 
+ELSEWHERE = {  # words of Python and its libraries, and what is said here
+    "True": "write `true`",
+    "False": "write `false`",
+    "None": "write `none`",
+    "range": "write `0..n - 1`",
+    "len": "write `size(v)` or `dim(v, 0)`",
+    **dict.fromkeys(("torch", "np", "numpy", "math", "nn", "F", "jnp"), "functions stand alone here: `sum(x)`, `sqrt(x)`"),
+    "self": "names of the model stand alone here: `backbone(z, t)`",
+}
+
+
 def unknown(word: Symbol | Applied) -> NoReturn:
     """A word that should have been the name of something."""
     symbol = word.word if isinstance(word, Applied) else word
@@ -167,6 +178,8 @@ def unknown(word: Symbol | Applied) -> NoReturn:
     for declared in interfaces(*EXAMPLES, naming=name):
         if declared.body is not None and name in {declares(item) for item in declared.body.items}:
             _comes_with(name, declared, "t_max" in near, span)
+    if name in ELSEWHERE:
+        fail("E0201", span, f"there is no `{name}` here", caption="a word of Python", help=ELSEWHERE[name])
     known = near | set().union(*(names(k) for k in CALLABLE))
     fail("E0201", span, f"there is no `{name}` here", caption="unknown name", help=did_you_mean(name, known))
 

@@ -8,7 +8,7 @@ from typing import Any
 from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.ir.types import Type
-from specc.sema import networks, routine
+from specc.sema import parameters, routine
 from specc.sema.arithmetic import add, binary, describe, lift, shown
 from specc.sema.batches import written
 from specc.sema.evaluate import Evaluator
@@ -37,7 +37,7 @@ def declare(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> Namesp
     row = type_of(ev, item.type, env, frame).type
     init: tuple[Any, ...] = ("zeros",)
     if "initial" in said:
-        init = networks.initial(ev.expr(said["initial"], env, frame, symbols=True), said["initial"].span)
+        init = parameters.initial(ev.expr(said["initial"], env, frame, symbols=True), said["initial"].span)
     rows = Held(item.head.id, Type(row.dtype, (size, *row.shape)), init, False, item.span)
     ev.held_by[rows.path] = rows
     return Namespace(rows.path, {"read": _reader(rows), "write": _writer(rows), "nearest": _nearest(rows)})

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ParamSpec, TypeVar
 
-from specc.diagnostics import SpecError
+from specc.diagnostics import Severity, SpecError
 from specc.ir.program import Builder, Entry, Space, Step, Value
 from specc.record import record
 from specc.sema import library, statements
@@ -133,8 +133,21 @@ class Model:
             self.ev.depth = 0
             message = "this needs a value that exists only while the program runs"
             help = "what is decided while compiling depends on numbers, knobs and shapes alone"
-            self.ev.diagnostics.append(diagnostic("E0305", at or self.span, message, help=help))
+            self.report("E0305", at or self.span, message, help=help)
             return None
+
+    def report(
+        self,
+        code: str,
+        span: Span,
+        message: str,
+        *,
+        severity: Severity = "error",
+        help: str = "",
+        labels: tuple[tuple[Span, str], ...] = (),
+    ) -> None:
+        """Say what is wrong, and go on."""
+        self.ev.diagnostics.append(diagnostic(code, span, message, severity=severity, help=help, labels=labels))
 
 
 def mention(section: tree.Section) -> Span:
@@ -170,6 +183,9 @@ def sort_sections(m: Model) -> None:
 
 def _number(m: Model, item: tree.Bind | tree.Method) -> None:
     """`scale = 3` among the sections: a name for the model's own bodies."""
+    if isinstance(item, tree.Bind) and isinstance(item.targets[0], tree.Name) and (kind := item.targets[0].id) in SECTIONS:
+        help = f"a section has its name at once: `{kind} {' '.join(e.span.text for e in item.values) or 'NAME'}`"
+        fail("E0203", item.targets[0].span, f"`{kind}` is a section, and not a name to be bound", help=help)
     statements.run_statement(m.ev, item, m.env, m.top)
     if (name := library.declares(item)) is not None and runtime(m.env.names.get(name)):
         value = m.env.names.pop(name)

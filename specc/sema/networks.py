@@ -1,4 +1,4 @@
-"""Networks: functions over bundles of parameters. Layers own theirs; a sub-network is written once for each shape."""
+"""Calls of networks: functions over bundles of parameters. Layers own theirs; what is shared is called by its name."""
 
 from __future__ import annotations
 
@@ -6,35 +6,18 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from specc.diagnostics import SpecError
-from specc.ir.liveness import live
 from specc.ir.ops import Op
-from specc.ir.program import Builder, Function, Value
-from specc.ir.types import EXAMPLE, FLOAT, DType, Type
-from specc.sema import bijections, rewrites, spaces, starts, views
-from specc.sema.arithmetic import add, describe, lift, shown
+from specc.ir.program import Function, Value
+from specc.ir.types import EXAMPLE, DType, Type
+from specc.sema import rewrites, views
+from specc.sema.arithmetic import describe, lift, shown
+from specc.sema.bodies import function_for, inline, logits
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Condition, EntryState, Frame
-from specc.sema.report import fail, foreign, moved
-from specc.sema.values import (
-    Builtin,
-    Captures,
-    Closure,
-    Definition,
-    Env,
-    Law,
-    Lazy,
-    Network,
-    Partial,
-    Symbol,
-    TypeRef,
-    freeze,
-    runtime,
-)
+from specc.sema.report import choices, fail
+from specc.sema.values import Captures, Definition, Env, Lazy, Network, Partial, TypeRef
 from specc.source import Span
 from specc.syntax import tree
-
-LONGEST = 80  # letters of a list that a docstring shows
 
 
 def call(ev: Evaluator, net: Network, args: list[Any], kwargs: dict[str, Any], frame: Frame, span: Span, node: object) -> Any:
@@ -102,24 +85,7 @@ def _promised(ev: Evaluator, net: Network, frame: Frame) -> TypeRef | None:
         kind = ev.settle(wanted, frame)
         return kind if isinstance(kind, TypeRef) else fail("E0304", wanted.value.span, f"{describe(kind)} is not a type")
     x = frame.entry.bindings.get("x")
-    return _logits(ev, x) if net.conditioned else None
-
-
-def _logits(ev: Evaluator, x: Any) -> TypeRef | None:
-    """The type of one number for each value that each index of x may have."""
-    count = index_count(ev, x)
-    return None if count is None else TypeRef(FLOAT.shaped((*x.type.shape, count)))
-
-
-def index_count(ev: Evaluator, value: Any) -> int | None:
-    """How many indices a value of integers may hold, the null one included, where that is known."""
-    match value:
-        case TypeRef(classes=count):
-            return count
-        case Value():
-            return ev.classes.get(value.id)
-        case _:
-            return None
+    return logits(ev, x) if net.conditioned else None
 
 
 def _borrow(ev: Evaluator, path: str, origin: views.Borrowed, span: Span) -> None:
@@ -216,7 +182,7 @@ def call_part(
     inputs, statics = separate(ev, partial, args, kwargs, frame, span)
     shared = not any(EXAMPLE in v.type.axes for v in inputs if isinstance(v, Value))  # as where a weight is normalised
     if frame.kind != "network" or shared:
-        return _inline(ev, partial, statics, inputs, frame, span)
+        return inline(ev, partial, statics, inputs, frame, span)
     values = tuple(ev.spread(lift(v, frame, span), frame, span) for v in inputs if v is not None)
     given = tuple(v is not None for v in inputs)
     function = function_for(ev, partial, statics, given, values, span)
@@ -259,273 +225,13 @@ def separate(
         elif a.value is not None:
             out.append(ev.expr(a.value, env, frame))
         else:
-            fail("E0206", span, f"`{definition.name}` needs `{a.name}`")
+            by_name = choices(key for key in kwargs if key in order)
+            help = f"{by_name} goes to the input of that name: say it another way, or give `{a.name}` too" if kwargs else ""
+            fail("E0206", span, f"`{definition.name}` needs `{a.name}`", help=help)
     return out, env
-
-
-def _scope(ev: Evaluator, definition: Definition, statics: Env, values: list[Any], span: Span) -> Env:
-    """Names inside a network: knobs, inputs and the dimensions that the inputs' types bind."""
-    scope = statics.child()
-    dims: dict[str, Any] = {}
-    for a, value in zip(definition.inputs, values, strict=True):
-        assert a.name is not None
-        scope.names[a.name] = value
-        if isinstance(value, Value):
-            what = f"`{a.name}` of `{definition.name}`"
-            spaces.match(a.type, value, dims, what, span, statics.names, ev.classes.get(value.id))
-    for a in definition.inputs:
-        if a.name in dims:
-            fail("E0208", a.span, f"`{a.name}` is an input and a size", help="write another letter for the size: `vector(n)`")
-    scope.names.update(dims)
-    return scope
-
-
-def _inline(ev: Evaluator, partial: Partial, statics: Env, inputs: list[Any], frame: Frame, span: Span) -> Any:
-    scope = _scope(ev, partial.definition, statics, inputs, span)
-    if partial.definition.body is None:
-        fail("E0209", partial.definition.section.span, f"`{partial.definition.name}` has no body", help="define it: `{ ... }`")
-    body = partial.definition.body
-    if partial.definition.kind != "bijection" and any(isinstance(i, tree.For) and not i.static for i in body.items):
-        return _written_once(ev, partial.definition, body, statics, scope, inputs, frame, span)
-    return _run(ev, partial.definition, inputs, scope, frame)
-
-
-def _written_once(
-    ev: Evaluator,
-    definition: Definition,
-    body: tree.Block,
-    statics: Env,
-    scope: Env,
-    inputs: list[Any],
-    frame: Frame,
-    span: Span,
-) -> Any:
-    """What has a loop and no parameters is a function of its own, called wherever it is used."""
-    own = {a.name for a in definition.inputs}
-    outer = Env({k: v for k, v in scope.names.items() if k not in own}, statics)
-    key = (id(definition), freeze(sorted(outer.names.items())), freeze(list(statics.names.values())))
-    made = Closure(definition.name, definition.inputs, body, outer, key, definition.section.span, outline=True)
-    return ev.call_closure(made, inputs, {}, frame, span)
-
-
-def function_for(
-    ev: Evaluator,
-    partial: Partial,
-    statics: Env,
-    given: tuple[bool, ...],
-    values: tuple[Value, ...],
-    span: Span,
-    promise: TypeRef | None = None,
-) -> Function:
-    """The IR function of a network for these knobs and types, written on first use.
-
-    In its body `result` is the type that the section promises; the first input's, or logits of it, where none does.
-    """
-    definition = partial.definition
-    knobs = freeze([statics.names[a.name] for a in definition.params if a.name])
-    classes = tuple(ev.classes.get(v.id) for v in values)
-    key = ("network", id(definition), knobs, given, tuple(v.type for v in values), classes, freeze(promise))
-    if key in ev.memo:
-        return ev.memo[key]  # type: ignore[no-any-return]
-    if definition.body is None:
-        fail("E0211", span, f"`{definition.name}` is declared and has no body that can be compiled")
-    frame = Frame(builder=Builder(ev.ids), kind="network", floor=max(ev.ids.last, 1), span=definition.section.span, starts=[])
-    inner: list[Any] = []
-    rest = iter(zip(values, classes, strict=True))
-    for a, present in zip(definition.inputs, given, strict=True):
-        if not present:
-            inner.append(None)
-            continue
-        value, many = next(rest)
-        param = frame.builder.param(value.type, a.name)
-        frame.like = frame.like or (param if value.type.batched else None)
-        if many is not None:
-            ev.classes[param.id] = many
-        inner.append(param)
-    frame.stems[""] = 0
-    try:
-        scope = _scope(ev, definition, statics, inner, span)
-        scope.names["result"] = promise or _usual_result(ev, inner)
-        sizes = statics.child(**{n: _seen_back(v) for n, v in scope.names.items() if n not in statics.names})
-        result = _run(ev, definition, inner, scope, frame)
-        if result is None or result == ():
-            fail("E0209", definition.section.span, f"`{definition.name}` returns nothing", help="end it with `return`")
-        kind = DType.FLOAT if definition.kind == "bijection" else None
-        several = isinstance(result, tuple) or (isinstance(result, list) and runtime(result))
-        given_back = result if several else (result,)
-        results = tuple(lift(r, frame, span, kind) for r in given_back)
-        _check_result(definition, scope, results, span)
-        results = tuple(v if isinstance(r, Value) else _varying(v, frame) for r, v in zip(given_back, results, strict=True))
-        if definition.kind == "bijection":
-            bijections.check_forward(definition, results, span)
-            results = tuple(ev.spread(r, frame, span) for r in results)
-    except Captures:
-        fail(
-            "E0309",
-            span if not foreign(span) else partial.span or span,
-            f"`{definition.name}` uses a value from outside its inputs",
-            help="pass it as an input of the network",
-        )
-    except SpecError as error:
-        raise moved(error, partial.span) from None
-    name = ev.unique(definition.name)
-    if definition.kind == "bijection":
-        name = bijections.name_of(ev, definition, (id(definition), knobs, values[0].type), given)
-    shown = ", ".join(f"{a.name} = {_show(statics.names[a.name])}" for a in definition.params if a.name)
-    block = frame.builder.block(*results)
-    made = Function(
-        name=name,
-        kind="network",
-        block=live(block) if frame.starts else block,
-        doc=f"{definition.kind} {definition.name}({shown})",
-        about=definition.summary,
-        span=span,
-    )
-    ev.functions[name] = made
-    ev.memo[key] = made
-    ev.marks[name] = frame.marks
-    if definition.kind == "bijection":
-        ev.memo["forward", name] = bijections.Origin(partial, statics, sizes, made)
-    starts.note(ev, made, block, frame)
-    return made
-
-
-def _seen_back(value: Any) -> Any:
-    """What the way back knows of a name of the way there: of an input, its type alone."""
-    return TypeRef(Type(value.type.dtype, value.type.shape)) if isinstance(value, Value) else value
-
-
-def _run(ev: Evaluator, definition: Definition, inputs: list[Any], scope: Env, frame: Frame) -> Any:
-    """What a network gives; of a bijection, what its forward direction gives."""
-    if definition.kind == "bijection":
-        return bijections.direction(ev, definition, "forward", inputs, scope, frame)
-    assert definition.body is not None
-    return ev.body(definition.body, scope, frame)
-
-
-def _varying(value: Value, frame: Frame) -> Value:
-    """A number that a network gives whatever it is given, as one for each example."""
-    like = frame.like
-    return value if like is None or EXAMPLE in value.type.axes else frame.builder.add(Op.SPREAD, value, like)
-
-
-def _show(value: Any) -> str:
-    match value:
-        case TypeRef():
-            return f"{value.kind}{shown(value.type.shape)}" if value.type.shape else value.kind
-        case Partial():
-            return value.definition.name
-        case Builtin():
-            return value.name
-        case Symbol():
-            return value.id
-        case None:
-            return "none"
-        case bool():
-            return "true" if value else "false"
-        case Closure():
-            return value.span.text
-        case list():
-            every = ", ".join(map(_show, value))
-            return f"[{every}]" if len(every) <= LONGEST else f"[{len(value)} of them]"
-        case Law():
-            return value.name
-        case _:
-            return str(value)
-
-
-def _check_result(definition: Definition, scope: Env, results: tuple[Value, ...], span: Span) -> None:
-    wanted = definition.result
-    if isinstance(wanted, tree.Call) and isinstance(wanted.func, tree.Name) and wanted.func.id == "like":
-        like = scope.names.get(wanted.args[0].value.id) if isinstance(wanted.args[0].value, tree.Name) else None
-        if isinstance(like, Value) and results[0].type.shape != like.type.shape:
-            message = f"`{definition.name}` gives shape {shown(results[0].type.shape)}, and promises {shown(like.type.shape)}"
-            fail("E0301", span, message, labels=((wanted.span, "promised here"),))
-    elif wanted is not None and len(results) == 1 and not (isinstance(wanted, tree.Name) and wanted.id == "tensor"):
-        spaces.match(wanted, results[0], {}, f"the result of `{definition.name}`", span, scope.names)
-
-
-def _usual_result(ev: Evaluator, inputs: list[Any]) -> TypeRef | None:
-    first = next((v for v in inputs if isinstance(v, Value)), None)
-    if first is None or first.type.dtype is DType.FLOAT:
-        return TypeRef(FLOAT.shaped(first.type.shape)) if first is not None else None
-    return _logits(ev, first)
 
 
 def _keep_promise(definition: Definition, promise: TypeRef | None, given: Type, span: Span) -> None:
     if promise is not None and given.shape != promise.type.shape:
         message = f"`{definition.name}` gives shape {shown(given.shape)}, and {shown(promise.type.shape)} is needed"
         fail("E0301", span, message)
-
-
-# Repetition and bare parameters --------------------------------------------------------------------------------------
-
-
-def names_in(node: Any) -> Iterator[tree.Name]:
-    """Every name that occurs in a tree."""
-    if isinstance(node, tree.Name):
-        yield node
-    elif isinstance(node, tuple):
-        for item in node:
-            yield from names_in(item)
-    elif isinstance(node, tree.Node):
-        for f in dataclasses.fields(node):
-            if f.name != "span":
-                yield from names_in(getattr(node, f.name))
-
-
-def parameter(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> None:
-    """`param w: matrix(n, d) = normal(0.02)`"""
-    if frame.kind != "network":
-        fail("E0309", item.span, "a bare parameter belongs in a network")
-    if not isinstance(item.head, tree.Name) or item.type is None:
-        fail("E0304", item.span, "a parameter is written `param NAME: TYPE = START`")
-    if item.law is not None:
-        fail("E0204", item.law.span, "a network's parameter starts with `=`", help="as in `param w: vector(8) = normal(0.02)`")
-    kind = ev.expr(item.type, env, frame)
-    if not isinstance(kind, TypeRef):
-        fail("E0304", item.type.span, f"{describe(kind)} is not a type")
-    path = frame.stem(item.head.id)
-    first = starts.of_first_batch(item.values[0]) if item.values else None
-    init: tuple[Any, ...] = ("zeros",) if first is None else ("ones",)
-    if item.values and first is None:
-        init = initial(ev.expr(item.values[0], env, frame, symbols=True), item.values[0].span)
-    made = add(frame, item.span, Op.PARAM, path=path, shape=kind.type.shape, init=init)
-    env.names[item.head.id] = frame.builder.name(made, item.head.id)
-    if first is not None and frame.starts is not None:
-        start = starts.value(ev, first, kind.type, env, frame)
-        frame.starts.append((path, made, frame.builder.name(start, item.head.id)))
-
-
-def initial(value: Any, span: Span) -> tuple[Any, ...]:
-    """Starting values as the IR writes them."""
-    match value:
-        case Symbol(id="zeros" | "ones" as word):
-            return (word,)
-        case Builtin(name="zeros" | "ones" as word):
-            return (word,)
-        case Builtin(name="normal"):
-            return ("normal", 1.0)
-        case bool():
-            pass
-        case int() | float():
-            return ("zeros",) if value == 0 else ("ones",) if value == 1 else ("constant", float(value))
-        case Law(name="normal" | "uniform" as kind, numbers=numbers) if (size := _spread(kind, *numbers.values())) is not None:
-            return (kind, size)
-        case _:
-            pass
-    return fail(
-        "E0304",
-        span,
-        f"{describe(value)} is not a start for parameters",
-        help="say `zeros`, `ones`, a number, `normal` or `normal(0.02)`",
-    )
-
-
-def _spread(kind: str, first: Any, second: Any) -> float | None:
-    """The size of a law around zero as a start for parameters: `normal(0.02)`, `normal(0, 0.02)`, `uniform(-0.1, 0.1)`."""
-    if not all(isinstance(v, (int, float)) for v in (first, second)):
-        return None
-    if second == 1 and first > 0:  # one number is the size
-        return float(first)
-    return float(second) if first == (0 if kind == "normal" else -second) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +43,7 @@ def groups(ev: Evaluator, frame: Frame, span: Span, args: list[Any], kwargs: dic
     if frame.entry is None:
         raise Captures
     ev.groups[frame.entry.role, span] = m
+    frame.entry.groups = math.lcm(frame.entry.groups, m)
 
     def first(ev: Evaluator, frame: Frame, span: Span) -> Any:
         index = ev.settle(Dynamic("batch.index"), frame)

@@ -23,7 +23,7 @@ from specc.reference.interpret import run
 from specc.sema import bijections
 from specc.sema.bijections import Origin
 from specc.sema.model import Model, mention, name_of
-from specc.sema.report import diagnostic, foreign
+from specc.sema.report import foreign
 from specc.source import Span
 
 LARGEST = 48  # numbers of one example whose Jacobian is worked out
@@ -81,7 +81,7 @@ def _try_out(m: Model, program: Program, origin: Origin) -> None:
 
 
 def _report(m: Model, code: str, at: Span, name: str, how: str, what: str) -> None:
-    m.ev.diagnostics.append(diagnostic(code, at, f"`{name}`: {what}, {how} at random weights"))
+    m.report(code, at, f"`{name}`: {what}, {how} at random weights")
 
 
 def _draws(functions: Mapping[str, Function], forward: Function) -> bool:

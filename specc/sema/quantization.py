@@ -111,13 +111,6 @@ def _trainable(rules: list[QuantizeRule], span: Span) -> None:
     """Training rounds to the nearest, by scales of the moment."""
     for rule in rules:
         weights, activations = rule.weights, rule.activations
-        if rule.match in PRODUCTS and activations is not None:
-            fail(
-                "E0605",
-                span,
-                "products of activations stay in float while training",
-                help="say `cache = int8` for keys and values",
-            )
         if weights is not None and (idle := [k for k in ("method", "outliers") if weights.get(k) is not None]):
             fail(
                 "E0605", span, f"`train = qat` rounds to the nearest: `{idle[0]}` has no meaning", help=f"leave out `{idle[0]}`"

@@ -20,11 +20,11 @@ from specc.sema import held, views
 from specc.sema.arithmetic import add, binary, describe, lift, shown, where
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Around, EntryState, Event, Frame, ObjectiveDone, Walk
-from specc.sema.networks import names_in
 from specc.sema.report import fail
 from specc.sema.values import Bound, Captures, Closure, Env, Held, Lazy, Network, ParameterSet, Partial
 from specc.source import Span
 from specc.syntax import tree
+from specc.syntax.tree import names_in
 
 MOST_ROUNDS = 10_000
 Runs = Callable[[Evaluator, Iterable[tree.Statement], Env, Frame], Any]

@@ -58,6 +58,7 @@ class Names(Functions):
     state: TypeRef | None = None  # what the process turns examples into
     held_by: dict[str, Held] = field(default_factory=dict)  # bare parameters and states, by path
     files: dict[str, str] = field(default_factory=dict)
+    parents: dict[str, Any] = field(default_factory=dict)  # of a stage, by name: a kind of their own, which hides no other
     types: dict[str, TypeRef] = field(default_factory=dict)  # what the model's bijections map, by bundle
     interfaces: tuple[str, ...] = ()  # what definitions of the library may be for in this model
     family: dict[str, str] = field(default_factory=dict)  # functions over the parameters of another one, and that one
@@ -112,8 +113,10 @@ class Names(Functions):
         for kind in library.CALLABLE:
             if (definition := self.definition(kind, name)) is not None:
                 return Partial(definition[0], span=span, env=definition[1])
-        if symbols:
+        if symbols and name not in library.ELSEWHERE:
             return Symbol(name, span, env)
+        if name in self.parents:
+            return self.parents[name]
         return library.unknown(Symbol(name, span, env))
 
     def meaning(self, kind: str, node: tree.Expr, env: Env) -> Env:
@@ -200,7 +203,9 @@ class Names(Functions):
         if id(marker) not in entry.markers:
             dtype = lift(marker.default, frame, frame.span or NOWHERE).type
             taken = {"x", "nfe", "trajectory"} | {i.name for i in entry.inputs}  # what a file of a sampler gives, and is given
-            name = marker.name if marker.name not in taken else f"{marker.name}_{len(entry.inputs) + 1}"
+            name = marker.name
+            while name in taken:
+                name += "_"
             entry.markers[id(marker)] = entry.builder.param(dtype, name)
             entry.inputs.append(Input(name=name, role="argument", type=dtype, default=marker.default))
         return entry.markers[id(marker)]

@@ -15,7 +15,7 @@ from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
 from specc.sema.reading import INTO, check_examples
 from specc.sema.report import choices, did_you_mean, fail
-from specc.sema.values import Builtin, Env, Marker, Partial, Symbol, TypeRef
+from specc.sema.values import Env, Marker, TypeRef, word_of
 from specc.source import Span
 from specc.syntax import tree
 
@@ -53,12 +53,6 @@ KINDS_OF_SETTINGS = {"optimizer": "optimizer", "decay": "decay"}
 def plain(value: Any, span: Span) -> Any:
     """A compile-time value as a setting's plain one."""
     match value:
-        case Symbol():
-            return value.id
-        case Builtin():
-            return value.name
-        case Partial():
-            return value.definition.name
         case list() | tuple():
             return tuple(plain(v, span) for v in value)
         case bool() | int() | float() | str() | None:
@@ -67,6 +61,8 @@ def plain(value: Any, span: Span) -> Any:
             return value
         case Marker():
             return value.default
+        case _ if (word := word_of(value)) is not None:
+            return word
         case _:
             return fail("E0304", span, f"{describe(value)} is not a setting")
 
@@ -106,7 +102,7 @@ def setting(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame, kind: str | 
                 f"`{name.id}` has no knob `{key or describe(value)}`",
                 help=did_you_mean(key, knobs) or f"its knobs are {choices(knobs)}",
             )
-        _sensible(key, value, a.span)
+        _sensible(key, value, options.get(key), a.span)
         options[key] = value
     missing = [k for k in knobs if k not in options]
     if missing:
@@ -114,7 +110,13 @@ def setting(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame, kind: str | 
     return Setting(name.id, tuple((k, options[k]) for k in knobs))
 
 
-def _sensible(key: str, value: Any, span: Span) -> None:
+def _sensible(key: str, value: Any, default: Any, span: Span) -> None:
+    if isinstance(default, float) and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        fail("E0304", span, f"`{key}` is a number, not {describe(value)}")
+    if key == "betas":
+        shares = value if isinstance(value, tuple) and len(value) == len(default) else (2,)
+        if not all(isinstance(v, (int, float)) and 0 <= v < 1 for v in shares):
+            fail("E0601", span, "`betas` are two shares, from 0 and below 1", help="as in `betas = [0.9, 0.999]`")
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         positive = key in ("lr", "eps", "k", "size", "width", "std", "radius")
         if (positive and value <= 0) or (key in ("momentum", "weight_decay", "noise") and value < 0):
@@ -208,7 +210,9 @@ def data_space(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> 
         )
     kind = ev.expr(section.type, env, frame)
     if not isinstance(kind, TypeRef):
-        fail("E0304", section.type.span, f"{describe(kind)} is not a space")
+        sized = isinstance(section.type, tree.Name) and section.type.id in (*spaces.SPACES, *spaces.WHOLE)
+        help = "say its sizes, as in `vector(2)` or `image(1, 8, 8)`" if sized else ""
+        fail("E0304", section.type.span, f"{describe(kind)} is not a space", help=help)
     low = high = None
     levels = None
     for clause in section.clauses:

@@ -11,14 +11,15 @@ from specc.ir.types import DType, Type
 from specc.sema import spaces
 from specc.sema.arguments import Args, Knobs, exactly
 from specc.sema.arithmetic import add, binary, describe, known, lift, shown
+from specc.sema.bodies import index_count
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
-from specc.sema.networks import index_count
 from specc.sema.padding import padded
 from specc.sema.report import choices, fail
 from specc.sema.values import (
     Symbol,
     TypeRef,
+    word_of,
 )
 from specc.source import Span
 
@@ -26,7 +27,7 @@ CHANNEL_AXES = {"channel": 0, "row": -2, "column": -1, "place": 0, "feature": -1
 
 
 def axis_of(value: Any, rank: int, span: Span) -> int:
-    number = CHANNEL_AXES.get(value.id) if isinstance(value, Symbol) else value
+    number = CHANNEL_AXES.get(word) if (word := word_of(value)) is not None else value
     if isinstance(number, bool) or not isinstance(number, int):
         fail("E0303", span, f"{describe(value)} is not an axis", help=f"axes are numbers from 0, or {choices(CHANNEL_AXES)}")
     if not -rank <= number < rank:

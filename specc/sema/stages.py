@@ -18,6 +18,7 @@ from specc.sema.frame import Frame
 from specc.sema.model import ONCE, Model
 from specc.sema.report import did_you_mean, fail
 from specc.sema.values import Ancestor, Bundles, Env, Namespace, View
+from specc.sema.views import OF_PARENTS
 from specc.source import Span
 from specc.syntax import tree
 
@@ -94,7 +95,8 @@ def _stage(name: str, item: tree.Section, parents: list[tuple[str, Unit]], numbe
 def _find(node: tree.Expr, known: Units) -> Unit:
     name = node.id if isinstance(node, tree.Name) else node.span.text
     if name not in known:
-        fail("E0203", node.span, f"there is no model `{name}` before this one", help=did_you_mean(name, known))
+        help = did_you_mean(name, known) or "a stage stands after its parents"
+        fail("E0203", node.span, f"there is no model `{name}` before this one", help=help)
     return known[name]
 
 
@@ -129,7 +131,7 @@ def _identity(item: tree.Statement) -> tuple[str, str]:
     """What a statement replaces: the section of its kind, or of its kind and name where there may be several."""
     if isinstance(item, tree.Bind) and isinstance(item.targets[0], tree.Name):
         call = item.values[0] if item.values else None
-        view = isinstance(call, tree.Call) and isinstance(call.func, tree.Name) and call.func.id in ("frozen", "copy")
+        view = isinstance(call, tree.Call) and isinstance(call.func, tree.Name) and call.func.id in OF_PARENTS
         return ("view" if view else "name", item.targets[0].id)  # a parent's own parents are not those of its stages
     if not isinstance(item, tree.Section):
         return ("", item.span.text)
@@ -153,11 +155,11 @@ def introduce(m: Model, made: Unit) -> None:
         ancestor = Ancestor(name or unit.name, unit.model)
         alias, _, last = name.rpartition(".")
         if alias:
-            m.env.names.setdefault(alias, Namespace(alias, {})).members[last] = ancestor
+            m.ev.parents.setdefault(alias, Namespace(alias, {})).members[last] = ancestor
         elif name:
-            m.env.names[name] = ancestor
+            m.ev.parents[name] = ancestor
         if i == 0:
-            m.env.names["parent"] = ancestor
+            m.ev.parents["parent"] = ancestor
             m.env.names.update(_lent(unit.model))
 
 

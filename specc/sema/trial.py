@@ -35,5 +35,6 @@ def tried(ev: Evaluator, f: Closure, seed: int, *args: np.ndarray) -> np.ndarray
         functions=functions, params=weights, level="example", float_type=np.float64, batch=len(args[0]), strict=False
     )
     with np.errstate(all="ignore"):
-        (out,) = machine.apply(made, "", [Cell(a, True) for a in args])
+        defaults = [Cell(np.asarray(i.default), False) for i in entry.inputs]  # of the `input(...)` it reads
+        (out,) = machine.apply(made, "", [*(Cell(a, True) for a in args), *defaults])
     return machine.stacked(out)

@@ -339,6 +339,10 @@ def word_of(value: Any) -> str | None:
             return value.name
         case Partial():
             return value.definition.name
+        case Held():
+            return value.path
+        case Network(root=True):
+            return value.bundle
         case _:
             return None
 

@@ -16,7 +16,7 @@ from specc.record import record
 from specc.sema.arithmetic import describe, lift
 from specc.sema.frame import Frame
 from specc.sema.report import did_you_mean, fail
-from specc.sema.values import Ancestor, Bound, Builtin, Bundles, Env, Held, Lazy, Network, View
+from specc.sema.values import Ancestor, Bound, Builtin, Bundles, Env, Held, Lazy, Network, View, word_of
 from specc.source import Span
 
 SHARED = (
@@ -130,6 +130,9 @@ def call(ev: Any, bound: Bound, args: list[Any], kwargs: dict[str, Any], frame: 
 # The functions of the language that make views ------------------------------------------------------------------------
 
 
+OF_PARENTS = ("frozen", "copy")  # what takes a parent by its name
+
+
 def of_parent(kind: str) -> Builtin:
     """`frozen(a)`, `copy(a)`: a parent as a model whose weights stay, or are trained on under other paths."""
 
@@ -137,7 +140,8 @@ def of_parent(kind: str) -> Builtin:
         parent = args[0] if len(args) == 1 and not kwargs else None
         if not isinstance(parent, Ancestor):
             given = describe(args[0]) if len(args) == 1 else f"{len(args)} arguments"
-            help = "a stage names its parents: `stage b from a { teacher = frozen(a) }`"
+            help = did_you_mean(word_of(parent) or "", ev.parents)
+            help = help or "a stage names its parents: `stage b from a { teacher = frozen(a) }`"
             fail("E0304", span, f"`{kind}` takes a parent of this stage, not {given}", help=help)
         name = parent.name.rpartition(".")[2]
         return View(parent.model.ev, parent.model.env, (Bundles(kind, name, of=parent.model, span=span),))

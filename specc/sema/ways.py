@@ -8,9 +8,10 @@ from specc.ir.program import Builder, Function, Value
 from specc.ir.types import EXAMPLE, DType, Type
 from specc.sema import bijections
 from specc.sema.arithmetic import lift, shown
+from specc.sema.bodies import function_for
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
-from specc.sema.networks import call_over, function_for, separate, spread_over
+from specc.sema.networks import call_over, separate, spread_over
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.values import Builtin, Captures, Network, Partial, TypeRef
 from specc.source import Span

@@ -123,7 +123,7 @@ def _odd(source: Source, group: str, start: int, stop: int, found: list[Diagnost
         found.append(Diagnostic(code="E0105", message=message, span=span, help='close it with `"` on the same line'))
         return "STRING", piece.rstrip() + '"'
     found.append(_bad_number(span))
-    return "NUMBER", "0"
+    return "NUMBER", _meant(piece)
 
 
 def _odd_character(span: Span, found: list[Diagnostic]) -> tuple[str, str]:
@@ -156,6 +156,15 @@ def _bad_name(source: Source, start: int, stop: int) -> Diagnostic:
     return Diagnostic(code="E0104", message=f"`{span.text}` is not a name", span=span, help=help_)
 
 
+def _meant(piece: str) -> str:
+    """The number that was probably meant, so that what follows from it is no mistake of its own."""
+    if re.fullmatch(r"0[xX][0-9a-fA-F]+", piece):
+        return str(int(piece, 16))
+    found = re.match(r"[0-9]*(?:\.[0-9]+)?", piece.replace("_", ""))
+    text = found[0] if found is not None else ""
+    return f"0{text}" if text[:1] in ("", ".") else text
+
+
 def _bad_number(span: Span) -> Diagnostic:
     piece = span.text
     product = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([^\W\d_]\w*)", piece)
@@ -165,6 +174,8 @@ def _bad_number(span: Span) -> Diagnostic:
         help_ = f"write `{piece}0`"
     elif "_" in piece and piece.replace("_", "").isdecimal():
         help_ = f"write `{piece.replace('_', '')}`"
+    elif piece != (meant := _meant(piece)) and piece[:2] in ("0x", "0X"):
+        help_ = f"write `{meant}`"
     elif product and not re.fullmatch(r"[eE]|[eExXbBoO][0-9a-fA-F]+", product[2]):
         help_ = f"a product needs its sign: `{product[1]} * {product[2]}`"
     else:

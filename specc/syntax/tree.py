@@ -1,10 +1,14 @@
 """The syntax tree: frozen nodes, each with the span of its text.
 
-One shape serves every section and definition (LANGUAGE.md, section 2): what a kind allows is a table in `specc.sema.kinds`,
+One shape serves every section and definition (LANGUAGE.md, section 2): what a kind allows is a table in `specc.sema.shape`,
 not grammar. Comments and blank lines are not in the tree; the formatter reads them from the tokens.
 """
 
 from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
 
 from specc.record import record
 from specc.source import Span
@@ -295,3 +299,16 @@ Statement = (
 @record(kw_only=True)
 class File(Node):
     items: tuple[Statement, ...]
+
+
+def names_in(node: Any) -> Iterator[Name]:
+    """Every name that occurs in a part of a tree."""
+    if isinstance(node, Name):
+        yield node
+    elif isinstance(node, tuple):
+        for item in node:
+            yield from names_in(item)
+    elif isinstance(node, Node):
+        for f in dataclasses.fields(node):
+            if f.name != "span":
+                yield from names_in(getattr(node, f.name))

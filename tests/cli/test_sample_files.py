@@ -125,10 +125,16 @@ def test_wrong_inputs_are_named(points: Path, specc: Callable[..., Result], tmp_
     assert not (tmp_path / "x.npz").exists()
 
 
-def graph(*nodes: onnx.NodeProto, opset: int = 23, domain: str = "", weights: tuple[onnx.TensorProto, ...] = ()) -> bytes:
+def graph(
+    *nodes: onnx.NodeProto,
+    opset: int = 23,
+    domain: str = "",
+    weights: tuple[onnx.TensorProto, ...] = (),
+    kind: int = TensorProto.FLOAT,
+) -> bytes:
     """A file that says it is specc's, with one input `seed` and these nodes."""
     inputs = [helper.make_tensor_value_info("seed", TensorProto.INT64, ["B"])]
-    made = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("x", TensorProto.FLOAT, None)], weights)
+    made = helper.make_graph(nodes, "g", inputs, [helper.make_tensor_value_info("x", kind, None)], weights)
     opsets = [helper.make_opsetid("", opset), *([helper.make_opsetid(domain, 1)] if domain else [])]
     model = helper.make_model(made, opset_imports=opsets, ir_version=10)
     row = {"name": "seed", "role": "seed", "dtype": "int", "shape": ["B"], "default": None, "classes": None}
@@ -136,11 +142,25 @@ def graph(*nodes: onnx.NodeProto, opset: int = 23, domain: str = "", weights: tu
     return model.SerializeToString()
 
 
-def elsewhere(path: str) -> bytes:
+def elsewhere(path: str, **span: str) -> bytes:
     """A file whose weights are said to lie at a path."""
     weight = onnx.TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4], data_location=TensorProto.EXTERNAL)
-    weight.external_data.add(key="location", value=path)
+    for key, value in {"location": path, **span}.items():
+        weight.external_data.add(key=key, value=value)
     return graph(helper.make_node("Cast", ["w"], ["x"], to=1), weights=(weight,))
+
+
+def held(*dims: int, held: int = 8) -> bytes:
+    """A file with a weight of some shape, of which it has so many bytes."""
+    weight = onnx.TensorProto(name="w", data_type=TensorProto.FLOAT, dims=dims, raw_data=b"\0" * held)
+    return graph(helper.make_node("Gather", ["w", "seed"], ["x"]), weights=(weight,))
+
+
+def also_asks() -> bytes:
+    """A file with an input that it says nothing of."""
+    model = onnx.load_from_string(graph(helper.make_node("Cast", ["seed"], ["x"], to=1)))
+    model.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [2]))
+    return model.SerializeToString()
 
 
 def described(**changes: object) -> bytes:
@@ -177,6 +197,35 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "opset": (lambda: graph(node("Cast", ["seed"], ["x"], to=1), opset=99), "does not know Opset 99", "upgrade"),
     "lost weights": (lambda: elsewhere("fast.data"), "fast.data", "both files in one folder"),
     "passwords": (lambda: elsewhere("../../../../etc/passwd"), "outside of its folder", "specc export"),
+    "addresses": (lambda: elsewhere("*/_ORT_MEM_ADDR_/*", length="16", offset="4096"), "an address in memory", "specc export"),
+    "short weights": (
+        lambda: elsewhere("x.onnx", offset="999999", length="16"),
+        "the weight w is not in the file",
+        "specc export",
+    ),
+    "cut weights": (lambda: held(1000), "the weight w is cut short, to 8 bytes", "specc export"),
+    "huge": (lambda: held(2**62, 2**62), "a size that no machine can hold", "specc export"),
+    "negative": (lambda: held(-5), "a size that no machine can hold", "specc export"),
+    "cycle": (
+        lambda: graph(node("Add", ["a", "a"], ["b"]), node("Identity", ["b"], ["a"]), node("Cast", ["b"], ["x"], to=1)),
+        "its graph has a cycle",
+        "specc export",
+    ),
+    "nothing": (lambda: graph(node("Add", ["seed", "zzz"], ["x"])), "a node reads zzz, which nothing gives", "specc export"),
+    "twice": (lambda: graph(*[node("Cast", ["seed"], ["x"], to=1)] * 2), "two nodes give x", "specc export"),
+    "one more input": (also_asks, "has an input w, which it does not describe", "specc export"),
+    "no text": (
+        lambda: graph(node("Cast", ["seed"], ["x"], to=1)).replace(b"fast", b"fa\xa9t"),
+        "it is damaged",
+        "specc export",
+    ),
+    "words": (lambda: graph(node("Cast", ["seed"], ["x"], to=8), kind=TensorProto.STRING), "no output x of numbers", "specc"),
+    "one number": (
+        lambda: graph(node("Cast", ["seed"], ["f"], to=1), node("ReduceSum", ["f"], ["x"], keepdims=0)),
+        "is one number, and not a sample for each seed",
+        "specc export",
+    ),
+    "rank": (lambda: described(shape=["B", 3]), "in another shape than its graph has", "specc export"),
     "types": (lambda: described(dtype="float"), "describes the input seed", "specc export"),
     "names": (lambda: described(name="other"), "describes the input other", "specc export"),
     "shapes": (lambda: described(shape=["B", -1]), "in a way that specc does not write", "specc export"),

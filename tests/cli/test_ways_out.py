@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -56,13 +57,20 @@ def test_a_quantisation_that_is_not_there(specc: Specc, whole: Path) -> None:
     assert result.exit_code == 2 and "no `quantize` section `w8`; there is none" in result.stderr
 
 
+def test_a_model_without_a_loss_is_not_trained(specc: Specc, tmp_path: Path) -> None:
+    spec = tmp_path / "asked.spec"
+    spec.write_text("specc 1\nmodel asked {\n  data x: vector(2) from moons\n  query size { return sum(x^2) }\n}\n")
+    result = specc("train", spec, "-o", tmp_path / "run")
+    assert result.exit_code == 3 and "nothing to train" in result.stderr and "--target onnx" in result.stderr
+
+
 def test_an_input_that_no_sampler_has_is_wrong_usage(specc: Specc, whole: Path) -> None:
     result = specc("sample", whole, "--sampler", "batches", "--set", "batc=3", "-o", "x.npz")
     assert result.exit_code == 2 and "no condition or input `batc`; did you mean `batch`?" in result.stderr
 
 
 def test_inputs_may_be_called_as_options_and_outputs_are(whole: Path, tmp_path: Path) -> None:
-    inputs = ["--set", "batch=0", "--set", "x_3=5"]
+    inputs = ["--set", "batch=0", "--set", "x_=5"]
     done = process("sample", whole, "--sampler", "batches", "-n", 3, *inputs, "-o", tmp_path / "a.npz")
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(np.load(tmp_path / "a.npz")["x"], np.full((3, 2), 5))
@@ -139,3 +147,19 @@ def test_windows_texts(specc: Specc, tmp_path: Path, mark: bytes) -> None:
     assert specc("check", path).exit_code == 0
     assert specc("fmt", path).exit_code == 0
     assert path.read_bytes() == SPEC.encode()
+
+
+@pytest.mark.parametrize(
+    ("command", "seed"), [("sample", "99999999999999999999"), ("evaluate", "-1"), ("train", "-1"), ("train", str(2**63))]
+)
+def test_a_seed_that_is_none(specc: Specc, whole: Path, tmp_path: Path, command: str, seed: str) -> None:
+    what = whole / "spec.spec" if command == "train" else whole
+    out = [] if command == "evaluate" else ["-o", tmp_path / "x.npz"]
+    result = specc(command, what, "--seed", seed, *out)
+    assert result.exit_code == 2 and "is not in the range" in result.stderr
+
+
+def test_the_script_says_the_same_of_a_seed(whole: Path, tmp_path: Path) -> None:
+    script = [sys.executable, str(whole / "project" / "sample.py"), str(whole)]
+    done = subprocess.run([*script, "--seed", str(2**63)], capture_output=True, text=True)
+    assert done.returncode == 2 and "at most 2**42" in done.stderr

@@ -31,7 +31,11 @@ SAMPLERS = (
     while n < least limit 5 { for k in 0..2 { u ~ uniform(like = x); z = 0.9 * z - log(u) }; n = n + 1 }
     return z
   }""",
-    "sampler matched { z ~ normal(like = x); i = batch.assign(batch.cost(z, z, sqdist)); return batch.take(z, i) }",
+    """sampler matched {
+    z ~ normal(like = x)
+    e ~ normal(like = x)
+    return batch.take(e, batch.assign(batch.cost(z, e, sqdist)))
+  }""",
 )
 ROUNDED = {
     "int4": "weights = int4(block = 32)",

@@ -66,6 +66,19 @@ def test_without_draws_there_is_no_seed(tmp_path: Path) -> None:
     assert [i.name for i in program.entries["main"].inputs] == ["x"]
 
 
+def test_it_asks_for_the_conditions_that_it_reads(tmp_path: Path) -> None:
+    """A sampler of the same model takes them all; a knob called as an output of its file has one underscore."""
+    flow = FLOW.replace("process", "condition y: class(2) with { drop = 0.1 }\ncondition low = sum(x)\nprocess")
+    sampler = "sampler mine(x = input(2.0)) { z ~ prior(); return x * z }"
+    plain, asking = (f"model m {{\n{flow}\n{sampler}\nquery main {{ return {e} }}\n}}" for e in ("2 * x", "velocity(x, low)"))
+    assert [i.name for i in query(tmp_path, plain).entries["main"].inputs] == ["x"]
+    (program,) = driver.check(tmp_path / "m.spec").programs.values()
+    assert [i.name for i in program.entries["mine"].inputs] == ["seed", "y", "x_"]
+    everywhere(tmp_path, plain, x=X)
+    assert [i.name for i in query(tmp_path, asking).entries["main"].inputs] == ["x", "y", "low"]
+    everywhere(tmp_path, asking, x=X, y=np.arange(6) % 3, low=X[:, 0])
+
+
 def test_a_query_about_nothing_has_only_a_seed(tmp_path: Path) -> None:
     text = "model m {\nnetwork f(z) -> scalar = mlp(width = 4)\nquery main { e ~ normal(like = zeros(2)); return f(e) }\n}"
     program = query(tmp_path, text)

@@ -157,3 +157,18 @@ def test_one_place_of_an_axis_is_an_index(axis: int, call: str) -> None:
 
     text = shown({"x": per(FLOAT.shaped((3, 4)))}, body)
     assert call in text and "squeeze" not in text
+
+
+@pytest.mark.parametrize("places", [(), (3,), (2, 3)], ids=str)
+@pytest.mark.parametrize("doubled", [False, True])
+def test_classes_and_their_logits_are_one_call(places: tuple[int, ...], doubled: bool) -> None:
+    """Unless what is added up are not the logits of which one is taken."""
+    last = len(places)
+
+    def body(b: Builder, x: Value) -> Value:
+        at = b.add(Op.ARGMAX, b.add(Op.SIN, b.add(Op.MUL, const(b, 9.0), x)), axis=last)
+        summed = b.add(Op.MUL, const(b, 2.0), x) if doubled else x
+        return b.add(Op.SUB, b.add(Op.LOGSUMEXP, summed, axes=(last,)), b.add(Op.TAKE, x, at, axis=last, batch=last))
+
+    text = shown({"x": per(FLOAT.shaped((*places, 5)))}, body)
+    assert ("F.cross_entropy(x" in text) is not doubled

@@ -151,7 +151,8 @@ def settled(template: str, chosen: dict[str, str], path: Path) -> dict[str, str]
         found = refused(path)
         if not found:
             return chosen
-        said = " ".join([*(d.span.text for d in found), template])  # or a word of the text around it has two meanings
+        of_them = [f"{d.span.text} {d.help}" for d in found]
+        said = " ".join([*of_them, template])  # or a word of the text around it has two meanings
         at = next((p for p, name in chosen.items() if name != plain(p) and re.search(rf"\b{name}\b", said)), None)
         assert at is not None, found
         chosen = chosen | {at: plain(at)}

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from projects import imported
-from specc.backends.pytorch.expressions import Level, literal, number
+from specc.backends.pytorch.expressions import Level
+from specc.backends.pytorch.numbers import literal, number
 
 from specc import driver
 

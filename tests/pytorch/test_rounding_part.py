@@ -3,6 +3,7 @@
 import pytest
 import torch
 from specc.backends.pytorch.parts import rounding
+from torch.nn import functional as F
 
 KINDS = {
     "integers": lambda x: rounding.integers(x, bits=3),
@@ -51,3 +52,17 @@ def test_every_product_of_a_linear_map_is_rounded_along_its_sum():
     torch.testing.assert_close(of_b, flat.sum(0))
     assert (of_x - kind(up) @ kind(w.detach())).abs().max() > 1e-3
     assert (of_w - flat.T @ rows).abs().max() > 1e-2
+
+
+def test_gradients_of_attention_are_those_of_weights_that_are_not_rounded():
+    g = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 3, 5, 4, generator=g).requires_grad_() for _ in range(3))
+    up = torch.randn(2, 3, 5, 4, generator=g)
+    plain = rounding.weights(q, k, is_causal=True)
+    few = rounding.integers(plain, bits=4)
+    torch.testing.assert_close(plain @ v, F.scaled_dot_product_attention(q, k, v, is_causal=True))
+    of_q, of_k, of_v = torch.autograd.grad(few @ v, (q, k, v), up, retain_graph=True)
+    for found, wanted in zip((of_q, of_k), torch.autograd.grad(plain @ v, (q, k), up), strict=True):
+        torch.testing.assert_close(found, wanted)
+    torch.testing.assert_close(of_v, few.mT @ up)
+    assert (of_v - plain.mT @ up).abs().max() > 1e-2

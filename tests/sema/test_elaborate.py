@@ -213,6 +213,13 @@ def test_a_loop_carries_what_it_reassigns() -> None:
     assert [v.name for v in loop.outputs] == ["z", "k"]
 
 
+def test_what_a_loop_carries_may_be_the_same_for_all_examples_after_a_turn() -> None:
+    turn = "z = z + (s - t) * v\nv = [1.0, 2.0]"
+    made = sampler(f"z ~ prior()\nv = z\nfor (t, s) in grid(3) {{\n{turn}\n}}\nreturn z")
+    start = result(sampler("z ~ prior()\nreturn z"), "mine", seed=np.arange(8))
+    np.testing.assert_allclose(result(made, "mine", seed=np.arange(8)), start - start / 3 - 2 / 3 * np.array([1, 2]), rtol=1e-6)
+
+
 def test_a_carried_number_that_comes_to_vary_varies_from_the_start() -> None:
     made = sampler("z ~ prior()\nk = 0\nfor i in 1..3 { k = k + sum(z) }\nreturn z * k")
     (loop,) = nodes(entry(made, "mine"), Op.FOR)
@@ -420,6 +427,14 @@ def test_what_an_imported_file_defines_may_be_called_by_its_alias(tmp_path: Path
         assert check(path) == ((set(), ["E0203"]) if "base.mse" in body else ({"n"}, []))
     path = write(tmp_path, "main.spec", f"{head}model n from base.m {{ query q(a: scalar) {{ return base.thrice(a) }} }}\n")
     assert check(path) == (set(), ["E0201"])
+
+
+def test_a_spec_that_comes_with_the_language_may_be_imported(tmp_path: Path) -> None:
+    for name in ("ddpm.spec", "diffusion/ddpm.spec"):
+        path = write(tmp_path, "main.spec", f'specc 1\nimport "{name}" as base\nmodel n from base.ddpm {{ times uniform }}\n')
+        assert check(path) == ({"n"}, [])
+    path = write(tmp_path, "main.spec", 'specc 1\nimport "dpm.spec" as base\nmodel n from base.ddpm { times uniform }\n')
+    assert check(path)[1] == ["E0210", "E0203"]
 
 
 def test_a_file_may_be_imported_by_two_ways(tmp_path: Path) -> None:

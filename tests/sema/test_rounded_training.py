@@ -106,6 +106,8 @@ def test_blocks_that_are_rounded_differently():
         "weights = mxfp4; activations = mxfp6_e3m2",
         "weights = fp8_e4m3(axis = tensor); cache = int8(affine = true)",
         "weights = mxfp6_e3m2; activations = mxfp6_e3m2; gradients = mxfp6_e3m2",
+        "weights = int4; rule attention { activations = int8(dynamic = true) }",
+        "weights = mxfp4; rule attention { activations = int8(dynamic = true, block = 3, affine = true) }; cache = int4",
     ],
 )
 def test_every_form_of_the_model_is_one(rules, tmp_path):
@@ -128,3 +130,55 @@ def test_every_form_of_the_model_is_one(rules, tmp_path):
 def test_the_identity_of_a_model_knows_its_rounding():
     digests = {made(f"weights = int{bits}(axis = channel)")[1].digest for bits in (3, 4)}
     assert len(digests) == 2
+
+
+def test_products_of_attention():
+    """Queries and keys by rows, values by places, so that no place knows of a later one, and what softmax gives; of the model
+    that is trained alone. A sampler keeps what is rounded."""
+    _, small = made("weights = int8; rule attention { activations = int4(dynamic = true) }; cache = int8")
+    asked = [(f, n) for f in small.functions.values() for n in walk(f.block) if n.op is Op.ATTENTION]
+    assert {n.get("format") for _, n in asked} == {None, "int4"}
+    ((f, node),) = ((f, n) for f, n in asked if n.get("format"))
+    rounds = {n.out.id: n for n in walk(f.block) if n.op is Op.ROUND_TO}
+    q, k, v = (rounds[x.id] for x in node.inputs)
+    assert [tuple(n["axes"]) for n in (q, k, v)] == [(-1,)] * 3
+    assert [rounds[n.inputs[0].id]["format"] for n in (k, v)] == ["int8"] * 2 and q.inputs[0].id not in rounds
+    weights, x = numbers(small), tokens()
+    later = x.copy()
+    later[:, -1] = (later[:, -1] + 1) % 5
+    first, second = (run(small, "both", {"x": v}, weights)[0] for v in (x, later))
+    np.testing.assert_array_equal(first[:, :, :-1], second[:, :, :-1])
+    graph = driver.prepare(small)
+    assert "transformer.step" in " ".join(graph.functions)
+
+
+def test_products_of_matrices(tmp_path):
+    """`@` of two activations, along what it sums over, in the program and in its file."""
+    text = """specc 1
+network mixed(v: tokens(8, 5)) -> tensor { w = embedding(v, 8); return linear(w @ transpose(w) @ w, 5) }
+model pairs {
+  data x: tokens(8, 5) from markov
+  network net = mixed
+  loss next { minimize mean(net(x)^2) }
+  query all { return net(x) }
+  quantize q { rule matmul { activations = int8(dynamic = true) }; train = qat }
+}
+"""
+    source = Source("pairs.spec", text)
+    found = elaborate(parse(source)[0], source)
+    assert not found.diagnostics, found.diagnostics
+    (program,) = found.programs.values()
+    weights, x, graph = numbers(program), tokens(), driver.prepare(program)
+    (wanted,) = run(program, "all", {"x": x}, weights)
+    w = weights["net.embedding.weight"][x]
+
+    def both(a, b):
+        return round_to(a, format="int8", axes=(-1,)) @ round_to(b, format="int8", axes=(-2,))
+
+    rows = both(both(w, np.swapaxes(w, 1, 2)), w)
+    np.testing.assert_allclose(wanted, rows @ weights["net.linear.weight"].T + weights["net.linear.bias"], rtol=1e-4)
+    on = Calibration(examples=3, conditions={"x": x})
+    report = export(graph, "all", weights, tmp_path / "q.onnx", quantization=program.quantize[0], calibration=on).quantization
+    loaded = ort.load(tmp_path / "q.onnx", threads=1)
+    np.testing.assert_allclose(loaded.run({"x": x})[loaded.outputs[0]], wanted, rtol=1e-4, atol=1e-5)
+    assert {r.format for r in report.layers if r.kind == "matmul"} == {"dynamic int8 activations"}

@@ -369,3 +369,49 @@ stage half from game {
 """
     made = programs(game)
     assert [dict(made[name].setting("optimizers")).keys() for name in ("game", "half")] == [{"D", "G"}, {"G"}]
+
+
+@pytest.mark.parametrize("name", ["exact", "normal", "letters", "cosine", "channel"])
+def test_a_parent_hides_no_other_word(name: str) -> None:
+    """Models are a kind of their own: what is called like one is still itself, in stages too."""
+    base = f"""specc 1
+model {name} {{
+  data x: vector(2) from moons
+  process linear
+  coupling minibatch_ot(solver = exact)
+  backbone mlp(width = 8, depth = 1)
+  predict velocity
+  sampler euler(steps = 4)
+  train {{ decay = cosine }}
+}}
+"""
+    stage = f"""
+stage student from {name} {{
+  teacher = frozen({name})
+  param w: vector(2) = normal(0.02)
+  loss imitation {{
+    e ~ normal(0, 1, like = x)
+    partner = batch.take(e, batch.assign(batch.cost(x, e, sqdist), solver = exact))
+    minimize mean((velocity(x, 0.5) - teacher.velocity(x, 0.5) + w * partner)^2)
+  }}
+}}
+stage read from {name} {{
+  data x: tokens(8, 27) from text("corpus.txt", level = letters)
+  process masking
+  coupling independent
+  backbone transformer(dim = 8, depth = 1, heads = 1)
+  predict logits
+  loss masked_elbo
+  sampler ancestral(steps = 2)
+}}
+"""
+    made = programs(base + stage)
+    assert made["student"].parents[0].name == name
+    assert made["read"].data[0].reader.get("level") == "letters"
+
+
+def test_a_parent_that_is_not_there_has_a_neighbour() -> None:
+    text = (BASE + STUDENT).replace("frozen(base)", "frozen(bsae)")
+    source = Source("s.spec", text)
+    (found,) = elaborate(parse(source)[0], source).diagnostics
+    assert (found.code, found.help) == ("E0304", "did you mean `base`?")

@@ -112,3 +112,11 @@ def test_comments_and_blank_lines_are_kept_before_the_token_they_precede() -> No
         ("b", [("trailing", "# two"), ("comment", "# three")]),
         ("", [("trailing", "# four")]),
     ]
+
+
+@pytest.mark.parametrize(("text", "number"), [("0x10", "16"), ("1_000", "1000"), ("16k", "16"), (".5", "0.5"), ("3.", "3")])
+def test_what_is_no_number_goes_on_as_the_one_that_was_meant(text: str, number: str) -> None:
+    """So that a width of `1_6` is one mistake, and not a width of 0 as well."""
+    tokens, found = lex(Source("test.spec", f"a = {text}"))
+    assert [d.code for d in found] == ["E0107"]
+    assert tokens[2].text == number

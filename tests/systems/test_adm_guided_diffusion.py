@@ -16,6 +16,8 @@ from specc.runtime.ort import example_seeds
 
 SPEC = "diffusion/adm_guided_diffusion.spec"
 PLANE = "diffusion/adm_guided_diffusion_plane.spec"
+VARIANCE = "diffusion/adm_guided_diffusion_variance.spec"
+STACK = "diffusion/adm_guided_diffusion_stack.spec"
 CENTRES = 0.6 * np.array([[1, 0], [0, 1], [-1, 0], [0, -1]])  # two to a class
 STD = 0.45
 
@@ -196,7 +198,7 @@ def test_learnt_variance_lies_between_the_known_ones(k, tmp_path):
     """Sigma = exp(v log beta + (1 - v) log beta~), and what the step costs in nats an element: a KL, or the data's cells."""
     from specc.passes.count import parameters
 
-    asked = tools.variant(tmp_path, SPEC, ASKED)
+    asked = tools.variant(tmp_path, VARIANCE, ASKED)
     rng = np.random.default_rng(0)
     params = {p: rng.standard_normal(s) / 8 for p, s in parameters(tools.graph(asked, "asked")).items()}
     x, z = rng.integers(-8, 9, (20, 1, 8, 8)) / 8, rng.standard_normal((20, 1, 8, 8))
@@ -249,7 +251,7 @@ SIMPLE = "model simple from base.learnt { loss hybrid(steps = 25, weight = 0, ha
 def test_the_bound_teaches_the_variance_alone(tmp_path):
     """The slope of the last layer's part for e is that of the squared error; with the mean not held fixed it is another."""
     slopes = []
-    for path, name in ((SPEC, "learnt"), (tools.variant(tmp_path, SPEC, SIMPLE), "simple")):
+    for path, name in ((VARIANCE, "learnt"), (tools.variant(tmp_path, VARIANCE, SIMPLE), "simple")):
         driver.emit(tools.model(path, name), "pytorch", tmp_path / name)
         subprocess.run([sys.executable, "-c", SLOPES], cwd=tmp_path / name, check=True)
         slopes.append(np.load(tmp_path / name / "slope.npy").reshape(2, 64))
@@ -264,11 +266,11 @@ def test_learnt_variances_tighten_the_bound():
     from specc.runtime.readers import READERS
 
     x = (2 * READERS["digits"].function("all")["x"] - 1).reshape(-1, 1, 8, 8)[:1000].astype(np.float32)
-    folder = tools.train(SPEC, "learnt")
-    bits = {m: tools.ask(folder, SPEC, m, "bound", x=x).mean() / np.log(2) for m in ("learnt", "largest", "smallest")}
+    folder = tools.train(VARIANCE, "learnt")
+    bits = {m: tools.ask(folder, VARIANCE, m, "bound", x=x).mean() / np.log(2) for m in ("learnt", "largest", "smallest")}
     assert bits["learnt"] <= 0.95 * min(bits["largest"], bits["smallest"]), bits
     np.testing.assert_allclose(list(bits.values()), [2.72, 2.99, 3.33], atol=0.1)
-    assert tools.calls(SPEC, "learnt", "bound") == 25
+    assert tools.calls(VARIANCE, "learnt", "bound") == 25
 
 
 @pytest.mark.slow
@@ -300,12 +302,12 @@ def test_a_cascade_guided_at_the_low_resolution():
 
     probe, y = digits_features(), np.arange(1000) % 10
     real = (2 * READERS["digits"].function("all")["x"] - 1).reshape(-1, 1, 8, 8)[:1000].astype(np.float32)
-    first, second = tools.train(SPEC, "small"), tools.train(SPEC, "large")
+    first, second = tools.train(STACK, "small"), tools.train(STACK, "large")
     accuracy, spread, distance = {}, {}, {}
     for scale in (1.0, 2.0):
-        coarse = tools.sample(first, SPEC, "small", "ddim", 1000, scale=scale)
+        coarse = tools.sample(first, STACK, "small", "ddim", 1000, scale=scale)
         low = half(coarse)
-        fine = tools.sample(second, SPEC, "large", "ddim", 1000, low=low)
+        fine = tools.sample(second, STACK, "large", "ddim", 1000, low=low)
         assert ((half(fine) - low) ** 2).mean() <= 0.01 * low.var()  # measured: 0.0018 of 0.35
         accuracy[scale], spread[scale] = probe.accuracy(fine, y), probe.accuracy(coarse, y)
         distance[scale] = [sliced_wasserstein(x.reshape(1000, -1), real.reshape(1000, -1)) for x in (fine, coarse)]
@@ -318,11 +320,11 @@ def test_the_second_model_of_a_cascade_sees_the_small_picture():
     from specc.passes.count import parameters
 
     rng = np.random.default_rng(0)
-    params = {p: rng.standard_normal(s) / 8 for p, s in parameters(tools.graph(SPEC, "large")).items()}
+    params = {p: rng.standard_normal(s) / 8 for p, s in parameters(tools.graph(STACK, "large")).items()}
     low, seeds = rng.standard_normal((2, 10, 1, 4, 4)), example_seeds(0, 10)
     one, same, other = (
-        run(tools.graph(SPEC, "large"), "ddim", {"seed": seeds, "low": v}, params)[0] for v in (low[0], low[0], low[1])
+        run(tools.graph(STACK, "large"), "ddim", {"seed": seeds, "low": v}, params)[0] for v in (low[0], low[0], low[1])
     )
     np.testing.assert_array_equal(one, same)
     assert np.abs(one - other).max() > 1e-3
-    assert tools.calls(SPEC, "large", "ddim") == tools.calls(SPEC, "small", "ddim") == 25
+    assert tools.calls(STACK, "large", "ddim") == tools.calls(STACK, "small", "ddim") == 25

@@ -14,6 +14,7 @@ from specc.reference.interpret import run
 from specc.runtime.ort import example_seeds
 
 SPEC = "diffusion/ddpm_ddim_cfg_report.spec"
+LATENT = "diffusion/ddpm_ddim_cfg_report_latent.spec"
 SCHEDULES = {"linear": "vp_discrete(steps = 1000)", "cosine": "vp_cosine", "sigmoid": "vp_sigmoid"}
 SAMPLERS = {"ancestral": 1000, "few": 10, "ddim": 50, "many": 100}
 STRENGTHS = (None, 1, 3)  # w; no guidance
@@ -39,11 +40,12 @@ def trained_from(path, name):
 
 def test_only_what_differs_is_trained_anew(tmp_path):
     """Of 72 cells six train, after one autoencoder; the others differ in what samples, and find the network there."""
-    spaces, text = ("report", "latent"), ""
+    spaces, text = ("report", "latent"), f'import "{tools.SPECS / LATENT}" as coded\n'
     for space, schedule in product(spaces, SCHEDULES):
         base = schedule if space == "report" and schedule != "linear" else space  # as the spec has them
         process = "" if base in SCHEDULES else f"process {SCHEDULES[schedule]}"
-        text += f"model {space}_{schedule} from base.{base} {{ {process} }}\n"
+        file = "coded" if base == "latent" else "base"
+        text += f"model {space}_{schedule} from {file}.{base} {{ {process} }}\n"
         text += f"model {space}_{schedule}_guided from {space}_{schedule} {{ guidance cfg }}\n"
     path = tools.variant(tmp_path, SPEC, text)
     found, hits = {}, 0
@@ -101,7 +103,7 @@ def latent_weights(name="latent"):
     from specc.passes.count import parameters
 
     rng = np.random.default_rng(0)
-    return {k: rng.standard_normal(s) / 8 for k, s in parameters(tools.graph(SPEC, name)).items()}
+    return {k: rng.standard_normal(s) / 8 for k, s in parameters(tools.graph(LATENT, name)).items()}
 
 
 def mlp(params, path, v):
@@ -119,16 +121,16 @@ def test_latents_are_scaled_on_the_way_in_and_out():
     first, y = "vae.decoder.linear.weight", np.arange(20) % 10
     for factor in (0.25, 1.0, 4.0):
         params["vae_power"] = np.array(factor)
-        told = run(tools.graph(SPEC, "latent"), "code", {"x": x, "y": y}, params)[0]
+        told = run(tools.graph(LATENT, "latent"), "code", {"x": x}, params)[0]
         np.testing.assert_allclose(told, code / np.sqrt(factor), atol=1e-9)
-        plain = run(tools.graph(SPEC, "unscaled"), "code", {"x": x, "y": y}, params)[0]
+        plain = run(tools.graph(LATENT, "unscaled"), "code", {"x": x}, params)[0]
         np.testing.assert_allclose(plain, code, atol=1e-9)
         given = {"seed": example_seeds(0, 20), "y": y}
         # The network's c is the same for every factor: only the way back differs.
-        scaled = run(tools.graph(SPEC, "latent"), "ddim", given, params)[0]
+        scaled = run(tools.graph(LATENT, "latent"), "ddim", given, params)[0]
         bare = {**params, first: np.sqrt(factor) * params[first]}
-        np.testing.assert_allclose(scaled, run(tools.graph(SPEC, "unscaled"), "ddim", given, bare)[0], atol=1e-9)
-    assert tools.calls(SPEC, "latent_guided", "ddim") == 51  # each of the two conditions at once; the decoder
+        np.testing.assert_allclose(scaled, run(tools.graph(LATENT, "unscaled"), "ddim", given, bare)[0], atol=1e-9)
+    assert tools.calls(LATENT, "latent_guided", "ddim") == 51  # each of the two conditions at once; the decoder
 
 
 @pytest.mark.slow
@@ -173,9 +175,9 @@ def test_latents_that_are_not_scaled_make_worse_samples(seed, tmp_path, record_p
     from specc.runtime.readers import READERS
 
     real = (2 * READERS["digits"].function("all")["x"] - 1).reshape(1797, -1)[:1000]
-    free, distance = tools.variant(tmp_path, SPEC, FREE), {}
-    for name, (path, word) in product(("latent", "unscaled"), ((SPEC, "clipped"), (free, "free"))):
-        x = tools.sample(tools.train(SPEC, name, seed=seed), path, name, "ddim", 1000)
+    free, distance = tools.variant(tmp_path, LATENT, FREE), {}
+    for name, (path, word) in product(("latent", "unscaled"), ((LATENT, "clipped"), (free, "free"))):
+        x = tools.sample(tools.train(LATENT, name, seed=seed), path, name, "ddim", 1000)
         distance[name, word] = sliced_wasserstein(x.reshape(1000, -1), real)
     record_property("sliced distances", {" ".join(k): round(v, 3) for k, v in distance.items()})
     assert distance["unscaled", "clipped"] >= 1.5 * distance["latent", "clipped"]

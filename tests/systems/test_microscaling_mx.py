@@ -16,7 +16,7 @@ import tools
 from onnx import numpy_helper
 from specc.backends.onnx.calibrate import Calibration
 from specc.backends.onnx.export import ExportReport, export
-from specc.backends.onnx.measure import has_caches
+from specc.backends.onnx.measure import kept
 from specc.backends.onnx.write import initial
 
 from specc.ir.coding import encode, rounded, unpack
@@ -103,8 +103,8 @@ def test_the_report_says_what_stays_in_float(tmp_path: Path) -> None:
     """A file without a rule for attention says so, and that the caches of a sampler hold floats."""
     _, report = written("mxfp4", tmp_path / "q.onnx")
     assert not any("products of two activations" in note for note in report.quantization.notes)
-    assert has_caches(tools.graph(SPEC, "direct_cast"), "ancestral")
-    assert not has_caches(tools.graph(SPEC, "direct_cast"), "token_nll")
+    assert {c.format for c in kept(tools.graph(SPEC, "direct_cast"), "ancestral")} == {"kept"}
+    assert not list(kept(tools.graph(SPEC, "direct_cast"), "token_nll"))
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-WORKERS = max(1, min(8, (os.cpu_count() or 2) - 1))
+WORKERS = min(8, os.cpu_count() or 1)  # training itself waits for them, or they for it
 AHEAD = 16  # batches, for each worker
 
 Batch = tuple[Tensor, ...]

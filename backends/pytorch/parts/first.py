@@ -1,3 +1,5 @@
+"""Starts that the first batch decides."""
+
 from collections.abc import Callable
 
 import torch

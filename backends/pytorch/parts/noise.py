@@ -11,9 +11,12 @@ import torch
 from torch import Tensor
 
 GOLDEN, MIX_1, MIX_2 = -7046029254386353131, -4658895280553007687, -7723592293110705685  # as signed 64-bit
+# << uniform
 BELOW_ONE = 1 - 2**-24  # the largest float32 below 1
+# >>
 
 
+# << normal
 def normal(seed: Tensor, place: int, shape: Sequence[int], indices: Sequence[int | Tensor] = ()) -> Tensor:
     """Standard normal of shape (B, *shape), float32, for seeds (B,) int64; indices count the loops around the draw."""
     u, v = _pair(_words(seed, place, math.prod(shape), indices))
@@ -21,12 +24,15 @@ def normal(seed: Tensor, place: int, shape: Sequence[int], indices: Sequence[int
     return z.float().view(seed.shape[0], *shape)
 
 
+# >>
+# << uniform
 def uniform(seed: Tensor, place: int, shape: Sequence[int], indices: Sequence[int | Tensor] = ()) -> Tensor:
     """Uniform on the open interval (0, 1), of shape (B, *shape), float32, for seeds (B,) int64."""
     u, _ = _pair(_words(seed, place, math.prod(shape), indices))
     return u.clamp(max=BELOW_ONE).float().view(seed.shape[0], *shape)
 
 
+# >>
 def _words(seed: Tensor, place: int, count: int, indices: Sequence[int | Tensor]) -> Tensor:
     """64 random bits for each element: (B, count) int64."""
     golden = torch.full_like(seed, GOLDEN)  # a tensor, so that products wrap around

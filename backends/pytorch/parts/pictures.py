@@ -1,4 +1,4 @@
-"""Pictures of samples: grids of images, and points in the plane with their paths."""
+"""Pictures of samples."""
 
 import os
 from pathlib import Path
@@ -8,25 +8,54 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.floating]
 
+# << points
 BLUE, GREY = "#0072B2", "#8C8C8C"
+# >>
+# << images
 SMALLEST = 64  # pixels a side of one image, at least, by repeating pixels
 GAP = 4  # pixels between images
+# >>
 
 
-def picture(samples: Array, path: Path, low: float = -1.0, high: float = 1.0, paths: Array | None = None) -> bool:
+def picture(
+    samples: Array,
+    path: Path,
+    # << images
+    low: float = -1.0,
+    high: float = 1.0,
+    # >>
+    # << points
+    paths: Array | None = None,
+    # >>
+) -> bool:
+    # << images
+    # << points
     """A PNG of images (N, C, H, W) in [low, high], or of points (N, 2); False for anything else.
 
     paths: (T, N, 2), the points on their way.
     """
+    # >>
+    # << not points
+    """A PNG of images (N, C, H, W) in [low, high]; False for anything else."""
+    # >>
+    # >>
+    # << not images
+    """A PNG of points (N, 2) and their paths (T, N, 2); False for anything else."""
+    # >>
+    # << images
     if samples.ndim == 4 and samples.shape[1] in (1, 3):
         _grid(samples, path, low, high)
-    elif samples.ndim == 2 and samples.shape[1] == 2:
+        return True
+    # >>
+    # << points
+    if samples.ndim == 2 and samples.shape[1] == 2:
         _scatter(samples, path, paths)
-    else:
-        return False
-    return True
+        return True
+    # >>
+    return False
 
 
+# << images
 def _grid(images: Array, path: Path, low: float, high: float) -> None:
     from PIL import Image
 
@@ -46,6 +75,8 @@ def _grid(images: Array, path: Path, low: float, high: float) -> None:
     os.replace(part, path)
 
 
+# >>
+# << points
 def _scatter(points: Array, path: Path, paths: Array | None) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -60,3 +91,6 @@ def _scatter(points: Array, path: Path, paths: Array | None) -> None:
     part = path.with_name(f".{path.name}")
     figure.savefig(part, format="png")
     os.replace(part, path)
+
+
+# >>

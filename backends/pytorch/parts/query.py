@@ -30,6 +30,8 @@ def main() -> int:
     parser.add_argument("--weights", choices=["ema", "model"], default="ema")
     # >>
     args = parser.parse_args()
+    if abs(args.seed) > 2**42:
+        parser.error("--seed is a whole number of at most 2**42")
     # << ema
     weights = args.weights
     # >>

@@ -138,6 +138,16 @@ def mxint8(x: Tensor, dim: Dims = -1) -> Tensor:
 
 
 # >>
+# << weights
+def weights(queries: Tensor, keys: Tensor, is_causal: bool = False) -> Tensor:
+    """How much each query attends to each key: those behind it not at all, where it is causal."""
+    scores = queries @ keys.mT / math.sqrt(queries.shape[-1])
+    if is_causal:
+        scores = scores.masked_fill(torch.ones_like(scores, dtype=torch.bool).triu(1), -math.inf)
+    return scores.softmax(-1)
+
+
+# >>
 # << linear
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, weights: Kind, activations: Kind, gradients: Kind) -> Tensor:
     """F.linear of rounded numbers. Each of the three products, two of which are of the backward pass, has the blocks of both

@@ -23,8 +23,11 @@ from data import examples
 
 # >>
 from model import Model
+
+# << drawn
 from pictures import picture
 
+# >>
 # << table
 SAMPLERS = {}
 # >>
@@ -55,16 +58,24 @@ def sample(
     # >>
     # >>
     parts = []
+    # << conditions
     for part in torch.arange(n).split(batch):
-        inputs = [seeds[part]]
-        # << conditions
-        inputs += [value[part] for value in values.values()]
-        # >>
+        inputs = [v[part].to(device) for v in (seeds, *values.values())]
         # << named
-        made = SAMPLERS[sampler](model, *(v.to(device) for v in inputs), **(options or {}))
+        made = SAMPLERS[sampler](model, *inputs, **(options or {}))
         # >>
         # << not named
-        made = SAMPLERS[sampler](model, *(v.to(device) for v in inputs))
+        made = SAMPLERS[sampler](model, *inputs)
+        # >>
+    # >>
+    # << not conditions
+    for part in seeds.split(batch):
+        # << named
+        made = SAMPLERS[sampler](model, part.to(device), **(options or {}))
+        # >>
+        # << not named
+        made = SAMPLERS[sampler](model, part.to(device))
+        # >>
         # >>
         # << whole
         parts.append(made.cpu().numpy())
@@ -201,19 +212,24 @@ def save(
         np.savez(out, x=samples)
         # >>
         return
+    # << drawn
     if out.suffix != ".png":
         raise ValueError(f"{out} has no suffix of samples; write .npz")
     # << folded
     samples = samples.reshape(-1, *SHAPE)
     # >>
     # << images
-    drawn = picture(samples, out, LOW, HIGH)
+    if not picture(samples, out, LOW, HIGH):
+        raise ValueError(f"there is no picture of samples of shape {samples.shape[1:]}; write .npz")
     # >>
     # << not images
-    drawn = picture(samples, out)
-    # >>
-    if not drawn:
+    if not picture(samples, out):
         raise ValueError(f"there is no picture of samples of shape {samples.shape[1:]}; write .npz")
+    # >>
+    # >>
+    # << not drawn
+    raise ValueError(f"{out} has no suffix of samples; write .npz")
+    # >>
 
 
 def arguments() -> argparse.Namespace:
@@ -222,11 +238,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sampler", choices=SAMPLERS, default=next(iter(SAMPLERS)))
     parser.add_argument("-n", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
-    # << lines
-    parser.add_argument("--out", type=Path, default=Path("samples.npz"), help=".npz, .txt for a line a sample, or .png")
-    # >>
-    # << not lines
-    parser.add_argument("--out", type=Path, default=Path("samples.npz"), help=".npz for numbers, .png for a picture")
+    # << forms
+    parser.add_argument("--out", type=Path, default=Path("samples.npz"), help=".npz for numbers")
     # >>
     parser.add_argument("--batch", type=int, default=256, help="samples at once; they do not depend on it")
     # << ema
@@ -235,7 +248,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     # << arguments
     # >>
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.n < 1 or args.batch < 1 or abs(args.seed) > 2**42:
+        parser.error("-n and --batch are 1 or more, and --seed is a whole number of at most 2**42")
+    return args
 
 
 def main() -> int:

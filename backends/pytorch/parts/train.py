@@ -161,10 +161,12 @@ class Run:
         # >>
         # << one
         # << over
-        self.parameters = []
-        for name, parameter in self.model.named_parameters():
-            parameter.requires_grad_(name.startswith(OVER))
-            self.parameters += [parameter] if parameter.requires_grad else []
+        self.model.requires_grad_(False)
+        # << trained
+        self.parameters = list(self.model.parameters())
+        # >>
+        for parameter in self.parameters:
+            parameter.requires_grad_()
         # >>
         # << not over
         # << frozen
@@ -264,7 +266,6 @@ class Run:
 
     def batches(self, last: int) -> Iterator[tuple[Tensor, ...]]:
         """What each step is given, from this one on."""
-        share = {"rank": self.rank, "world": self.world}
         # << finite
         # << generated
         source = examples(path=self.out / generate.FILE)
@@ -277,18 +278,19 @@ class Run:
         source = examples
         # >>
         # << prepared
-        stream = Batches(source, self.size, self.seed, **share)
+        stream = Batches(source, self.size, self.seed, self.rank, self.world)
         prepared = ahead(Prepared(stream.batch, prepare, self.seed, self.rank), self.step, last)
         if self.device.type == "cpu":
             return prepared
         return (tuple(field.to(self.device, non_blocking=True) for field in batch) for batch in prepared)
         # >>
         # << not prepared
+        stream = Batches(source, self.size, self.seed, self.rank, self.world, self.device)
         # << rounds
-        return Batches(source, self.size, self.seed, **share, device=self.device).after(self.step * BATCHES)
+        return stream.after(self.step * BATCHES)
         # >>
         # << not rounds
-        return Batches(source, self.size, self.seed, **share, device=self.device).after(self.step)
+        return stream.after(self.step)
         # >>
         # >>
 
@@ -538,12 +540,19 @@ def schedule(step: int, steps: int) -> float:
     if step < WARMUP:
         return (step + 1) / WARMUP
     # >>
-    # << cosine
+    # << falls
+    # << warmup
     done = (step - WARMUP) / max(1, steps - WARMUP)
+    # >>
+    # << not warmup
+    done = step / steps
+    # >>
+    # << cosine
     return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
     # >>
     # << linear
-    return max(0.0, 1 - (step - WARMUP) / max(1, steps - WARMUP))
+    return max(0.0, 1 - done)
+    # >>
     # >>
     # << constant
     return 1.0
