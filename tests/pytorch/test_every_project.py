@@ -1,4 +1,4 @@
-"""The project of every model that ships, as a linter and a formatter read it: no name without a meaning, nothing that is not used."""
+"""The project of every model that ships, as a linter and a formatter read it: each name has a meaning and a use."""
 
 from __future__ import annotations
 
