@@ -10,8 +10,8 @@ from typing import Any
 from specc.backends.pytorch.choose import choose, part
 from specc.backends.pytorch.conditions import conditions
 from specc.backends.pytorch.data import Data, image_shape
-from specc.backends.pytorch.lines import exploded
-from specc.backends.pytorch.names import docstring, legal
+from specc.backends.pytorch.lines import exploded, fit
+from specc.backends.pytorch.names import WIDTH, docstring, legal
 from specc.backends.pytorch.numbers import literal
 from specc.backends.pytorch.objective import Objective
 from specc.backends.pytorch.related import lenders
@@ -213,7 +213,7 @@ def _make_optimizers(program: Program) -> list[str]:
             parameters = f"[{', '.join(rows_of)}]"
         setting = first.setting or program.setting("optimizer", "adam")
         head, inside = _made(setting, player.prefix(first), parameters, "fused")
-        call = exploded(f"{json.dumps(player.name)}: {head}", inside, "),", 116)
+        call = exploded(f"{json.dumps(player.name)}: {head}", inside, "),", WIDTH - 8)
         rows += [f"        {line}" for line in call]
     fused = ['    fused = next(model.parameters()).device.type in ("cpu", "cuda")'] if any("fused=" in r for r in rows) else []
     return [
@@ -355,7 +355,8 @@ def _out(features: set[str]) -> str:
         *[".txt for a line a sample"] * ("lines" in features),
         *[".png for a picture"] * ("drawn" in features),
     ]
-    return f'    parser.add_argument("--out", type=Path, default=Path("samples.npz"), help="{", ".join(forms)}")'
+    line = f'parser.add_argument("--out", type=Path, default=Path("samples.npz"), help="{", ".join(forms)}")'
+    return "\n".join(f"    {part}" for part in fit(line, WIDTH - 4))
 
 
 def _sample_usage(program: Program, samplers: list[Way]) -> list[str]:
