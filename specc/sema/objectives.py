@@ -181,7 +181,9 @@ def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
     if not m.frozen:
         return over
     stands = {root: _paths(m, root, function) for root, function in reached.items()}
-    return freezing.left(m, {n: tuple(p for paths in stands.values() for p in paths if chosen(p, (n,))) for n in over}, event.span)
+    return freezing.left(
+        m, {n: tuple(p for paths in stands.values() for p in paths if chosen(p, (n,))) for n in over}, event.span
+    )
 
 
 def _paths(m: Model, root: str, function: str | None) -> Iterable[str]:

@@ -54,7 +54,9 @@ def trained(text: str, model: str, folder: Path, *arguments: str) -> dict[str, n
     command = [sys.executable, "train.py", "--out", str(folder / model), "--device", "cpu", *arguments]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
-    formatted = subprocess.run([sys.executable, "-m", "ruff", "format", "--check", "--line-length", "128", project / "train.py"])
+    formatted = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--check", "--line-length", "128", project / "train.py"]
+    )
     assert formatted.returncode == 0
     return load_file(folder / model / "model.safetensors")
 
