@@ -115,9 +115,9 @@ def main() -> None:
         same = [np.array_equal(tokens, other) for other in (runs["whole"]()["x"], peer.sample(batch).numpy())]
         print(f"batch {batch}: the same tokens as the whole sequence each time {same[0]}, as by hand {same[1]}")
         bounds = (8.0, 2.0, 2.5) if batch == 1 else (0.0, 0.0, 0.0)
-        show("cached against the whole sequence", *side_by_side(runs["cached"], runs["whole"], rounds=3, warm=0), bounds[0])
-        show("cached against a cache by hand", *side_by_side(runs["cached"], partial(peer.sample, batch)), bounds[1])
-        show("4 bits against float", *side_by_side(runs["int4"], runs["cached"]), bounds[2])
+        show("cached against the whole sequence", side_by_side(runs["cached"], runs["whole"], rounds=3, warm=0), bounds[0])
+        show("cached against a cache by hand", side_by_side(runs["cached"], partial(peer.sample, batch), rounds=15), bounds[1])
+        show("4 bits against float", side_by_side(runs["int4"], runs["cached"]), bounds[2])
 
 
 if __name__ == "__main__":

@@ -63,8 +63,8 @@ def main() -> None:
         counts = [[sum(p.numel() for p in own) for _, own in side] for side in (ours, theirs)]
         assert counts[0] == counts[1], counts
         x = draw()
-        a, b = side_by_side(stepper(ours, x, steps), stepper(theirs, x, steps), rounds=15)
-        show(f"{spec} ({sum(counts[0]) / 1e3:.0f} K)", a / steps, b / steps, 0.97, "s/step")
+        pair = side_by_side(stepper(ours, x, steps), stepper(theirs, x, steps), rounds=41)
+        show(f"{spec} ({sum(counts[0]) / 1e3:.0f} K)", pair, 0.97, steps)
 
 
 if __name__ == "__main__":

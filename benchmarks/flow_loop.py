@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from benchmarks.projects import compile_text
-from benchmarks.tools import show
+from benchmarks.tools import paired, show
 
 SPEC = """specc 1
 model plane {{
@@ -37,11 +37,11 @@ STEPS = 3000
 
 
 def generated(coupling: str) -> float:
-    """Steps a second of the generated `train.py`, as its last line says."""
+    """Seconds of the generated `train.py` for all steps, at the speed that its last line says."""
     _, project = compile_text(SPEC.format(coupling=coupling))
     command = [sys.executable, "train.py", "--steps", str(STEPS), "--out", str(Path(tempfile.mkdtemp()) / "run")]
     done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
-    return json.loads(done.stdout.strip().splitlines()[-1])["examples_per_second"] / 256
+    return STEPS * 256 / float(json.loads(done.stdout.strip().splitlines()[-1])["examples_per_second"])
 
 
 class Peer(nn.Module):
@@ -64,7 +64,7 @@ class Peer(nn.Module):
 
 
 def peer(exact: bool, own_data: bool) -> float:
-    """Steps a second of the loop of torchcfm's examples, with its own sampler of the data or with one in two lines of torch."""
+    """Seconds of the loop of torchcfm's examples, with its own sampler of the data or with one in two lines of torch."""
     for name in ("torchdyn", "torchdyn.datasets"):  # its utilities import this for another data set
         sys.modules.setdefault(name, ModuleType(name)).generate_moons = None
     from torchcfm.conditional_flow_matching import ConditionalFlowMatcher, ExactOptimalTransportConditionalFlowMatcher
@@ -90,17 +90,16 @@ def peer(exact: bool, own_data: bool) -> float:
         loss = torch.mean((model(torch.cat([xt, t[:, None]], dim=-1)) - ut) ** 2)
         loss.backward()
         optimizer.step()
-    return STEPS / (time.perf_counter() - start)
+    return time.perf_counter() - start
 
 
 def main() -> None:
     torch.set_num_threads(2)
     for coupling, exact, bound in (("coupling independent", False, 2.0), ("coupling minibatch_ot(solver = exact)", True, 1.3)):
-        rounds = [(generated(coupling), peer(exact, True), peer(exact, False)) for _ in range(3)]
-        ours, theirs, quick = (sorted(r[i] for r in rounds)[1] for i in range(3))
-        print(f"{coupling}: {ours:.0f} steps a second; torchcfm {theirs:.0f}, with quicker data {quick:.0f}")
-        show(coupling, 1 / ours, 1 / theirs, bound, "s/step")
-        show("  against quicker data", 1 / ours, 1 / quick, None, "s/step")
+        rounds = [(generated(coupling), peer(exact, True), peer(exact, False)) for _ in range(5)]
+        ours, theirs, quick = zip(*rounds, strict=True)
+        show(coupling, paired(ours, theirs), bound, STEPS)
+        show("  against quicker data", paired(ours, quick), None, STEPS)
 
 
 if __name__ == "__main__":

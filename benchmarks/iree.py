@@ -58,10 +58,10 @@ def main() -> None:
         gap = np.abs(compiled.run(compiled.feeds(seeds), ["x"])["x"] - expected).max() / np.abs(expected).max()
         print(f"{what}: {sum(w.size for w in weights.values()) / 1e6:.2f} M parameters, gap {gap:.1e} of the scale")
         run = partial(compiled.run, compiled.feeds(seeds), ["x"])
-        show(f"{what}, IREE against eager PyTorch", *side_by_side(run, eager, rounds=5, warm=1), None)
+        show(f"{what}, IREE against eager PyTorch", side_by_side(run, eager, rounds=5, warm=1), None)
         show(
             f"{what}, IREE against ONNX Runtime",
-            *side_by_side(run, partial(loaded.run, loaded.feeds(seeds), ["x"]), rounds=5),
+            side_by_side(run, partial(loaded.run, loaded.feeds(seeds), ["x"]), rounds=5),
             None,
         )
 

@@ -56,10 +56,11 @@ def files(what: str, backbone: str, faster: float, smaller: float) -> None:
         )
     whole = written["float"].file_bytes
     print(f"{what}: {sum(w.size for w in weights.values()) / 1e6:.1f} M parameters, {whole / 1e6:.1f} MB")
-    loaded = {name: ort.load(folder / f"{name}.onnx", threads=2) for name in ("w8a8", "float")}
-    feeds = loaded["float"].feeds(ort.example_seeds(0, BATCH), {"y": np.arange(BATCH) % 10})
-    runs = (partial(loaded[name].run, feeds, ["x"]) for name in ("w8a8", "float"))
-    show(f"{what} int8, {STEPS} steps, batch {BATCH}", *side_by_side(*runs, rounds=5, warm=1), faster)
+    for threads in (1, 2):
+        loaded = [ort.load(folder / f"{name}.onnx", threads=threads) for name in ("w8a8", "float")]
+        feeds = loaded[0].feeds(ort.example_seeds(0, BATCH), {"y": np.arange(BATCH) % 10})
+        runs = (partial(model.run, feeds, ["x"]) for model in loaded)
+        show(f"{what} int8, {STEPS} steps, batch {BATCH}, threads: {threads}", side_by_side(*runs, warm=1), faster)
     for name, bound in (("w8a8", smaller), ("ternary", 0.1)):
         share, report = written[name].file_bytes / whole, written[name].quantization
         verdict = "ok" if share <= bound else "ABOVE"

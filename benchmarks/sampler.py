@@ -54,16 +54,15 @@ def main() -> None:
         feeds = loaded.feeds(seeds, {"y": y})
         gap = np.abs(loaded.run(feeds, ["x"])["x"] - eager().numpy()).max() / np.abs(eager().numpy()).max()
         print(f"{what}: {sum(w.size for w in weights.values()) / 1e6:.1f} M parameters, float gap {gap:.1e} of the scale")
-        ours, peer = side_by_side(partial(loaded.run, feeds, ["x"]), eager, rounds=5, warm=1)
-        show(f"{what} float, 20 steps, batch {BATCH}", ours, peer, 1.3)
-        ours, peer = side_by_side(partial(loaded.run, feeds, ["x"]), partial(eager, fused), rounds=5, warm=1)
-        show(f"{what} float, the network compiled", ours, peer, 1.1)
+        show(f"{what} float, 20 steps, batch {BATCH}", side_by_side(partial(loaded.run, feeds, ["x"]), eager, warm=1), 1.3)
+        compiled = side_by_side(partial(loaded.run, feeds, ["x"]), partial(eager, fused), warm=1)
+        show(f"{what} float, the network compiled", compiled, 1.1)
         export(graph, "fast", weights, folder / "int8.onnx", quantization=program.quantize[0])
         small = ort.load(folder / "int8.onnx", threads=2)
         feeds8 = small.feeds(seeds, {"y": y})
-        ours8, peer8 = side_by_side(partial(small.run, feeds8, ["x"]), eager, rounds=5, warm=1)
+        pair = side_by_side(partial(small.run, feeds8, ["x"]), eager, warm=1)
         sizes = [(folder / n).stat().st_size for n in ("int8.onnx", "float.onnx")]
-        show(f"{what} int8 ({sizes[0] / sizes[1]:.2f} of the bytes)", ours8, peer8, 2.0 if what == "DiT" else None)
+        show(f"{what} int8 ({sizes[0] / sizes[1]:.2f} of the bytes)", pair, 2.0 if what == "DiT" else None)
 
 
 if __name__ == "__main__":

@@ -45,8 +45,8 @@ def main() -> None:
 
             return run
 
-        a, b = side_by_side(stepper(ours, objective.loss), stepper(peer, vp_eps_loss), rounds=15)
-        show(f"{what} ({counts[0] / 1e6:.2f} M)", a / steps, b / steps, 0.97, "s/step")
+        pair = side_by_side(stepper(ours, objective.loss), stepper(peer, vp_eps_loss), rounds=21)
+        show(f"{what} ({counts[0] / 1e6:.2f} M)", pair, 0.97, steps)
 
 
 if __name__ == "__main__":

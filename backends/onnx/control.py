@@ -11,7 +11,7 @@ from specc.backends.onnx.scopes import NUMPY, Scope, Tap, info
 from specc.ir.ops import Op
 from specc.ir.program import Block, Node, Value, walk
 from specc.ir.splice import turns
-from specc.ir.types import BOOL, FLOAT, INT
+from specc.ir.types import BATCH, BOOL, FLOAT, INT
 
 ROUNDS = "rounds"  # symbolic: how often a loop has run
 
@@ -45,6 +45,8 @@ def _loop(
     kept = caches.caches(e.program, body) if test is None else {}
     ways = [kept.get(slot[0]) for slot in carry]
     start = [lanes.joined(e, [carried[i] for i in slot]) for slot in carry]
+    if e.plain and e.scope is not e.root:
+        start = [_looked_at(e, name, [params[i] for i in slot]) for name, slot in zip(start, carry, strict=True)]
     start = [s if how is None else caches.empty(e, how, s) for s, how in zip(start, ways, strict=True)]
     counting = e.calls is not None and any(n.op in (Op.CALL, Op.REPEAT) for n in walk(body))
     before = _asked(e, test, list(map(e.named, start))) if test is not None else ""
@@ -95,6 +97,14 @@ def _loop(
     for slot, how, names in zip(carry, ways, found, strict=True):
         lanes.part(e, [node.outputs[i] for i in slot], caches.whole(how, names))
     return tuple(e.tensors(v) for v in node.outputs)
+
+
+def _looked_at(e: Emitter, name: str, lane: list[Value]) -> str:
+    """All of what a loop inside another is given: where the outer one just hands its own on, IREE forgets how long it is."""
+    if lane[0].type.shape[:1] != (BATCH,):
+        return name
+    end = e.batch if len(lane) == 1 else e.op("Mul", e.batch, e.ints(len(lane)))
+    return e.op("Slice", name, e.ints(0), end, e.ints(0))
 
 
 def _asked(e: Emitter, test: Block, names: list[str]) -> str:

@@ -109,7 +109,8 @@ class Emitter:
         self.public: set[str] = set()  # names of inputs and outputs
         self.placed: dict[str, Placed] = {}
         self.layouts: dict[str, str] = {}  # parameter -> the layout in which it is stored
-        self.plain = False  # for importers of MLIR: draws are inputs, and attention is written out
+        self.plain = False  # for importers of MLIR: what they lack is written out
+        self.told: frozenset[int] = frozenset()  # places of draws that are inputs which are always given
         self.noise: dict[str, tuple[str, int]] = {}  # explicit noise: input -> (name of "was it given", leading dimensions)
         self.calls: str | None = None  # network calls so far, when the number depends on the data
         self.layers: Layers | None = None

@@ -59,7 +59,8 @@ class Hooks:
     observe: Any = None
     trace: Any = None
     watch: Any = None
-    plain: bool = False  # see Emitter.plain
+    plain: bool = False  # see Emitter.plain and Emitter.told
+    told: frozenset[int] = frozenset()
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -132,7 +133,7 @@ def emit(program: Program, entry: str, weights: Mapping[str, np.ndarray], hooks:
     where = program.entries[entry]
     e = Emitter(program, weights, ONNX, UNSUPPORTED, entry)
     e.layers, e.observe, e.trace, e.watch = hooks.layers, hooks.observe, hooks.trace, hooks.watch
-    e.plain = hooks.plain
+    e.plain, e.told = hooks.plain, hooks.told
     block = program.functions[where.function].block
     e.public = {"nfe", TRAJECTORY, *(i.name for i in where.inputs), *(_public(i) for i in range(len(block.results)))}
     e.reserve(*e.public, *weights)

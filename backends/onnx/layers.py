@@ -183,5 +183,10 @@ def _per_channel(e: Emitter, value: Value, channels: int, spatial: int) -> str:
 
 def rmsnorm(e: Emitter, node: Node) -> str:
     x, *scale = node.inputs
-    names = [e.name(v) for v in scale] or [e.const(np.ones(int(x.type.shape[-1]), np.float32))]
-    return e.op("RMSNormalization", e.name(x), *names, axis=-1, epsilon=float(node.get("eps", 1e-5)))
+    names, eps = [e.name(v) for v in scale], float(node.get("eps", 1e-5))
+    if e.plain:  # the op is younger than importers of MLIR
+        square = e.op("ReduceMean", e.op("Mul", e.name(x), e.name(x)), e.ints(-1), keepdims=1)
+        out = e.op("Div", e.name(x), e.op("Sqrt", e.op("Add", square, e.const(np.float32(eps)))))
+        return e.op("Mul", out, *names) if names else out
+    names = names or [e.const(np.ones(int(x.type.shape[-1]), np.float32))]
+    return e.op("RMSNormalization", e.name(x), *names, axis=-1, epsilon=eps)

@@ -27,11 +27,11 @@ def draw(e: Emitter, node: Node) -> str:
     if not node["keyed"]:
         raise UnsupportedError("a draw without a seed belongs to training")
     seed, *indices = (e.name(v) for v in node.inputs)
-    if any(v.type.rank for v in node.inputs[1:]):
-        return generate(e, node, seed, indices)
     name = f"noise_{node['place']}"
-    if e.plain:
+    if node["place"] in e.told:
         return _told(e, name, indices, node)
+    if e.plain or any(v.type.rank for v in node.inputs[1:]):
+        return generate(e, node, seed, indices)
     given = _given(e, name, len(indices), node)
     out = e.fresh(f"draw_{node['place']}")
     with e.nested("given") as explicit:
@@ -60,20 +60,17 @@ def _told(e: Emitter, name: str, indices: list[str], node: Node) -> str:
 def generate(e: Emitter, node: Node, seed: str, indices: list[str]) -> str:
     """The counter generator. Streams of 64 bits, one for each example, are hashed with the element's number."""
     with e.outermost() if e.outside(seed) else nullcontext():
-        stream = e.op("Cast", seed, to=TensorProto.UINT64)
-        stream = _hash(e, e.op("Add", stream, _u64(e, GOLDEN * (node["place"] + 1))))
+        stream = _hash(e, e.op("Add", _words(e, seed), _word(e, GOLDEN * (node["place"] + 1))))
     for index in indices:
-        k = e.op("Cast", index, to=TensorProto.UINT64)
-        step = e.op("Mul", e.op("Add", k, _u64(e, 1)), _u64(e, GOLDEN))
+        step = e.op("Mul", e.op("Add", _words(e, index), _word(e, 1)), _word(e, GOLDEN))
         stream = _hash(e, e.op("Add", stream, step))
     column = e.op("Unsqueeze", stream, e.ints(1))
     word = _hash(e, e.op("Add", column, _elements(e, node.out.type.shape[1:])))
-    u = _unit(e, e.op("BitShift", word, _u64(e, 40), direction="RIGHT"))
+    u = _unit(e, _right(e, word, 40))
     if node.op is Op.UNIFORM:
         z = e.op("Min", u, e.const(np.float64(BELOW_ONE)))
     else:
-        low = e.op("BitShift", word, _u64(e, 24), direction="LEFT")
-        v = _unit(e, e.op("BitShift", low, _u64(e, 40), direction="RIGHT"))
+        v = _unit(e, _right(e, e.op("Mul", word, _word(e, 2**24)), 40))
         radius = e.op("Sqrt", e.op("Mul", e.op("Log", u), e.const(np.float64(-2))))
         z = e.op("Mul", radius, e.op("Cos", e.op("Mul", v, e.const(np.float64(2 * math.pi)))))
     return e.op("Reshape", e.op("Cast", z, to=TensorProto.FLOAT), e.dims(node.out.type.shape, infer=True))
@@ -96,7 +93,7 @@ def _given(e: Emitter, name: str, leading: int, node: Node) -> str:
 
 
 def _elements(e: Emitter, shape: Shape) -> str:
-    """uint64 (1, n): G (j + 1) for each element of a shape, computed once in the outermost graph."""
+    """Words (1, n): G (j + 1) for each element of a shape, computed once in the outermost graph."""
     key = ("elements", shape if BATCH in shape else math.prod(int(d) for d in shape))
     if key not in e.root.constants:
         with e.outermost():
@@ -106,16 +103,15 @@ def _elements(e: Emitter, shape: Shape) -> str:
             else:
                 last = e.const(np.int64(math.prod(int(d) for d in shape) + 1))
             places = e.op("Range", one, last, one, hint="element")
-            steps = e.op("Mul", e.op("Cast", places, to=TensorProto.UINT64), _u64(e, GOLDEN))
+            steps = e.op("Mul", _words(e, places), _word(e, GOLDEN))
             e.root.constants[key] = e.op("Unsqueeze", steps, e.ints(0), hint="elements")
     return e.root.constants[key]
 
 
 def _hash(e: Emitter, v: str) -> str:
     for shift, factor in ((30, MIX_1), (27, MIX_2)):
-        mixed = e.op("BitwiseXor", v, e.op("BitShift", v, _u64(e, shift), direction="RIGHT"))
-        v = e.op("Mul", mixed, _u64(e, factor))
-    return e.op("BitwiseXor", v, e.op("BitShift", v, _u64(e, 31), direction="RIGHT"))
+        v = e.op("Mul", e.op("BitwiseXor", v, _right(e, v, shift)), _word(e, factor))
+    return e.op("BitwiseXor", v, _right(e, v, 31))
 
 
 def _unit(e: Emitter, bits: str) -> str:
@@ -124,5 +120,19 @@ def _unit(e: Emitter, bits: str) -> str:
     return e.op("Mul", e.op("Add", real, e.const(np.float64(0.5))), e.const(np.float64(2.0**-24)))
 
 
-def _u64(e: Emitter, value: int) -> str:
-    return e.const(np.uint64(value % 2**64))
+def _words(e: Emitter, integers: str) -> str:
+    """int64 as words of 64 bits: unsigned, but for importers of MLIR, which have signed ones alone."""
+    return integers if e.plain else e.op("Cast", integers, to=TensorProto.UINT64)
+
+
+def _word(e: Emitter, value: int) -> str:
+    word = np.uint64(value % 2**64)
+    return e.const(word.astype(np.int64) if e.plain else word)
+
+
+def _right(e: Emitter, word: str, places: int) -> str:
+    """A shift that fills with zeros. Of a signed word: a quotient without its sign bit, which goes in at its new place."""
+    if not e.plain:
+        return e.op("BitShift", word, _word(e, places), direction="RIGHT")
+    rest = e.op("Div", e.op("BitwiseAnd", word, _word(e, 2**63 - 1)), _word(e, 2**places))
+    return e.op("Add", rest, e.op("Where", e.op("Less", word, _word(e, 0)), _word(e, 2 ** (63 - places)), _word(e, 0)))

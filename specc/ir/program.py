@@ -105,10 +105,10 @@ class Entry:
 
     For an objective the function returns one value per example (or a shared scalar), `over` lists what it trains: names of
     networks and bare parameters, and patterns of paths (`G.*.bias`), without those after a `!`. `writes` are the paths of
-    states whose new values the function gives as its last results; an update gives nothing else, nor does the start of a training, which is
-    computed on the first batch and may write parameters as well. For a sampler, `calls` is the number of network calls
-    of one sample (None when it depends on the data). `hidden`: calls, and evaluations of single examples, that a pass has
-    written out in the entry, where they are no calls any more.
+    states whose new values the function gives as its last results; an update gives nothing else, nor does the start of a
+    training, which is computed on the first batch and may write parameters as well. For a sampler, `calls` is the number
+    of network calls of one sample (None when it depends on the data). `hidden`: calls, and evaluations of single examples,
+    that a pass has written out in the entry, where they are no calls any more.
     """
 
     name: str

@@ -17,13 +17,18 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from specc.backends.mlir.coverage import UnsupportedError, refused
 from specc.backends.mlir.iree import compile_sampler
 from specc.backends.mlir.sampler import graph, operations
 from specc.backends.onnx import emit
+from specc.backends.onnx.export import export
 from specc.backends.onnx.write import initial
 
 from specc import driver
+from specc.ir.program import Program
+from specc.runtime import iree, ort
+from specc.runtime.certificate import FLOAT_TOLERANCE, gap
 
 ROOT = Path(__file__).parents[2]
 KEPT, TABLE = ROOT / "docs" / "lowering.json", ROOT / "docs" / "lowering.md"
@@ -36,20 +41,29 @@ HEAD = f"""\
 # Samplers in MLIR
 
 The first sampler of each spec of the library, whole and for any batch: *torch*, *linalg* and *stablehlo* by torch-mlir,
-*iree* by IREE's own compiler. Where one does not go, the table names what stopped it; *loops* are what torch-mlir has no
-StableHLO for, and *{SLOW}* of the processor is where an attempt ends. Written by `python tests/mlir/survey.py`.
+*iree* by IREE's own compiler, where *yes* says as well that the compiled file draws what the ONNX file draws, within the
+tolerance of a certificate. Where one does not go, the table names what stopped it; *loops* are `torch.prim.Loop` and
+`torch.prim.If`, which torch-mlir has no StableHLO for, and *{SLOW}* of the processor is where an attempt ends. Written by
+`python tests/mlir/survey.py`.
 
 """
 
 
+def first(spec: Path) -> tuple[Program, str] | None:
+    """The first sampler of a spec, and its program at array level."""
+    for program in driver.check(spec).programs.values():
+        if samplers := program.by_role("sampler"):
+            return driver.prepare(program), samplers[0].name
+    return None
+
+
 def by_torch_mlir(spec: Path) -> dict[str, str]:
     """By column: "yes", or what stops the sampler. What goes to linalg has gone to torch on its way."""
-    array = driver.prepare(next(iter(driver.check(spec).programs.values())))
-    samplers = array.by_role("sampler")
-    if not samplers:
+    sampled = first(spec)
+    if sampled is None:
         return {"sampler": NONE}
-    entry, weights = samplers[0].name, initial(array)
-    found = {"sampler": entry}
+    array, entry = sampled
+    weights, found = initial(array), {"sampler": entry}
     try:
         model, _ = graph(array, entry, weights)
     except emit.UnsupportedError as problem:
@@ -84,13 +98,29 @@ def tried(arguments: list[str]) -> str:
 
 def compiled(spec: Path) -> None:
     """The sampler by IREE, in a process of its own: its exit code and stderr say what came of it."""
-    array = driver.prepare(next(iter(driver.check(spec).programs.values())))
+    array, entry = first(spec) or sys.exit("error: there is no sampler")
+    weights = initial(array)
     with tempfile.TemporaryDirectory() as folder:
+        file, plain = Path(folder) / "x.vmfb", Path(folder) / "x.onnx"
         try:
-            compile_sampler(array, array.by_role("sampler")[0].name, initial(array), Path(folder) / "x.vmfb")
+            compile_sampler(array, entry, weights, file)
         except UnsupportedError as problem:
             said = re.sub(r"iree has no form for (.*) of \S+: see .*", r"\1", str(problem))
             sys.exit(f"error: {SLOW if 'killed' in said else said}")
+        export(array, entry, weights, plain)
+        by_ort = ort.load(plain, threads=1)
+        given = conditions(by_ort)
+        x, expected = (model.sample(2, conditions=given) for model in (iree.load(file, threads=1), by_ort))
+        far = gap(x, expected).relative
+    if not far <= FLOAT_TOLERANCE:
+        sys.exit(f"error: it compiles, and draws {far:.0e} of their scale away from the samples of the ONNX file")
+
+
+def conditions(model: ort.Model) -> dict[str, np.ndarray]:
+    """Numbers for the inputs that have no default, for two examples."""
+    needed = [i for i in model.inputs if i["role"] == "condition" and i["default"] is None and not i["classes"]]
+    shapes = {i["name"]: [2 if d == "B" else d for d in i["shape"]] for i in needed}
+    return {i["name"]: np.ones(shapes[i["name"]], ort.KINDS[i["dtype"]]) for i in needed}
 
 
 def table(kept: dict[str, dict[str, Any]]) -> str:
@@ -123,5 +153,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["--compile", path]:
             compiled(Path(path))
+        case ["--help"]:
+            print(__doc__)
         case names:
             main(names)

@@ -12,7 +12,6 @@ from click.testing import CliRunner, Result
 from small import small
 from specc.backends.mlir import sampler
 from specc.backends.onnx.calibrate import Calibration
-from specc.backends.onnx.emit import UnsupportedError
 from specc.backends.onnx.export import export
 from specc.backends.onnx.write import initial
 
@@ -26,6 +25,17 @@ SAMPLERS = (
     "sampler stochastic = ddpm(steps = 6)",
     "sampler told = ddim(steps = input(5), eta = 1)",
     "sampler computed(n = input(4)) { z ~ normal(like = x); for k in 0..2 * n { e ~ normal(like = x); z = z + e }; return z }",
+    """sampler stopped(least = input(3)) {
+    z ~ normal(like = x)
+    n = 0
+    while n < least limit 5 { for k in 0..2 { u ~ uniform(like = x); z = 0.9 * z - log(u) }; n = n + 1 }
+    return z
+  }""",
+    """sampler matched {
+    z ~ normal(like = x)
+    e ~ normal(like = x)
+    return batch.take(e, batch.assign(batch.cost(z, e, sqdist)))
+  }""",
 )
 ROUNDED = {
     "int4": "weights = int4(block = 32)",
@@ -70,17 +80,25 @@ def test_draws_say_their_place_and_their_rounds(program: Program) -> None:
     first, second = sampler.draws(program, "stochastic")
     assert (first.kind, first.shape, first.rounds) == ("normal", (2,), ()) and second.rounds == (6,)
     assert [d.rounds for d in sampler.draws(program, "told")] == [(), ("steps",)]
-    with pytest.raises(UnsupportedError, match="the draw 1 needs a key or a number of rounds that is computed"):
-        sampler.draws(program, "computed")
+    assert [len(sampler.draws(program, made)) for made in ("computed", "stopped")] == [1, 1]  # the others are of the graph
 
 
 def test_the_graph_takes_the_numbers_of_the_generator(program: Program, tmp_path: Path) -> None:
-    """Without IREE: ONNX Runtime on the graph for MLIR, fed as specc.runtime.iree feeds, gives the samples of the file."""
+    """Without IREE: ONNX Runtime on the graph for MLIR, fed as specc.runtime.iree feeds, gives the samples of the file.
+
+    Some draws are made in it, in signed words, and a loop stops by its test or at its limit."""
     onnxruntime = pytest.importorskip("onnxruntime")
     from specc.runtime.iree import drawn
 
     weights = initial(program)
-    for entry, told in (("stochastic", {}), ("told", {"steps": 7})):
+    every = (
+        ("stochastic", {}),
+        ("told", {"steps": 7}),
+        ("computed", {"n": 3}),
+        ("stopped", {"least": 2}),
+        ("stopped", {"least": 9}),
+    )
+    for entry, told in every:
         export(program, entry, weights, tmp_path / "x.onnx")
         model = load(tmp_path / "x.onnx")
         feeds = model.feeds(np.arange(3, dtype=np.int64), arguments=told)
@@ -129,11 +147,27 @@ def test_a_compiled_sampler_draws_as_the_onnx_file_does(
     assert broken.exit_code == 3 and "no compiled sampler" in broken.stderr
 
 
-def test_what_iree_lacks_is_reported(program: Program, iree: Callable[..., tuple[Path, ...]], tmp_path: Path) -> None:
+def test_loops_that_stop_by_themselves_go_through_iree(
+    program: Program, iree: Callable[..., tuple[Path, ...]], tmp_path: Path
+) -> None:
+    """A loop in a loop, with draws that the file makes by itself."""
+    from specc.runtime.iree import load as opened
+
+    weights = initial(program)
+    iree(program, "stopped", weights, tmp_path / "x.vmfb")
+    export(program, "stopped", weights, tmp_path / "x.onnx")
+    for least in (2, 9):
+        x, expected = (
+            m.sample(50, arguments={"least": least}) for m in (opened(tmp_path / "x.vmfb"), load(tmp_path / "x.onnx"))
+        )
+        np.testing.assert_allclose(x, expected, atol=1e-5 * np.abs(expected).max())
+
+
+def test_what_has_no_graph_is_reported(program: Program, iree: Callable[..., tuple[Path, ...]], tmp_path: Path) -> None:
     from specc.backends.mlir import UnsupportedError as Lost
 
-    with pytest.raises(Lost, match="computed: the draw 1 needs"):
-        iree(program, "computed", initial(program), tmp_path / "computed.vmfb")
+    with pytest.raises(Lost, match="matched: extern assign has no ONNX form"):
+        iree(program, "matched", initial(program), tmp_path / "matched.vmfb")
     assert not list(tmp_path.iterdir())
 
 

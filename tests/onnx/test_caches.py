@@ -70,7 +70,7 @@ def sampled(file: Path, n: int = 4) -> np.ndarray:
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_loop_carries_codes(name: str, program: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bit for bit the samples of a file that carries rounded floats, and those of the program, which asks for whole sequences."""
+    """Bit for bit the samples of a file that carries rounded floats; and those of the program, which asks for sequences."""
     weights, how = some(program), keeps(name, FORMATS[name])
     array = plan(driver.prepare(program), "walk", weights, how).program
     export(array, "walk", weights, tmp_path / "codes.onnx")
