@@ -422,7 +422,9 @@ def test_a_patch_of_the_parent_is_one_of_the_stage() -> None:
     patch = '  patch louder from backbone { at "linear"(h) = 2 * h }\n  sampler loud = louder.euler(steps = 2)\n'
     made = programs(BASE.replace("  train", f"{patch}  train") + "stage more from base { train { steps = 3 } }\n")
     rng = np.random.default_rng(0)
-    weights = {path: rng.normal(size=shape) for path, shape in parameters(made["more"].functions, made["more"].networks).items()}
+    weights = {
+        path: rng.normal(size=shape) for path, shape in parameters(made["more"].functions, made["more"].networks).items()
+    }
     given = {"seed": np.arange(3), "y": np.zeros(3, int)}
     loud, plain = (run(made["more"], name, given, weights)[0] for name in ("loud", "euler"))
     np.testing.assert_array_equal(loud, run(made["base"], "loud", given, weights)[0])
