@@ -93,14 +93,28 @@ def import_lines(names: set[str], local: Mapping[str, str]) -> list[str]:
     return [line for i, g in enumerate(groups) for line in ([""] if i else []) + g]
 
 
-def grouped(text: str) -> str:
-    """The imports at the top of a text, in their order, with a blank line between standard library, packages and project."""
-    lines = text.split("\n")
-    stop = next(i for i, line in enumerate(lines) if line and not line.startswith(("import ", "from ")))
-    found = [line for line in lines[:stop] if line]
-    groups = [[line for line in found if _group(line.split()[1].split(".")[0]) == k] for k in range(3)]
-    shown = [line for k, g in enumerate(groups) if g for line in [*([""] if k and any(groups[:k]) else []), *g]]
-    return "\n".join([*shown, "", *lines[stop:]])
+def grouped(text: str, early: str = "") -> str:
+    """A text with the imports at its top that it uses, in their order: standard library, packages and project.
+
+    early: a line that packages read when they are loaded.
+    """
+    tree = ast.parse(text)
+    count = next(i for i, node in enumerate(tree.body) if not isinstance(node, (ast.Import, ast.ImportFrom)))
+    rest = "\n".join(text.split("\n")[tree.body[count].lineno - 1 :])
+    used = {n.id for part in (*tree.body[count:], ast.parse(early)) for n in ast.walk(part) if isinstance(n, ast.Name)}
+    groups: list[list[str]] = [[], [], []]
+    for node in tree.body[:count]:
+        assert isinstance(node, (ast.Import, ast.ImportFrom))
+        names = [a for a in node.names if (a.asname or a.name.split(".")[0]) in used]
+        lines = _imported(node, names) if names else []
+        groups[_group(lines[0].split()[1].split(".")[0]) if lines else 0] += lines
+    shown = [groups[0], [early] if early else [], *groups[1:]]
+    return "\n\n".join("\n".join(group) for group in [*shown, [rest]] if group)
+
+
+def _imported(node: ast.Import | ast.ImportFrom, names: list[ast.alias]) -> list[str]:
+    texts = [f"{a.name} as {a.asname}" if a.asname else a.name for a in names]
+    return _from(node.module or "", texts) if isinstance(node, ast.ImportFrom) else [f"import {t}" for t in texts]
 
 
 def _group(name: str) -> int:

@@ -42,9 +42,9 @@ HEAD = f"""\
 
 The first sampler of each spec of the library, whole and for any batch: *torch*, *linalg* and *stablehlo* by torch-mlir,
 *iree* by IREE's own compiler, where *yes* says as well that the compiled file draws what the ONNX file draws, within the
-tolerance of a certificate (*yes, not run*: it compiles, and was not compared). Where one does not go, the table names what stopped it; *loops* are `torch.prim.Loop` and
-`torch.prim.If`, which torch-mlir has no StableHLO for, and *{SLOW}* of the processor is where an attempt ends. Written by
-`python tests/mlir/survey.py`.
+tolerance of a certificate (*yes, not run*: it compiles, and was not compared). Where one does not go, the table names what
+stopped it; *loops* are `torch.prim.Loop` and `torch.prim.If`, which torch-mlir has no StableHLO for, and *{SLOW}* of
+the processor is where an attempt ends. Written by `python tests/mlir/survey.py`.
 
 """
 
