@@ -102,7 +102,10 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
 
 
 def _listed(parameters: str) -> str:
-    return parameters if parameters.startswith("[") else f"list({parameters})"
+    if not parameters.startswith("[p for") or len(parameters) <= WIDTH - len("        self.parameters = "):
+        return parameters if parameters.startswith("[") else f"list({parameters})"
+    of, test = parameters[len("[p for ") : -1].split(" if ", 1)
+    return "\n".join(["[", "            p", f"            for {of}", f"            if {test}", "        ]"])
 
 
 def _clock(loss: Objective) -> str:

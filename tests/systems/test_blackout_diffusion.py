@@ -134,30 +134,49 @@ def test_the_prior_is_a_point():
 
 
 DIGITS = """
-model counted from base.blackout {
-  backbone unet(width = 16, levels = 2)
-  train { optimizer = adamw(lr = 2e-3); steps = 1000; batch = 64; warmup = 50; decay = cosine; ema = 0.99 }
-}
-model normal {
+model counted from base.blackout {{ {backbone} train {train} }}
+model long from counted {{ process pure_death }}
+model normal {{
   data x: image(1, 8, 8) in [-1, 1] from digits
   process vp(beta_min = 0.1, beta_max = 20)
-  backbone unet(width = 16, levels = 2)
+  {backbone}
   predict eps
   sampler ddpm(steps = 100)
-  train { optimizer = adamw(lr = 2e-3); steps = 1000; batch = 64; warmup = 50; decay = cosine; ema = 0.99 }
-}
+  train {train}
+}}
 """
+TRAIN = "{{ optimizer = adamw(lr = {}); steps = {}; batch = {}; warmup = 50; decay = cosine; ema = 0.99 }}"
+
+
+def digits(folder, record_property, backbone, names, *train):
+    """The Frechet distance of each model's samples to the digits: one network and as many steps, in training and sampling."""
+    text = DIGITS.format(backbone=f"backbone {backbone};", train=TRAIN.format(*train))
+    spec, probe, found = tools.variant(folder, SPEC, text), digits_features(), {}
+    real = probe.features(2 * READERS["digits"].function("all")["x"] - 1)
+    for name in names:
+        for sampler in ("ddpm",) if name == "normal" else ("ancestral", "tau_leap"):
+            x = tools.sample(tools.train(spec, name), spec, name, sampler, 1800)
+            found[name, sampler] = frechet(probe.features(x if name == "normal" else x / 8 - 1), real)
+    record_property("distances", {" ".join(k): round(v, 2) for k, v in found.items()})
+    return found
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, reason="1,000 steps of training: 9.6 and 9.5 by counts, 3.4 by normal noise; why is not known")
 def test_digits_are_as_good_as_by_normal_noise(tmp_path, record_property):
-    """One network and as many steps for both, in training and sampling."""
-    spec, probe = tools.variant(tmp_path, SPEC, DIGITS), digits_features()
-    real = probe.features(2 * READERS["digits"].function("all")["x"] - 1)
-    found = {}
-    for name, sampler in (("counted", "ancestral"), ("counted", "tau_leap"), ("normal", "ddpm")):
-        x = tools.sample(tools.train(spec, name), spec, name, sampler, 1800)
-        found[sampler] = frechet(probe.features(x / 8 - 1 if name == "counted" else x), real)
-    record_property("distances", {k: round(v, 2) for k, v in found.items()})
-    assert max(found["ancestral"], found["tau_leap"]) <= 1.2 * found["ddpm"]
+    """5.3 by counts, 10.2 with the paper's own times, to 15, and 11.5 by normal noise. For three fifths of a grid to 15, e^-t
+    is below 0.003 or above 0.997 and the weight next to nothing: nothing is learnt there, where each chain begins and ends.
+    The network's mean of an empty image was worse than one fixed image, and it missed 0.1 counts a pixel in whole ones."""
+    found = digits(tmp_path, record_property, "mlp(width = 256, depth = 4)", ("counted", "long", "normal"), 1e-3, 2000, 128)
+    samplers = ("ancestral", "tau_leap")
+    assert all(found["counted", s] <= 1.2 * found["normal", "ddpm"] for s in samplers)
+    assert all(found["counted", s] < found["long", s] for s in samplers)
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="1,000 steps of a convolutional network: 8.1 by counts, 3.4 by normal noise")
+def test_digits_are_as_good_with_convolutions(tmp_path, record_property):
+    """With times to 15 it is 9.6. The sampler is not why: with the exact mean, of digits blurred by one count, 100 steps have
+    3.1, those digits themselves 3.7. Nor is the small end: begun with true counts of which 0.5 are kept it is at 1.3, of which
+    0.18 at 2.6, but 0.05 at 7.4 and 0.008 at 9.0. There the network's mean is 0.3 counts a pixel off what is missing."""
+    found = digits(tmp_path, record_property, "unet(width = 16, levels = 2)", ("counted", "normal"), 2e-3, 1000, 64)
+    assert max(found["counted", s] for s in ("ancestral", "tau_leap")) <= 1.2 * found["normal", "ddpm"]

@@ -143,30 +143,44 @@ def fitted_afterwards(run, goal, steps=600):
         return float(torch.cosine_similarity(made, wanted, dim=-1).mean())
 
 
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """The shares of digits that a line tells, (seeds, 2): aligned and alone."""
+    found = [runs(tmp_path_factory.mktemp("told"), seed) for seed in (0, 1)]
+    return np.array([[told_by_a_line(own[kind]) for kind in ("repa", "alone")] for own in found])
+
+
 @pytest.mark.slow
-def test_hidden_tokens_know_more_of_the_class(tmp_path, record_property):
-    """With seeds 0 and 1, by the same objective in a loop by hand: 0.538 and 0.554 of the digits told, against 0.492 and 0.492
-    by the model alone, and cosines of 0.756 against 0.741 by a projector that is fitted afterwards."""
-    look, told, cosines = tools.variant(tmp_path, SPEC, GOAL), [], []
+def test_hidden_tokens_know_more_of_the_class(tmp_path, told, record_property):
+    """With seeds 0 and 1: 0.552 and 0.517 of the digits told, against 0.505 and 0.501 by the model alone, and cosines of 0.756
+    and 0.730 against 0.743 and 0.712 by a projector that is fitted afterwards."""
+    look, cosines = tools.variant(tmp_path, SPEC, GOAL), []
     for seed in (0, 1):
         found = runs(tmp_path, seed)
-        told.append([told_by_a_line(found[kind]) for kind in ("repa", "alone")])
         own = hidden(found["repa"], noisy("test", 3, 0.5, seed=1)[0])[1].mean()
         goal = partial(tools.ask, found["repa"][2], look, "look", "goal")
         cosines.append([float(own), fitted_afterwards(found["alone"], goal)])
     record_property("digits told, aligned and alone", np.round(told, 3).tolist())
     record_property("cosine, trained and fitted afterwards", np.round(cosines, 3).tolist())
-    gain = np.subtract(*np.transpose(told))
-    assert gain.mean() >= 0.05 and gain.min() > 0
+    assert (told[:, 0] > told[:, 1]).all()
     assert all(own >= 0.5 and own > after for own, after in cosines)
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="after 600 steps 4.7 and 1.6 points, with two seeds")
+def test_the_class_is_five_points_clearer(told, record_property):
+    """The catalogue's. The same objective in a loop by hand had 4.6 and 6.2: seeds are as far apart as what is asked for."""
+    gain = told[:, 0] - told[:, 1]
+    record_property("points", np.round(100 * gain, 1).tolist())
+    assert gain.mean() >= 0.05
 
 
 @pytest.mark.slow
 @pytest.mark.xfail(strict=True, reason="digits of 8 by 8 whose class is told leave an encoder nothing to add to the velocity")
 def test_it_learns_faster_than_the_model_alone(tmp_path, record_property):
-    """The catalogue's 0.95 of the held-out error at equal steps. Measured in a loop by hand: 0.4695 and 0.4682 with seeds 0 and
-    1, against 0.4690 and 0.4644 alone and 0.4683 with an encoder that has learnt nothing; 0.5366, 0.5369 after 400 steps. The
-    Frechet distances of 1,500 samples are no clearer: 5.9 and 5.6, against 6.9 and 5.4 alone and 6.3 and 4.9."""
+    """The catalogue's 0.95 of the held-out error at equal steps. Measured 0.4590 and 0.4584 with seeds 0 and 1, against 0.4585
+    and 0.4562 alone and 0.4572 and 0.4554 with an encoder that has learnt nothing. The Frechet distances of 1,500 samples, by
+    the same objective in a loop by hand, are no clearer: 5.9 and 5.6, against 6.9 and 5.4 alone and 6.3 and 4.9."""
     ratios = []
     for seed in (0, 1):
         given, y = noisy("test", 4, seed=2)
