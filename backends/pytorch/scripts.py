@@ -105,6 +105,8 @@ def _listed(parameters: str) -> str:
     if not parameters.startswith("[p for") or len(parameters) <= WIDTH - len("        self.parameters = "):
         return parameters if parameters.startswith("[") else f"list({parameters})"
     of, test = parameters[len("[p for ") : -1].split(" if ", 1)
+    if len(test) > WIDTH - len("            if "):
+        test = test.replace(" and not ", "\n            and not ")
     return "\n".join(["[", "            p", f"            for {of}", f"            if {test}", "        ]"])
 
 

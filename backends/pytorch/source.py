@@ -98,18 +98,19 @@ def grouped(text: str, early: str = "") -> str:
 
     early: a line that packages read when they are loaded.
     """
-    tree = ast.parse(text)
-    count = next(i for i, node in enumerate(tree.body) if not isinstance(node, (ast.Import, ast.ImportFrom)))
-    rest = "\n".join(text.split("\n")[tree.body[count].lineno - 1 :])
-    used = {n.id for part in (*tree.body[count:], ast.parse(early)) for n in ast.walk(part) if isinstance(n, ast.Name)}
+    lines, body = text.split("\n"), ast.parse(text).body
+    first = int(isinstance(body[0], ast.Expr))  # after a docstring
+    last = next(i for i, node in enumerate(body) if i >= first and not isinstance(node, (ast.Import, ast.ImportFrom)))
+    head, rest = ("\n".join(part) for part in (lines[: body[0].end_lineno] if first else [], lines[body[last].lineno - 1 :]))
+    used = {n.id for part in (*body[last:], ast.parse(early)) for n in ast.walk(part) if isinstance(n, ast.Name)}
     groups: list[list[str]] = [[], [], []]
-    for node in tree.body[:count]:
+    for node in body[first:last]:
         assert isinstance(node, (ast.Import, ast.ImportFrom))
         names = [a for a in node.names if (a.asname or a.name.split(".")[0]) in used]
-        lines = _imported(node, names) if names else []
-        groups[_group(lines[0].split()[1].split(".")[0]) if lines else 0] += lines
-    shown = [groups[0], [early] if early else [], *groups[1:]]
-    return "\n\n".join("\n".join(group) for group in [*shown, [rest]] if group)
+        shown = _imported(node, names) if names else []
+        groups[_group(shown[0].split()[1].split(".")[0]) if shown else 0] += shown
+    blocks = [head, "\n".join(groups[0]), early, *("\n".join(g) for g in groups[1:]), rest]
+    return "\n\n".join(block for block in blocks if block)
 
 
 def _imported(node: ast.Import | ast.ImportFrom, names: list[ast.alias]) -> list[str]:

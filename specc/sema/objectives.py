@@ -180,10 +180,8 @@ def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
     over = whole + tuple(name for name in event.over if name not in known)
     if not m.frozen:
         return over
-    stands = {root: _paths(m, root, function) for root, function in reached.items()}
-    return freezing.left(
-        m, {n: tuple(p for paths in stands.values() for p in paths if chosen(p, (n,))) for n in over}, event.span
-    )
+    every = [path for root, function in reached.items() for path in _paths(m, root, function)]
+    return freezing.left(m, {name: tuple(p for p in every if chosen(p, (name,))) for name in over}, event.span)
 
 
 def _paths(m: Model, root: str, function: str | None) -> Iterable[str]:
