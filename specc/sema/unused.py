@@ -63,6 +63,8 @@ def check_guidance(m: Model) -> None:
     strange = next((name for name in given if not isinstance(m.ev.world.names.get(name), Closure)), None)
     if strange is not None:
         m.report("E0201", at, f"guidance gives `{strange}`, and this model has no such function", help=GUIDED)
+    elif not given:
+        m.report("E0209", at, "this guidance gives no function", help=GUIDED)
     elif m.ev.redirected.isdisjoint(given):
         m.report("W0701", at, f"no sampler asks for the `{given[0]}` that guidance gives", severity="warning", help=GUIDED)
 
