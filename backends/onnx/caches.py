@@ -159,7 +159,8 @@ def _written(e: Emitter, how: Kept, x: str) -> list[str]:
 
 
 def _codes(e: Emitter, found: Units, element: Element) -> str:
-    """Codes as floats, as the table of the element counts them; a byte with a sign, and levels above a zero, are themselves."""
+    """Codes as floats: those of floats as the table of the element counts them, integers from the least where they have less
+    than a byte. That is read by a difference, several times faster than by a table."""
     if found.zero is not None:
         return found.numbers
     count, size = found.numbers, e.op("Abs", found.numbers)
@@ -171,11 +172,11 @@ def _codes(e: Emitter, found: Units, element: Element) -> str:
         count = e.op("Add", octaves, e.op("Div", size, e.op("Gather", e.const(steps), power)))
     elif element.unit != 1:
         count = e.op("Div", count, e.const(np.float32(element.unit)))
-    if not element.exponent and element.bits == 8:
-        return count
+    half = e.const(np.float32(2 ** (element.bits - 1)))
+    if not element.exponent:
+        return count if element.bits == 8 else e.op("Add", count, half)
     negative = e.op("Less", found.numbers, e.const(np.float32(0)))
-    turn = 2 ** (element.bits - 1 if element.exponent else element.bits)
-    return e.op("Add", count, e.op("Where", negative, e.const(np.float32(turn)), e.const(np.float32(0))))
+    return e.op("Add", count, e.op("Where", negative, half, e.const(np.float32(0))))
 
 
 def _exponents(e: Emitter, scale: str) -> str:
@@ -207,13 +208,16 @@ def _read(e: Emitter, how: Kept, names: Sequence[str]) -> str:
     """The numbers of a cache."""
     row = FORMATS[how.format]
     *codes, scale = names[:-1] if how.affine else names
-    found = numbers(e, codes, how.format, how.k, affine=how.affine)
+    counted = not row.element.exponent and row.bits < 8
+    found = numbers(e, codes, how.format, how.k, affine=how.affine or counted)
 
     def shared(name: str) -> str:
         return spread(e, name, how.rank, how.block, how.k) if how.block else name
 
     if how.affine:
         found = e.op("Sub", found, e.op("Cast", shared(names[-1]), to=TensorProto.FLOAT))
+    elif counted:
+        found = e.op("Sub", found, e.const(np.float32(2 ** (row.bits - 1))))
     x = e.op("Mul", found, shared(scale) if row.scale == "float32" else power(e, shared(scale), row.element.unit))
     for node in how.again:
         x = round_to(e, node, x)

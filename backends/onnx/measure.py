@@ -13,7 +13,7 @@ import numpy as np
 from specc.backends.onnx import calibrate
 from specc.backends.onnx.caches import Kept, caches
 from specc.backends.onnx.export import ExportReport, Hooks, write_entry
-from specc.backends.onnx.packed import EMULATED, LayerPlan, Writer
+from specc.backends.onnx.packed import EMULATED, EXPANDED, LayerPlan, Writer
 from specc.backends.onnx.products import ProductPlan
 from specc.backends.onnx.quantize import Plan
 from specc.backends.onnx.rounding import Rounding
@@ -94,6 +94,9 @@ def _notes(plan: Plan, rows: tuple[LayerReport, ...]) -> Iterator[str]:
     emulated = sorted({r.format for r in rows if r.runs == EMULATED})
     if emulated:
         yield f"ONNX Runtime has no kernel on {plan.target} for {'; '.join(emulated)}: standard ops round the operands"
+    opened = sorted({r.format for r in rows if r.runs == EXPANDED})
+    if opened:
+        yield f"on {plan.target} weights in {'; '.join(opened)} become floats when the file is opened"
     if any(r.kind in PRODUCTS and r.format == KEPT for r in rows):
         yield "products of two activations are in float where no rule names them, as in `rule attention { activations = int8 }`"
     if any(c.format == KEPT for c in kept(plan.program, plan.entry)):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 from specc.backends.pytorch.data import finite
-from specc.backends.pytorch.lines import exploded
-from specc.backends.pytorch.names import legal
+from specc.backends.pytorch.lines import exploded, fit
+from specc.backends.pytorch.names import WIDTH, legal
 from specc.backends.pytorch.samplers import Way, option
 
 from specc.ir.program import Input, Program
@@ -63,7 +63,8 @@ class Conditions:
             else:
                 numbers = ("a number, ", "numbers, ", *[""] * 9)[len(i.type.shape) - 1]
             help = f"{numbers}.npy, or .npz under this name; {what} if not given"
-            lines.append(f'    parser.add_argument("--{option(name)}", nargs="+", help="{help}")')
+            line = f'parser.add_argument("--{option(name)}", nargs="+", help="{help}")'
+            lines += [f"    {part}" for part in fit(line, WIDTH - 4)]
         return lines
 
     def given(self) -> list[str]:
@@ -94,7 +95,7 @@ class Conditions:
         computed = self.computed()
         read = [i.name for i in way.entry.inputs if i.role != "seed"]
         plain = [name for name, derived in self.spaces.items() if not derived]
-        source = "held_out()" if finite(self.program.data[0]) else "examples(n, np.random.default_rng(seed))"
+        source = "held_out()" if finite(self.program.data[0]) else "examples(n, np.random.default_rng(int(seeds[0]) % 2**63))"
         first = json.dumps(self.program.data[0].space.name)
         lines = [f"    data = {source}", f"    rows = np.arange(n) % len(data[{first}])"]
         local = {name: legal(name) for name in dict.fromkeys([*read, *plain, *computed])}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+
 INDENT = "    "
 OPEN, CLOSE = "([{", ")]}"
 
@@ -13,10 +16,10 @@ def fit(line: str, room: int) -> list[str]:
     code, _, comment = line.partition("  # ")
     if len(code) <= room and comment:
         return [code]
-    split = _last_bracket(code)
-    if split is None:
+    splits = list(_brackets(code))
+    if not splits:
         return [code]
-    start, stop = split
+    start, stop = next((s for s in splits if s[0] < room), splits[0])
     head, inner, tail = code[: start + 1], code[start + 1 : stop], code[stop:]
     if len(INDENT) + len(inner) <= room and not inner.endswith(","):
         return [head, INDENT + inner, tail]
@@ -62,6 +65,15 @@ def _closing(lines: list[str], start: int) -> int:
         if not line.endswith(",") or "#" in line or not line.startswith(" " * (indent + 4)) or line[indent + 4] == " ":
             return start
     return start
+
+
+def _brackets(code: str) -> Iterator[tuple[int, int]]:
+    """The bracket that closes at the end of a line, then that of `f(...)` where the line ends in a method of it."""
+    split = _last_bracket(code)
+    while split is not None:
+        yield split
+        before = re.fullmatch(r"(.*[)\]])\.\w+", code[: split[0]])
+        split = _last_bracket(before[1]) if before is not None else None
 
 
 def _last_bracket(code: str) -> tuple[int, int] | None:

@@ -143,7 +143,7 @@ class Layout:
             case ("ones",):
                 return [f"nn.init.ones_({target})"]
             case ("uniform", float() | int() as bound):
-                return [f"nn.init.uniform_({target}, -{_bound(bound)}, {_bound(bound)})"]
+                return [f"nn.init.uniform_({target}, {_bounds(bound)})"]
             case ("normal", float() | int() as std):
                 return [call("nn.init.normal_", target, std=None if std == 1 else written(std)[0])]
             case ("constant", float() | int() as value):
@@ -265,7 +265,7 @@ def _tensor(shape: tuple[int, ...], init: tuple[object, ...]) -> str:
         case ("normal", float() | int() as std):
             return f"torch.randn({sizes})" if std == 1 else f"{written(std)[0]} * torch.randn({sizes})"
         case ("uniform", float() | int() as bound):
-            return f"torch.empty({sizes}).uniform_(-{_bound(bound)}, {_bound(bound)})"
+            return f"torch.empty({sizes}).uniform_({_bounds(bound)})"
         case ("constant", float() | int() as value):
             if not shape:
                 return f"torch.tensor({float(value)})"
@@ -364,12 +364,12 @@ def _same(init: tuple[object, ...], default: tuple[object, ...]) -> bool:
     return all(math.isclose(float(a), float(b), rel_tol=1e-6) for a, b in zip(init[1:], default[1:], strict=True))  # type: ignore[arg-type]
 
 
-def _bound(value: float) -> str:
-    """1 / sqrt(n) as such where it is one."""
+def _bounds(value: float) -> str:
+    """From -value to value; 1 / sqrt(n) as such where it is one."""
     inverse = 1 / value**2 if value else 0
     if inverse > 1.5 and math.isclose(inverse, round(inverse), rel_tol=1e-9):
-        return f"{round(inverse)}**-0.5"
-    return literal(value)
+        return f"-({round(inverse)}**-0.5), {round(inverse)}**-0.5"
+    return f"-{literal(value)}, {literal(value)}"
 
 
 def _container(place: Place) -> str:

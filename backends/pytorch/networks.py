@@ -21,6 +21,8 @@ from specc.ir.ops import Op
 from specc.ir.program import Function, Node, Program, walk
 from specc.ir.types import Shape
 
+SPELLED = 8  # results whose types are listed one by one
+SLICE = re.compile(r"(?<=[\[ ])(self\.\w+):(?=[-\w])")  # `self.size : -1`, as a formatter has slices
 SHAPES = re.compile(r"  # \(.*\)$")
 DOC = re.compile(r'^ *"""')
 
@@ -123,7 +125,9 @@ class Networks:
         printed = print_block(function.block, manner, indent=8)
         params = ["self", *(f"{p}: Tensor" for p in printed.params)]
         count = len(function.block.results)
-        result = "Tensor" if count == 1 else f"tuple[{', '.join(['Tensor'] * count)}]"
+        result = (
+            "Tensor" if count == 1 else f"tuple[{', '.join(['Tensor'] * count if count <= SPELLED else ['Tensor', '...'])}]"
+        )
         name = self.method[function.name] or "forward"
         start = next((s for s in self.program.starts if s.function == function.name), None)
         if start is not None and count == 1:
@@ -147,7 +151,8 @@ class Networks:
                 body = ["super().__init__()", *(f"self.{a} = {a}" for a in family.attributes), *family.registrations]
                 lines += [f"        {part}" for line in body for part in fit(line, 120)]
                 lines += [""]
-            out.append([*lines, *(f"    {line}" if line else "" for line in family.methods)])
+            methods = [SLICE.sub(r"\1 : ", line) for line in family.methods]
+            out.append([*lines, *(f"    {line}" if line else "" for line in methods)])
         return out
 
     def _starts(self, family: Family) -> list[str]:

@@ -79,7 +79,7 @@ class _Printer(Expressions):
             self.line(f"return {self.called(last.node)}")
             return self.out
         results = [self.tensor(v) if v.type.rank or not self.kinds[v].host else self.piece(v) for v in self.plan.block.results]
-        self.line(f"return {self.finish(results)}")
+        self.line(f"return {self.finish(results)}", most=0.75 if len(results) == 1 else 1)
         return self.out
 
     def returned(self, last: Statement) -> bool:
@@ -93,11 +93,11 @@ class _Printer(Expressions):
     def begin(self) -> None:
         self.nested, self.shaped = [], False
 
-    def line(self, text: str, shape: Shape | None = None) -> None:
-        """A line of code; where it is too long, a part of it is marked to get a line of its own."""
+    def line(self, text: str, shape: Shape | None = None, most: float = 0.75) -> None:
+        """A line of code; where it is too long, a part of it, at most a share, is marked to get a line of its own."""
         width = len(text) + len(INDENT) * self.depth + self.indent
         if width > LONGEST + 12 or len(text) > LONGEST:
-            parts = sorted(((n, v) for n, v in self.nested if 14 <= n <= 0.75 * len(text)), key=lambda p: -p[0])
+            parts = sorted(((n, v) for n, v in self.nested if 14 <= n <= most * len(text)), key=lambda p: -p[0])
             chosen = next((v for _, v in parts if v.id not in self.plan.forced), None)
             if chosen is not None:
                 self.too_long.add(chosen.id)

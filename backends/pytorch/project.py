@@ -17,7 +17,7 @@ from specc.backends.pytorch.related import averages_file, lenders, parents_file
 from specc.backends.pytorch.routine import Turn, in_routine, names_of
 from specc.backends.pytorch.samplers import ways
 from specc.backends.pytorch.scripts import drawn, preview_script, previewed, query_script, sample_script, train_script
-from specc.backends.pytorch.source import module
+from specc.backends.pytorch.source import grouped, module
 
 from specc.ir.program import Program
 
@@ -68,7 +68,7 @@ def project(program: Program) -> dict[str, str]:
     if draws := _called(files, "noise"):
         files["noise.py"] = choose(part("noise"), draws)
     if kinds := _called(files, "rounding"):
-        files["rounding.py"] = choose(part("rounding"), _with_helpers(kinds))
+        files["rounding.py"] = grouped(choose(part("rounding"), _with_helpers(kinds)))
     for name in sorted(library.externs):
         files[f"{name}.py"] = choose(part(name), ())
     files["spec.lock.json"] = json.dumps(_lock(program, networks), indent=2, ensure_ascii=False) + "\n"

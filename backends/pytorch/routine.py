@@ -174,7 +174,7 @@ def players(program: Program) -> list[Player]:
     for entry in program.by_role("objective"):
         groups: dict[str | None, list[str]] = {}
         for path in entry.over:
-            root = path.split(".")[0]
+            root = path.removeprefix("!").split(".")[0]
             groups.setdefault(root if root in own else None, []).append(path)
         of = sorted(groups, key=lambda name: name is not None)  # those with the usual options first
         made = tuple(Group(tuple(groups[name]), own[name] if name is not None else None) for name in of)
@@ -183,15 +183,21 @@ def players(program: Program) -> list[Player]:
 
 
 def player_name(over: tuple[str, ...]) -> str:
-    return "_".join(re.sub(r"\W+", "_", p, flags=re.ASCII).strip("_") for p in over)
+    return "_".join(re.sub(r"\W+", "_", p, flags=re.ASCII).strip("_") for p in over if not p.startswith("!"))
 
 
 def parameters_of(program: Program, over: tuple[str, ...], model: str = "model") -> str:
     """The parameters of a set, as an expression."""
     bare = {b.path: b for b in program.bare}
     if any(patterned(program, p) for p in over):
-        test = " or ".join(f'fnmatch(name, "{p if patterned(program, p) or p in bare else p + ".*"}")' for p in over)
-        return f"[p for name, p in {model}.named_parameters() if {test}]"
+
+        def matches(p: str) -> str:
+            return f'fnmatch(name, "{p if patterned(program, p) or p in bare else p + ".*"}")'
+
+        taken = [matches(p) for p in over if not p.startswith("!")]
+        out = "".join(f" and not {matches(p[1:])}" for p in over if p.startswith("!"))
+        test = f"({' or '.join(taken)})" if len(taken) > 1 and out else " or ".join(taken)
+        return f"[p for name, p in {model}.named_parameters() if {test}{out}]"
     if len(over) == 1 and over[0] not in bare:
         return f"{submodule(over[0], model)}.parameters()"
     parts = [reached(bare[p], model) if p in bare else f"*{submodule(p, model)}.parameters()" for p in over]

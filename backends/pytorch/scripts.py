@@ -10,12 +10,12 @@ from typing import Any
 from specc.backends.pytorch.choose import choose, part
 from specc.backends.pytorch.conditions import conditions
 from specc.backends.pytorch.data import Data, image_shape
-from specc.backends.pytorch.lines import exploded
-from specc.backends.pytorch.names import docstring, legal
+from specc.backends.pytorch.lines import exploded, fit
+from specc.backends.pytorch.names import WIDTH, docstring, legal
 from specc.backends.pytorch.numbers import literal
 from specc.backends.pytorch.objective import Objective
 from specc.backends.pytorch.related import lenders
-from specc.backends.pytorch.routine import CLOCK, Group, Player, Turn, batches_of, parameters_of, patterned, players, steps_of
+from specc.backends.pytorch.routine import CLOCK, Group, Player, Turn, batches_of, parameters_of, players, steps_of
 from specc.backends.pytorch.samplers import Way, arguments
 from specc.backends.pytorch.source import grouped, import_lines, table, tidy, used_names
 
@@ -67,7 +67,6 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
     features |= {"groups"} if program.groups > 1 else set()
     features |= {"updates"} if begin or program.by_role("update") else set()
     features |= {"rounds"} if batches_of(steps_of(program)) > 1 else set()
-    features |= {"fnmatch"} if any(patterned(program, p) for o in losses for p in o.entry.over) else set()
     knobs = _knobs(program, losses, features, warmup)
     default = f"runs/{_folder(program.name)}"
     starts = " --parent" + "".join(f" runs/{_folder(p.name)}" for p in lenders(program)) if "parents" in features else ""
@@ -86,7 +85,6 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "optimizer": "\n".join(_make_optimizer(program) if turn is None else _make_optimizers(program)),
         "objective": f"from objective import {', '.join(names if turn is None else turn.imported('objective'))}",
         "process": "\n".join(f"from process import {', '.join(used)}" for used in [turn and turn.imported("process")] if used),
-        "iterators": f"from collections.abc import {'Callable, Iterator' if turn is not None else 'Iterator'}",
         "value": f"            value = loss(self.model, *batch{_clock(losses[0]) if learns else ''})",
         "trained": f"        self.parameters = {_listed(parameters_of(program, over, 'self.model'))}"
         if "over" in features
@@ -94,18 +92,22 @@ def train_script(program: Program, losses: list[Objective], samplers: list[Way],
         "turn": "\n".join(f"        {line}" for line in turn.lines) if turn is not None else "",
         "start_modules": f"        start_from(self.model, {losses[0].name}, batch)" if learns else "",
         "start_tensors": starting,
-        "data": f"from data import {'alphabet, ' if data.text_symbols else ''}examples",
         "picture_every": every,
         "shown": f"{' ' * 20}preview(self.{'ema' if 'ema' in features else 'model'}, self.device, {PICTURE})",
     }
-    text = grouped(choose(part("train"), features, replaced))
-    if "prepared" in features:  # read when torch is loaded
-        text = text.replace("\n\nimport torch\n", f"\n\n{QUIET}\n\nimport torch\n", 1)
+    _, command = choose(part("command"), features).split("\n\n\n", 1)  # its imports are among those of the rest
+    quiet = QUIET if "prepared" in features else ""
+    text = grouped(f"{choose(part('train'), features, replaced)}\n\n{command}", quiet)
     return tidy("\n".join([docstring(f"Train {program.name}.", 0)[0][:-3], "", "Usage:", *usage, '"""', "", text]))
 
 
 def _listed(parameters: str) -> str:
-    return parameters if parameters.startswith("[") else f"list({parameters})"
+    if not parameters.startswith("[p for") or len(parameters) <= WIDTH - len("        self.parameters = "):
+        return parameters if parameters.startswith("[") else f"list({parameters})"
+    of, test = parameters[len("[p for ") : -1].split(" if ", 1)
+    if len(test) > WIDTH - len("            if "):
+        test = test.replace(" and not ", "\n            and not ")
+    return "\n".join(["[", "            p", f"            for {of}", f"            if {test}", "        ]"])
 
 
 def _clock(loss: Objective) -> str:
@@ -216,7 +218,7 @@ def _make_optimizers(program: Program) -> list[str]:
             parameters = f"[{', '.join(rows_of)}]"
         setting = first.setting or program.setting("optimizer", "adam")
         head, inside = _made(setting, player.prefix(first), parameters, "fused")
-        call = exploded(f"{json.dumps(player.name)}: {head}", inside, "),", 116)
+        call = exploded(f"{json.dumps(player.name)}: {head}", inside, "),", WIDTH - 8)
         rows += [f"        {line}" for line in call]
     fused = ['    fused = next(model.parameters()).device.type in ("cpu", "cuda")'] if any("fused=" in r for r in rows) else []
     return [
@@ -287,7 +289,7 @@ def previewed(program: Program, samplers: list[Way]) -> set[str]:
 
 def preview_script(program: Program, pictured: set[str]) -> str:
     text = choose(part("preview"), pictured, {"knobs": "\n".join(_scale(program, pictured))})
-    return tidy(grouped(text))
+    return tidy(text)
 
 
 def _scale(program: Program, pictured: set[str]) -> list[str]:
@@ -358,7 +360,8 @@ def _out(features: set[str]) -> str:
         *[".txt for a line a sample"] * ("lines" in features),
         *[".png for a picture"] * ("drawn" in features),
     ]
-    return f'    parser.add_argument("--out", type=Path, default=Path("samples.npz"), help="{", ".join(forms)}")'
+    line = f'parser.add_argument("--out", type=Path, default=Path("samples.npz"), help="{", ".join(forms)}")'
+    return "\n".join(f"    {part}" for part in fit(line, WIDTH - 4))
 
 
 def _sample_usage(program: Program, samplers: list[Way]) -> list[str]:

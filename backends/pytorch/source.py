@@ -93,14 +93,29 @@ def import_lines(names: set[str], local: Mapping[str, str]) -> list[str]:
     return [line for i, g in enumerate(groups) for line in ([""] if i else []) + g]
 
 
-def grouped(text: str) -> str:
-    """The imports at the top of a text, in their order, with a blank line between standard library, packages and project."""
-    lines = text.split("\n")
-    stop = next(i for i, line in enumerate(lines) if line and not line.startswith(("import ", "from ")))
-    found = [line for line in lines[:stop] if line]
-    groups = [[line for line in found if _group(line.split()[1].split(".")[0]) == k] for k in range(3)]
-    shown = [line for k, g in enumerate(groups) if g for line in [*([""] if k and any(groups[:k]) else []), *g]]
-    return "\n".join([*shown, "", *lines[stop:]])
+def grouped(text: str, early: str = "") -> str:
+    """A text with the imports at its top that it uses, in their order: standard library, packages and project.
+
+    early: a line that packages read when they are loaded.
+    """
+    lines, body = text.split("\n"), ast.parse(text).body
+    first = int(isinstance(body[0], ast.Expr))  # after a docstring
+    last = next(i for i, node in enumerate(body) if i >= first and not isinstance(node, (ast.Import, ast.ImportFrom)))
+    head, rest = ("\n".join(part) for part in (lines[: body[0].end_lineno] if first else [], lines[body[last].lineno - 1 :]))
+    used = {n.id for part in (*body[last:], ast.parse(early)) for n in ast.walk(part) if isinstance(n, ast.Name)}
+    groups: list[list[str]] = [[], [], []]
+    for node in body[first:last]:
+        assert isinstance(node, (ast.Import, ast.ImportFrom))
+        names = [a for a in node.names if (a.asname or a.name.split(".")[0]) in used]
+        shown = _imported(node, names) if names else []
+        groups[_group(shown[0].split()[1].split(".")[0]) if shown else 0] += shown
+    blocks = [head, "\n".join(groups[0]), early, *("\n".join(g) for g in groups[1:]), rest]
+    return "\n\n".join(block for block in blocks if block)
+
+
+def _imported(node: ast.Import | ast.ImportFrom, names: list[ast.alias]) -> list[str]:
+    texts = [f"{a.name} as {a.asname}" if a.asname else a.name for a in names]
+    return _from(node.module or "", texts) if isinstance(node, ast.ImportFrom) else [f"import {t}" for t in texts]
 
 
 def _group(name: str) -> int:

@@ -63,6 +63,7 @@ def command(
     The certificate is printed and kept as FILE.certificate.json; exit code 3 when the file is not what was trained. With --web,
     write a folder of static files that draws in the browser instead.
     """
+    from specc.cli import quantized
     from specc.runtime.certificate import certify
 
     if (out is None) == (web is None):
@@ -82,15 +83,14 @@ def command(
     looked = formats.calibrate if formats is not None else None
     data = asked(here, program, looked, CALIBRATED, "train") if looked is not None else None
     ranges = calibration(formats, given, data)
-    if out is None:
-        assert web is not None
-        return page(array, weights, entry, formats, ranges, symbols, web, ort_web)
-    options = {"quantization": formats, "calibration": ranges, "target": target, "trajectory": trajectory}
-    written = one_file(array, entry, weights, out, symbols, **options)
+    with quantized.placed(here):
+        if out is None:
+            assert web is not None
+            return page(array, weights, entry, formats, ranges, symbols, web, ort_web)
+        options = {"quantization": formats, "calibration": ranges, "target": target, "trajectory": trajectory}
+        written = one_file(array, entry, weights, out, symbols, **options)
     say(f"{entry}: {written.file_bytes / 2**20:.1f} MB, {written.nodes} nodes -> {out}")
     if formats is not None:
-        from specc.cli import quantized
-
         quantized.finish(here, program, entry, weights, formats, written, samples)
     others = None
     if iree:

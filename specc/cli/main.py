@@ -11,6 +11,9 @@ from collections.abc import Sequence
 
 import click
 
+from specc.cli.common import report
+from specc.diagnostics import SpecError
+
 COMMANDS = {  # name: (file beside this one, what it does)
     "new": ("new", "Write a starter spec with a comment on each line."),
     "check": ("check", "Say what is wrong with specs, or what their defaults are."),
@@ -72,6 +75,9 @@ def run(args: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter complains at its end
         return 0
+    except SpecError as error:  # of what shows when a file is made
+        report([error.diagnostic])
+        return 1
     except OSError as error:
         click.echo(f"error: {error}", err=True)
         return 3

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +15,7 @@ from specc.cli.common import report as show
 from specc.cli.evaluate import COMPARE, Evidence, held_out, settings, values_of
 from specc.cli.examples import conditions
 from specc.cli.runs import Run
-from specc.diagnostics import Diagnostic
+from specc.diagnostics import Diagnostic, SpecError
 from specc.sema.quantization import JUDGES, RATIO
 from specc.source import Source, Span
 
@@ -113,6 +115,15 @@ def measured(name: str, report: QuantizationReport) -> float | None:
             return report.size_ratio
         case _:
             return next((m.ratio for m in report.metrics if m.metric == name.removesuffix(RATIO)), None)
+
+
+@contextmanager
+def placed(run: Run) -> Iterator[None]:
+    """Mistakes in a section, which show when a file is made, in the spec of the run."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(replace(error.diagnostic, span=place(run, error.diagnostic.span))) from None
 
 
 def place(run: Run, span: Span | None) -> Span:

@@ -7,7 +7,7 @@ tangent stands for its broadcast to the whole type of the value.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from specc.ir.calc import Calc
 from specc.ir.decompositions import DECOMPOSITIONS
@@ -35,16 +35,19 @@ REFUSED = {
 CONTROL = {Op.FOR, Op.IF, Op.PARTS, Op.CALL, Op.REPEAT}  # rules of their own, below
 
 Functions = Mapping[str, Function]
+Made = Callable[[Value], Node | None]
 Tangents = dict[int, Value]
 CallRule = Callable[[Builder, Node, Tangents], "Sequence[Value | None] | None"]
 
 
 class Engine:
-    """The two modes over the nodes of a builder. `call_rule` may give the tangents of a call without entering it."""
+    """The two modes over the nodes of a builder. `call_rule` may give the tangents of a call without entering it; `crossed` are
+    values of STOP that depend on what they are made from all the same."""
 
-    def __init__(self, functions: Functions, call_rule: CallRule | None = None) -> None:
+    def __init__(self, functions: Functions, call_rule: CallRule | None = None, crossed: Collection[int] = ()) -> None:
         self.functions = functions
         self.call_rule = call_rule
+        self.crossed = crossed
 
     def gradient(self, b: Builder, e: Value, wrt: Sequence[Value]) -> tuple[Value | None, ...]:
         c = Calc(b)
@@ -59,18 +62,21 @@ class Engine:
     def splicer(self, b: Builder) -> Splicer:
         return Splicer(self.functions, b.ids, gradient=self.whole_gradient)
 
-    def section(self, b: Builder, outputs: Sequence[Value], leaves: set[int], stop: bool) -> tuple[list[Node], set[int]]:
+    def section(self, made: Made, outputs: Sequence[Value], leaves: set[int], stop: bool) -> tuple[list[Node], set[int]]:
         """The nodes between leaves and outputs in order, and the numbers of the values that depend on a leaf.
 
-        stop: what a leaf is made from does not count.
+        made: the node that gives a value. stop: what a leaf is made from does not count.
         """
         active, done, order = set(leaves), set[int](), list[Node]()
         waiting: list[tuple[Node, bool]] = []
 
         def visit(value: Value) -> None:
-            node = None if stop and value.id in leaves else b.made_by(value)
+            node = None if stop and value.id in leaves else made(value)
             if node is not None and node.outputs[0].id not in done:
                 waiting.append((node, False))
+
+        def passes(node: Node) -> bool:
+            return node.op not in ZERO or node.outputs[0].id in self.crossed
 
         for value in outputs:
             visit(value)
@@ -78,13 +84,13 @@ class Engine:
             node, ready = waiting.pop()
             key = node.outputs[0].id
             if ready:
-                if node.op not in ZERO and any(v.id in active for v in reads(node)):
+                if passes(node) and any(v.id in active for v in reads(node)):
                     active.update(v.id for v in node.outputs if v.type.dtype is DType.FLOAT)
                     order.append(node)
             elif key not in done:
                 done.add(key)
                 waiting.append((node, True))
-                if node.op not in ZERO:
+                if passes(node):
                     for value in reads(node):
                         visit(value)
         return order, active
@@ -95,7 +101,7 @@ class Engine:
         self, b: Builder, outputs: Sequence[tuple[Value, Value | None]], wrt: Sequence[Value], stop: bool
     ) -> dict[int, Value]:
         """Cotangents of the values that need one, by number, from those of the outputs."""
-        order, active = self.section(b, [v for v, _ in outputs], {v.id for v in wrt}, stop)
+        order, active = self.section(b.made_by, [v for v, _ in outputs], {v.id for v in wrt}, stop)
         c, found = Calc(b), dict[int, Value]()
 
         def gather(value: Value, g: Value | None) -> None:
@@ -214,7 +220,7 @@ class Engine:
 
     def push(self, b: Builder, outputs: Sequence[Value], tangents: Tangents) -> Tangents:
         """Tangents by number of value, those given among them."""
-        order, _ = self.section(b, outputs, set(tangents), stop=True)
+        order, _ = self.section(b.made_by, outputs, set(tangents), stop=True)
         found = dict(tangents)
         for node in order:
             for value, t in zip(node.outputs, self.moved(b, node, found), strict=True):

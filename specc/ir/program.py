@@ -104,11 +104,11 @@ class Entry:
     `Program.conditions`.
 
     For an objective the function returns one value per example (or a shared scalar), `over` lists what it trains: names of
-    networks and bare parameters, and patterns of paths (`G.*.bias`). `writes` are the paths of states whose new values the
-    function gives as its last results; an update gives nothing else, nor does the start of a training, which is
-    computed on the first batch and may write parameters as well. For a sampler, `calls` is the number of network calls
-    of one sample (None when it depends on the data). `hidden`: calls, and evaluations of single examples, that a pass has
-    written out in the entry, where they are no calls any more.
+    networks and bare parameters, and patterns of paths (`G.*.bias`), without those after a `!`. `writes` are the paths of
+    states whose new values the function gives as its last results; an update gives nothing else, nor does the start of a
+    training, which is computed on the first batch and may write parameters as well. For a sampler, `calls` is the number
+    of network calls of one sample (None when it depends on the data). `hidden`: calls, and evaluations of single examples,
+    that a pass has written out in the entry, where they are no calls any more.
     """
 
     name: str
@@ -320,7 +320,12 @@ def all_steps(routine: tuple[Step, ...]) -> Iterator[Step]:
 
 def chosen(path: str, over: tuple[str, ...]) -> bool:
     """Whether a path is among those that an objective trains."""
-    return any(path == p or path.startswith(f"{p}.") or fnmatchcase(path, p) for p in over)
+
+    def named(names: list[str]) -> bool:
+        return any(path == p or path.startswith(f"{p}.") or fnmatchcase(path, p) for p in names)
+
+    out = [p[1:] for p in over if p.startswith("!")]
+    return named([p for p in over if not p.startswith("!")]) and not named(out)
 
 
 def walk(block: Block) -> Iterator[Node]:

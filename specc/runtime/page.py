@@ -38,5 +38,5 @@ def picture(x: np.ndarray, space: dict[str, Any]) -> str:
         elif x.ndim == 2 and x.shape[1] == 2:
             pictures.scatter(x, file)
         else:
-            return np.array2string(x[:4], precision=3, threshold=64)
+            return "\n".join(np.array2string(row, precision=3, threshold=256, max_line_width=2**16) for row in x[:8])
         return "data:image/png;base64," + base64.b64encode(file.read_bytes()).decode()

@@ -57,7 +57,10 @@ class Judged:
 
     @property
     def ratio(self) -> float:
-        return self.after / self.before if self.before else float("inf")
+        """Unbiased distances may be below 0 before, and then a quotient says nothing."""
+        if self.before > 0:
+            return self.after / self.before
+        return 1.0 if self.after <= self.before else float("inf")
 
 
 @record(kw_only=True)
@@ -102,7 +105,8 @@ class QuantizationReport:
             return ""
         formats = ", ".join(dict.fromkeys("float" if c.format == KEPT else c.format for c in self.caches))
         before, after = (sum(getattr(c, k) for c in self.caches) for k in ("bytes_before", "bytes_after"))
-        return f"caches in {formats}: {after} bytes a place of an example, {before} in float"
+        packed = "" if after == before else ", unpacked by standard ops where they are read"
+        return f"caches in {formats}: {after} bytes a place of an example, {before} in float{packed}"
 
     def kinds(self) -> dict[str, tuple[int, int]]:
         """How many layers of each kind were quantised, of how many."""

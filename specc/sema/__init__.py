@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field, replace
 
-from specc.diagnostics import Diagnostic, SpecError
+from specc.diagnostics import Diagnostic, Label, SpecError
 from specc.ir.digest import digest
 from specc.ir.program import Program
 from specc.ir.rounded import rounded
@@ -21,7 +21,7 @@ from specc.sema.schedules import check_mathematics
 from specc.sema.shape import check_shape
 from specc.sema.stages import Unit, Units, inherited, introduce, stages, unit
 from specc.sema.values import Clock, Definition, Env, Namespace
-from specc.source import Source
+from specc.source import Source, Span
 from specc.syntax import tree
 
 __all__ = ["Default", "Elaborated", "elaborate"]
@@ -79,13 +79,21 @@ def _elaborate(file: tree.File, source: Source, model: str | None) -> Elaborated
     for one in scope.models:
         if model is not None and one.name != model:
             continue
-        found.extend(_made(one, scope))
+        place = one.section.head.span if one.section.head is not None else one.section.span
+        found.extend(_at_home(d, place) for d in _made(one, scope))
         assert one.model is not None
         defaults.extend(one.model.defaults)
         if one.program is not None:
             programs[one.name] = one.program
     outline = "\n".join(f"{d.section:24} {d.knob:16} {d.value:24} {d.origin}" for d in defaults)
     return Elaborated(programs=programs, diagnostics=tuple(found), defaults=tuple(defaults), outline=outline)
+
+
+def _at_home(d: Diagnostic, place: Span) -> Diagnostic:
+    """The same at a place of this file, where it is about a line of another one."""
+    if d.span.source.name == place.source.name:
+        return d
+    return replace(d, span=place, caption="", labels=(Label(span=d.span, text=d.caption or "in the imported file"), *d.labels))
 
 
 def _made(one: Unit, scope: _Scope) -> list[Diagnostic]:
@@ -151,7 +159,10 @@ def _top(item: tree.Statement, scope: _Scope) -> None:
             other, where = imported(item, scope.chain)
             inner = _Scope((*scope.chain, where), scope.definitions)
             for part in other.items:
-                _top(part, inner)
+                try:
+                    _top(part, inner)
+                except SpecError as error:
+                    raise SpecError(_at_home(error.diagnostic, item.span)) from None
             scope.named.update({f"{item.alias}.{k}" if item.alias else k: v for k, v in inner.named.items()})
             scope.defined |= inner.defined
             if item.alias:

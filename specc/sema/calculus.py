@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from specc.ir.engine import REFUSED, Engine
+from specc.ir.engine import REFUSED
 from specc.ir.liveness import felt
+from specc.ir.obstacles import obstacle
 from specc.ir.ops import Op
 from specc.ir.program import Value
 from specc.sema.arguments import Args, Knobs, exactly
@@ -31,9 +32,9 @@ def grad(ev: Evaluator, frame: Frame, span: Span, args: Args, kwargs: Knobs) -> 
             help="`grad(e, v)` is the gradient of e in the value bound to v",
         )
     total = add(frame, span, Op.SUM, e, axes=tuple(range(e.type.rank))) if e.type.shape else e
+    _goes_back(ev, frame, total, v, span)
     if not depends(frame, total, v):
         fail("E0502", span, "this gradient is zero everywhere: the first argument does not depend on the second")
-    _goes_back(ev, frame, total, v, span)
     return add(frame, span, Op.GRAD, total, v)
 
 
@@ -41,15 +42,15 @@ def _goes_back(ev: Evaluator, frame: Frame, e: Value, v: Value, span: Span) -> N
     """Samplers and queries become graphs, in which a gradient is written out; those of losses are PyTorch's."""
     if frame.entry is None or frame.entry.role not in ("sampler", "query"):
         return
-    between, _ = Engine(ev.functions).section(frame.builder, [e], {v.id}, stop=True)
-    node = next((n for n in between if n.op in REFUSED and n.op is not Op.GRAD), None)
+    node = obstacle(ev.functions, frame.builder.made_by, e, v, crossed=ev.fixed)
     if node is not None:
-        help = "a fixed point that `solve` finds has a gradient; else count the rounds: `for k in 0..n { }`"
+        counted, stopped = "count the rounds: `for k in 0..n { }`", f"`stop(...)` around what comes out of `{node.op.value}`"
         fail(
             "E0506",
             span,
             f"no gradient goes back through `{node.op.value}` in a {frame.entry.role}: {REFUSED[node.op]}",
-            help=help if node.op is Op.WHILE else f"stop it: `stop(...)` around what comes out of `{node.op.value}`",
+            help=counted if node.op is Op.WHILE else f"stop it: {stopped}",
+            labels=() if node.span is None else ((node.span, "here"),),
         )
 
 

@@ -24,7 +24,7 @@ from specc.ir.program import (
     walk,
 )
 from specc.ir.types import EXAMPLE, Type
-from specc.sema import artefacts, represent, sections, views
+from specc.sema import artefacts, freezing, represent, sections, views
 from specc.sema.arithmetic import describe
 from specc.sema.decoding import caching
 from specc.sema.evaluation import Judged, evaluation
@@ -306,6 +306,7 @@ def elaborate_model(m: Model, doc: str) -> Program | None:
             help="add a `backbone` with `predict` and a `sampler`",
         )
     m.attempt(None, objectives, m)
+    m.attempt(None, freezing.settled, m)
     m.attempt(None, begin, m)
     samplers(m)
     m.attempt(None, generators, m)

@@ -39,6 +39,7 @@ class Functions(ABC):
     ids: Ids = field(default_factory=Ids)
     functions: dict[str, Function] = field(default_factory=dict)
     memo: dict[Any, Any] = field(default_factory=dict)
+    fixed: set[int] = field(default_factory=set)  # what `solve` found without rounds for gradients to pass
 
     @abstractmethod
     def body(self, body: tree.Expr | tuple[tree.Expr, ...] | tree.Block, env: Env, frame: Frame) -> Any:

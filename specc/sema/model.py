@@ -48,6 +48,7 @@ SECTIONS = (
     "network",
     "patch",
     "bijection",
+    "freeze",
     "loss",
     "sampler",
     "query",
@@ -66,7 +67,6 @@ LATER = (
     "adapter",
     "search",
     "choice",
-    "freeze",
 )
 ONCE = (*PARTS, "data", "represent", "backbone", "train", "decode")
 # any number, each with a name of its own
@@ -109,6 +109,8 @@ class Model:
     latents: list[tree.Section] = field(default_factory=list)
     samplers: dict[str, Partial] = field(default_factory=dict)  # by name, for stages that run them
     routine: list[Step] = field(default_factory=list)
+    frozen: dict[str, Span] = field(default_factory=dict)  # names and patterns of parameters that stay, and where that is said
+    kept: set[str] = field(default_factory=set)  # those of them that some objective would train
     used: set[str] = field(default_factory=set)  # conditions that some entry reads
     promised: list[tree.Statement] = field(default_factory=list)  # what the interfaces of the process require
     anew: Callable[[str], bool] = lambda root: True  # whether a root starts here, and not where a parent left it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import replace
 
 from specc.ir.liveness import felt, live
@@ -15,7 +16,7 @@ from specc.ir.program import (
     chosen,
     walk,
 )
-from specc.sema import held, library, routine
+from specc.sema import freezing, held, library, routine
 from specc.sema.arithmetic import add
 from specc.sema.frame import Around, EntryState, Event, Frame, ObjectiveDone, Walk
 from specc.sema.inputs import entry_frame, entry_function
@@ -30,6 +31,8 @@ from specc.syntax import tree
 def objectives(m: Model) -> None:
     """One entry for each `minimize` of each loss."""
     found = m.found.get("loss", [])
+    for section in m.found.get("freeze", []):
+        m.attempt(section.span, freezing.declare, m, section)
     for section in found:
         m.attempt(mention(section), _objective, m, section)
     if not found and "predict" in m.parts and "backbone" in m.ev.world.names:
@@ -169,13 +172,21 @@ def _trained(m: Model, block: Block, event: Event) -> tuple[str, ...]:
             message = f"the objective does not reach the parameters of `{name.split('.*')[0]}`"
             help = "its gradient there is zero: use the network in the objective, or leave it out of `over`"
             fail("E0501", event.span, message, help=help)
-        function = reached[root]
-        paths = parameters(m.ev.functions, {root: function}) if function is not None else {root}
+        paths = _paths(m, root, reached[root])
         if not any(chosen(path, (name,)) for path in paths):
             some = choices(list(paths)[:4])
             fail("E0505", event.span, f"no parameter of `{root}` has a path like {name!r}", help=f"there are {some}")
     whole = tuple(name for name in known if name in (event.over or reached))  # one order, as a set has none
-    return whole + tuple(name for name in event.over if name not in known)
+    over = whole + tuple(name for name in event.over if name not in known)
+    if not m.frozen:
+        return over
+    every = [path for root, function in reached.items() for path in _paths(m, root, function)]
+    return freezing.left(m, {name: tuple(p for p in every if chosen(p, (name,))) for name in over}, event.span)
+
+
+def _paths(m: Model, root: str, function: str | None) -> Iterable[str]:
+    """The parameters of a network, or the one of that name."""
+    return parameters(m.ev.functions, {root: function}) if function is not None else (root,)
 
 
 def _reached(block: Block) -> dict[str, str | None]:

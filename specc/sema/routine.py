@@ -221,7 +221,7 @@ def _behind(value: Any, seen: set[int]) -> Iterator[Network | Held]:
 
 def player(over: tuple[str, ...]) -> str:
     """A name for what trains these parameters."""
-    return "_".join(re.sub(r"\W+", "_", p).strip("_") for p in over)
+    return "_".join(re.sub(r"\W+", "_", p).strip("_") for p in over if not p.startswith("!"))
 
 
 # Updates

@@ -55,6 +55,7 @@ SHAPES: dict[str, Shape] = {
     "reader": Shape((), ("value", "result", "body")),
     "optimizer": Shape((), ("value",)),
     "decay": Shape((), ("value",)),
+    "freeze": Shape((), ()),
     "train": Shape(),
     "quantize": Shape(),
     "decode": Shape(),

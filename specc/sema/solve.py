@@ -1,7 +1,8 @@
 """`solve h: TYPE = e from START by SOLVER`: h with h = e, where e mentions h.
 
 The solver runs without gradients. What follows it are a few more rounds that gradients do pass: at a fixed point each round
-adds one term of the Neumann series of the implicit gradient, whatever way the solver took to get there.
+adds one term of the Neumann series of the implicit gradient, whatever way the solver took to get there. Samplers and queries
+do without these rounds, and a gradient through the fixed point is refused there.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def solve(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> None:
         fail("E0306", item.span, f"`{name}` starts with shape {shown(h.type.shape)} and ends with {shown(found.type.shape)}")
     found = add(frame, item.span, Op.STOP, found)
     asked = frame.entry is not None and frame.entry.role in ("sampler", "query")
+    if asked:
+        ev.fixed.add(found.id)
     for _ in range(0 if asked else _rounds(ev, method, frame)):
         found = lift(ev.call_closure(once, [found], {}, frame, item.span), frame, item.span)
     env.names[name] = frame.builder.name(found, name)

@@ -164,9 +164,9 @@ def introduce(m: Model, made: Unit) -> None:
 
 
 def _lent(parent: Model | None) -> dict[str, View]:
-    """What the parent itself sees of its parents, for the losses that are taken over with it."""
+    """What the parent itself sees of its parents, for the losses that are taken over with it. Patches come as sections."""
     found = parent.env.names.items() if parent is not None else ()
-    views = {name: view for name, view in found if isinstance(view, View)}
+    views = {name: view for name, view in found if isinstance(view, View) and view.bundles}
     return {
         name: replace(view, bundles=(*view.bundles, Bundles(view.bundles[-1].kind, "", of=parent, span=view.bundles[-1].span)))
         for name, view in views.items()

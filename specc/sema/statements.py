@@ -97,7 +97,10 @@ def _bind(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame) -> None:
     if empty is not None:
         fail("E0204", empty.span, f"`{empty.word}` is followed by nothing", help='as in `per batch` or `tag "mid"`')
     tag = next((c for c in item.clauses if c.word == "tag"), None)
-    if tag is not None and isinstance(item.values[0], tree.Call):
+    if tag is not None:
+        if not isinstance(item.values[0], tree.Call):
+            help = 'bind the call by itself: `m = block(h) tag "mid"`, and then `h = h + m`'
+            fail("E0204", tag.span, "`tag` names a call, and this is none", help=help)
         if ev.expr(tag.values[0], env, frame) == MODE:
             fail("E0208", tag.span, f"no layer can be tagged `{MODE}`{OF_MODE}", help="give it another tag")
         frame.tagged[id(item.values[0])] = str(ev.expr(tag.values[0], env, frame))

@@ -25,6 +25,7 @@ model small {
     weights = int8(axis = channel); activations = int8(calibrate = 16); keep = [first, last, clock]
     require pca_frechet_ratio <= 3
   }
+  quantize nothing { weights = int8; rule attention { activations = int8 } }
   quantize coarse { weights = int2(axis = tensor); require sample_error <= 0.001; require size_ratio < 1 }
 }
 """
@@ -55,6 +56,14 @@ def test_the_report_lies_beside_the_file(run: Path, tmp_path: Path) -> None:
     assert "http" not in page.replace("http-equiv", "") and "pca_frechet" in page
     assert all(r["path"] in page for r in report["layers"])
     assert f"pca_frechet: {judged['before']:.4g} before" in done.stderr
+
+
+def test_a_rule_that_meets_no_layer_is_shown_at_its_place(run: Path, tmp_path: Path) -> None:
+    """That a network has no attention shows when its file is made."""
+    done = specc("export", run, "-o", tmp_path / "x.onnx", "--quantize", "nothing")
+    assert done.returncode == 1, done.stderr
+    assert "error[E0602]: the rule 'attention' of `nothing` matches no weight" in done.stderr
+    assert "quantize nothing {" in done.stderr and "help: the layers of this entry have paths such as" in done.stderr
 
 
 def test_a_bound_that_does_not_hold_fails_the_export_at_its_place(run: Path, tmp_path: Path) -> None:

@@ -46,7 +46,8 @@ ROUNDED = {
 SPECS = Path(__file__).parents[2] / "specs"
 PASSES = [  # the subset that goes through IREE in this lane
     *("flow/ot_cfm.spec", "flow/flow_matching.spec", "diffusion/edm.spec", "adversarial/cgan.spec", "adversarial/wgan_gp.spec"),
-    "adversarial/conditional_transport.spec",
+    *("adversarial/conditional_transport.spec", "energy/ebm_hitchhiker.spec", "likelihood/sparse_pc.spec"),
+    "quantization/gptq.spec",  # with caches that grow
 ]
 
 

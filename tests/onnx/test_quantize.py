@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import onnx
 import onnx_programs as made
 import pytest
 from specc.backends.onnx.calibrate import Calibration
 from specc.backends.onnx.export import export
+from specc.backends.onnx.packed import EMULATED, EXPANDED
 
 from specc.diagnostics import SpecError
 from specc.ir.coding import activation_range, as_matrix, encode, from_matrix
 from specc.ir.dataflow import layers
+from specc.ir.formats import TARGETS
 from specc.ir.program import Quantization, QuantizeRule, Setting
 from specc.passes.batch import batch
 from specc.runtime.certificate import certify
 from specc.runtime.ort import load
+from specc.runtime.quantization import Judged
 
 INT8 = Setting(name="int8", options=(("axis", "channel"),))
 INT4 = Setting(name="int4", options=(("block", 32),))
@@ -156,3 +161,34 @@ def test_the_certificate_of_a_quantised_file_goes_by_norm(tmp_path) -> None:
     assert found.quantization == "q" and found.passes
     assert found.comparisons[0].steps == ()
     assert 1e-5 < found.error(found.comparisons[0]) < 0.05
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_report_names_each_emulation(target: str, tmp_path) -> None:
+    """By the row of the layer, and by a note on the target: operands that standard ops round, weights that become floats."""
+    p, w = dit()
+    how = rules(
+        QuantizeRule(match="attention", activations=Setting("fp8_e4m3")),
+        QuantizeRule(match="clock", weights=INT8, activations=ROUNDED),
+        QuantizeRule(match="last", weights=Setting("mxfp4"), activations=Setting("mxfp8_e4m3")),
+        QuantizeRule(match="*", weights=Setting("int3")),
+        keep=False,
+    )
+    report = export(p, "euler", w, tmp_path / "q.onnx", quantization=how, calibration=FEW, target=target).quantization
+    emulated = {r.format for r in report.layers if r.runs == EMULATED}
+    opened = {r.format for r in report.layers if r.runs == EXPANDED}
+    assert "fp8_e4m3 activations" in emulated and opened
+    assert any("int8 activations" in f for f in emulated) == (target == "cuda")
+    for formats, said in ((emulated, f"no kernel on {target} for"), (opened, f"on {target} weights in")):
+        (note,) = (n for n in report.notes if said in n)
+        assert all(f in note for f in formats) and note in str(report)
+
+
+def test_a_ratio_of_what_was_no_distance() -> None:
+    """Unbiased distances may be below 0: the quotient of two of them would pass any bound from above."""
+    assert [Judged(metric="mmd", before=b, after=a).ratio for b, a in ((2, 3), (-1, 5), (0, 0), (-1, -2))] == [
+        1.5,
+        math.inf,
+        1,
+        1,
+    ]

@@ -117,6 +117,46 @@ def test_integers_alone_are_cast() -> None:
     assert ".float()" in agree(made, feeds(made), weights(made))
 
 
+@pytest.mark.parametrize(
+    ("before", "between", "after", "call"),
+    [
+        ((3, 1, 1), (3, 2, 1), (3, 2), "x[:, :, None].expand(-1, -1, 2)"),
+        ((1, 3, 1), (4, 3, 1), (4, 3), "x[:, None].expand(-1, 4, -1)"),
+        ((3, 1), (3, 2), (2, 3), ".reshape(-1, 2, 3)"),
+        ((1, 3), (2, 3), (6,), "x[:, None].expand(-1, 2, -1).flatten(1)"),
+    ],
+)
+def test_repetition_is_one_call(before: tuple[int, ...], between: tuple[int, ...], after: tuple[int, ...], call: str) -> None:
+    def body(b: Builder, x: Value) -> Value:
+        return b.add(Op.RESHAPE, b.add(Op.EXPAND, b.add(Op.RESHAPE, x, shape=before), shape=between), shape=after)
+
+    assert call in shown({"x": per(FLOAT.shaped((3,)))}, body)
+
+
+def test_a_number_of_arrays_is_repeated_for_each_example() -> None:
+    def body(b: Builder, x: Value, w: Value) -> Value:
+        total = b.add(Op.SUM, w, axes=(0,), name="total")
+        wide = b.add(Op.EXPAND, b.add(Op.RESHAPE, total, shape=(1, 1)), shape=(1, 4))
+        return b.add(Op.CONCAT, x, b.add(Op.SPREAD, wide, x), axis=0)
+
+    assert "total.expand(len(x), 1, 4)" in shown({"x": per(FLOAT.shaped((2, 4))), "w": FLOAT.shaped((5,))}, body)
+
+
+def test_an_array_of_one_number_is_made_as_large_as_it_becomes() -> None:
+    def body(b: Builder, x: Value) -> Value:
+        zeros = b.add(Op.EXPAND, b.add(Op.RESHAPE, const(b, 0.0), shape=(1, 1)), shape=(2, 3))
+        return b.add(Op.CONCAT, x, b.add(Op.SPREAD, zeros, x), axis=0)
+
+    assert "torch.zeros(len(x), 2, 3, device=x.device)" in shown({"x": per(FLOAT.shaped((1, 3)))}, body)
+
+
+def test_what_broadcasting_spreads_stays_small() -> None:
+    def body(b: Builder, x: Value, w: Value) -> Value:
+        return b.add(Op.SUB, x, b.add(Op.SPREAD, w, x))
+
+    assert "return x - w" in shown({"x": per(FLOAT.shaped((3,))), "w": FLOAT.shaped((3,))}, body)
+
+
 def test_shapes_follow_what_is_given() -> None:
     def body(b: Builder, x: Value) -> Value:
         flat = b.add(Op.RESHAPE, x, shape=(2, 12))

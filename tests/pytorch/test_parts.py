@@ -241,6 +241,20 @@ def test_choosing_lines() -> None:
     assert choose(text, ()) == "a\nd\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "joined"),
+    [
+        ("def f(\n    a: int,\n    # << no\n    b: int,\n    # >>\n) -> int:\n", "def f(a: int) -> int:\n"),
+        ("    x = f(\n        a,\n        g(b),\n    )\n", "    x = f(a, g(b))\n"),
+        ("x = (\n    a,\n)\n", "x = (\n    a,\n)\n"),  # not a tuple any more
+        ("x = f(\n    a,  # why\n)\n", "x = f(\n    a,  # why\n)\n"),
+        (f"x = f(\n    {'a' * 120},\n    b,\n)\n", f"x = f(\n    {'a' * 120},\n    b,\n)\n"),
+    ],
+)
+def test_what_is_left_of_a_call_goes_on_one_line(text: str, joined: str) -> None:
+    assert choose(text, ()) == joined
+
+
 # Marks
 
 MARK = re.compile(r"^( *)# (<<|>>)(.*)$")

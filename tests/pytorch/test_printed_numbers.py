@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from projects import imported
 from specc.backends.pytorch.expressions import Level
 from specc.backends.pytorch.numbers import literal, number
@@ -44,6 +46,34 @@ model clocked {
 def test_a_literal_is_what_was_meant(value: float, text: str) -> None:
     assert literal(value) == text
     assert abs(eval(text) - value) <= math.ulp(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (1 / 7, "1 / 7"),
+        (2 / 17, "2 / 17"),
+        (math.log(1000) / 31, "math.log(1000) / 31"),
+        (math.log(2 * math.pi) / 2, "math.log(2 * math.pi) / 2"),
+        (math.sqrt(2), "math.sqrt(2)"),
+        (-math.sqrt(4.01), "-math.sqrt(4.01)"),
+        (1 / math.sqrt(18), "1 / math.sqrt(18)"),
+        (3 * math.pi / 4, "3 * math.pi / 4"),
+        (1 - 0.99, "1 - 0.99"),
+        (0.002 ** (1 / 7), "0.002 ** (1 / 7)"),
+        (0.49999599998399985, "0.49999599998399985"),
+        (0.1 + 0.2, "0.3"),
+        (0.05, "0.05"),
+    ],
+)
+def test_what_was_worked_out_is_written_as_it_was(value: float, text: str) -> None:
+    assert number(value).text == text
+    assert number(value).at(Level.ATOM).startswith("(") == (number(value).level < Level.ATOM)
+
+
+@given(st.floats(-1e6, 1e6) | st.builds(lambda p, q: p / q, st.integers(-999, 999), st.integers(1, 999)))
+def test_no_text_is_another_number(value: float) -> None:
+    assert abs(eval(number(value).text, {"math": math}) - value) <= math.ulp(value)
 
 
 def test_turns_are_products() -> None:

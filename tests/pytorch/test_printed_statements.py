@@ -91,6 +91,21 @@ def test_a_while_loop_holds_what_is_done() -> None:
     assert ".any():" in text and "break" in text
 
 
+def test_a_body_reads_what_the_test_of_its_loop_has_found() -> None:
+    def body(b: Builder, x: Value) -> Value:
+        test, turn = b.child(), b.child()
+        a = test.param(per(FLOAT), "x")
+        going = test.block(test.add(Op.LT, const(test, 0.2), a))
+        a = turn.param(per(FLOAT), "x")
+        again = turn.add(Op.LT, const(turn, 0.2), a)
+        half = turn.add(Op.MUL, a, const(turn, 0.5))
+        turned = turn.block(turn.add(Op.WHERE, again, half, a))
+        return b.add_many(Op.WHILE, x, regions=(going, turned), limit=50, names=("x",))[0]
+
+    text = check(single({"x": per(FLOAT)}, body), x=np.array([5.0, 0.1, 0.9]))
+    assert text.count("> 0.2") == 1 and "if not going.any():" in text and "torch.where(going, " in text
+
+
 def test_a_branch_on_an_argument() -> None:
     def body(b: Builder, x: Value, scale: Value) -> Value:
         yes, no = b.child(), b.child()

@@ -415,3 +415,17 @@ def test_a_parent_that_is_not_there_has_a_neighbour() -> None:
     source = Source("s.spec", text)
     (found,) = elaborate(parse(source)[0], source).diagnostics
     assert (found.code, found.help) == ("E0304", "did you mean `base`?")
+
+
+def test_a_patch_of_the_parent_is_one_of_the_stage() -> None:
+    """Its network is the stage's, changed at the same place."""
+    patch = '  patch louder from backbone { at "linear"(h) = 2 * h }\n  sampler loud = louder.euler(steps = 2)\n'
+    made = programs(BASE.replace("  train", f"{patch}  train") + "stage more from base { train { steps = 3 } }\n")
+    rng = np.random.default_rng(0)
+    weights = {
+        path: rng.normal(size=shape) for path, shape in parameters(made["more"].functions, made["more"].networks).items()
+    }
+    given = {"seed": np.arange(3), "y": np.zeros(3, int)}
+    loud, plain = (run(made["more"], name, given, weights)[0] for name in ("loud", "euler"))
+    np.testing.assert_array_equal(loud, run(made["base"], "loud", given, weights)[0])
+    assert np.abs(loud - plain).max() > 1e-3

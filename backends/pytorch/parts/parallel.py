@@ -18,8 +18,23 @@ def join(device: str) -> tuple[int, int, torch.device]:
     return rank, world, found
 
 
-def gathered(state: Tensor, device: torch.device) -> list[Tensor]:
-    """The random state of every process."""
+def random_states(device: torch.device) -> dict[str, Tensor]:
+    """The states of the random numbers of every process, by name."""
+    states = {f"random.{r}": v for r, v in enumerate(_gathered(torch.get_rng_state(), device))}
+    if device.type == "cuda":
+        states |= {f"random.cuda.{r}": v for r, v in enumerate(_gathered(torch.cuda.get_rng_state(), device))}
+    return states
+
+
+def restore_random(states: dict[str, Tensor], rank: int, device: torch.device) -> None:
+    """The inverse of `random_states`, for what a checkpoint of as many processes has."""
+    if f"random.{rank}" in states:
+        torch.set_rng_state(states[f"random.{rank}"])
+    if device.type == "cuda" and f"random.cuda.{rank}" in states:
+        torch.cuda.set_rng_state(states[f"random.cuda.{rank}"])
+
+
+def _gathered(state: Tensor, device: torch.device) -> list[Tensor]:
     if not dist.is_initialized():
         return [state]
     mine = state.to(device)

@@ -58,8 +58,8 @@ def sample(
     # >>
     # >>
     parts = []
-    # << conditions
     for part in torch.arange(n).split(batch):
+        # << conditions
         inputs = [v[part].to(device) for v in (seeds, *values.values())]
         # << named
         made = SAMPLERS[sampler](model, *inputs, **(options or {}))
@@ -67,14 +67,13 @@ def sample(
         # << not named
         made = SAMPLERS[sampler](model, *inputs)
         # >>
-    # >>
-    # << not conditions
-    for part in seeds.split(batch):
+        # >>
+        # << not conditions
         # << named
-        made = SAMPLERS[sampler](model, part.to(device), **(options or {}))
+        made = SAMPLERS[sampler](model, seeds[part].to(device), **(options or {}))
         # >>
         # << not named
-        made = SAMPLERS[sampler](model, part.to(device))
+        made = SAMPLERS[sampler](model, seeds[part].to(device))
         # >>
         # >>
         # << whole

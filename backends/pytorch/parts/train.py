@@ -1,90 +1,40 @@
-# ruff: noqa: F401, F811, F821, I001
+# ruff: noqa: F401, F821, I001
 import argparse
 import contextlib
-
-# << ema
 import copy
-
-# >>
 import json
 import math
 import os
 import signal
 import sys
-
-# << iterators
 from collections.abc import Callable, Iterator
-
-# >>
-# << fnmatch
 from fnmatch import fnmatch
-
-# >>
 from pathlib import Path
-
-# << routine
 from typing import Any
 
-# >>
 import torch
 import torch.distributed as dist
 from torch import Tensor
 from tqdm import tqdm
 
 import checkpoint
-
-# << generated
 import generate
-
-# >>
-# << prepared
 from ahead import Prepared, ahead
-
-# >>
-# << averages
 from averages import begin, follow
-
-# >>
-# << data
-from data import examples
-
-# >>
-# << modules
+from data import alphabet, examples
 from first import start_from
-
-# >>
 from loader import Batches
-
-# << learns
 from log import Clock, Log, mean_losses
-
-# >>
-# << not learns
-from log import Clock, Log
-
-# >>
 from model import Model
 
 # << objective
 from objective import loss, prepare
 
 # >>
-# << learns
-from parallel import average_gradients, gathered, join
-
-# >>
-# << not learns
-from parallel import gathered, join
-
-# >>
-# << parents
+from parallel import average_gradients, join, random_states, restore_random
 from parents import inherit
-
-# >>
-# << pictures
 from preview import preview
 
-# >>
 # << process
 # >>
 
@@ -222,10 +172,7 @@ class Run:
             own = {k[len(name) + 1 :]: v for k, v in tensors["optimizer"].items() if k.startswith(f"{name}:")}
             checkpoint.fill_optimizer(optimizer, [names[p] for p in trained(optimizer)], own)
         # >>
-        if f"random.{self.rank}" in tensors["optimizer"]:
-            torch.set_rng_state(tensors["optimizer"][f"random.{self.rank}"])
-        if self.device.type == "cuda" and f"random.cuda.{self.rank}" in tensors["optimizer"]:
-            torch.cuda.set_rng_state(tensors["optimizer"][f"random.cuda.{self.rank}"])
+        restore_random(tensors["optimizer"], self.rank, self.device)
 
     # << learns
     def names(self) -> dict[Tensor, str]:
@@ -250,14 +197,14 @@ class Run:
         # << not learns
         state: checkpoint.Tensors = {}
         # >>
-        state |= {f"random.{r}": v for r, v in enumerate(gathered(torch.get_rng_state(), self.device))}
-        if self.device.type == "cuda":
-            state |= {f"random.cuda.{r}": v for r, v in enumerate(gathered(torch.cuda.get_rng_state(), self.device))}
+        state |= random_states(self.device)
         if self.rank:
             return
-        tensors = {"model": self.model.state_dict(), "optimizer": state}
         # << ema
-        tensors["ema"] = self.ema.state_dict()
+        tensors = {"model": self.model.state_dict(), "optimizer": state, "ema": self.ema.state_dict()}
+        # >>
+        # << not ema
+        tensors = {"model": self.model.state_dict(), "optimizer": state}
         # >>
         lock = {key: self.lock[key] for key in ("spec", "name", "digest")}
         checkpoint.write(self.out, tensors, lock | {"step": self.step, "seed": self.seed, "batch": self.size})
@@ -560,48 +507,3 @@ def schedule(step: int, steps: int) -> float:
 
 
 # >>
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--stop-after", type=int, help="stop after so many steps of this run; --resume goes on")
-    parser.add_argument("--out", type=Path, default=OUT)
-    parser.add_argument("--seed", type=int, help="0 if not given, or that of the checkpoint")
-    parser.add_argument("--batch", type=int, help=f"examples in a step, over all processes; {BATCH} if not given")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    # << parents
-    parser.add_argument("--parent", type=Path, nargs="+", default=[], help="folders of the runs to start from")
-    # >>
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--compile", action="store_true", help="compile the networks with torch.compile")
-    parser.add_argument("--precision", choices=["fp32", "bf16"], default=PRECISION)
-    # << pictures
-    parser.add_argument("--picture-every", type=int, default=PICTURE_EVERY, help="steps; 0 for none")
-    # >>
-    return parser.parse_args()
-
-
-def main() -> int:
-    """0: trained or stopped as asked. 2: the checkpoint or batch does not fit. 3: data or disk. 4: the loss is not finite."""
-    try:
-        run = Run(arguments())
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: setattr(run, "asked", True))
-        summary = run.train()
-    except checkpoint.CheckpointError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 2
-    except FloatingPointError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 4
-    except (OSError, ValueError) as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 3
-    if run.rank == 0:
-        print(json.dumps(summary))
-    if run.world > 1:
-        dist.destroy_process_group()
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
