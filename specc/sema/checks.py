@@ -68,8 +68,9 @@ def check_names(m: Model, program: Program) -> None:
     conditions = {name_of(s): s.span for s in m.found.get("condition", [])}
     if "seed" in conditions:
         m.report("E0208", conditions["seed"], "a sampler's file has an input `seed` of its own, for its noise", help=RENAME)
-    queries = {e.name: e.span for e in m.entries.values() if e.role == "query"}
-    for name, span in (conditions | queries).items():
+    queries = [e for e in m.entries.values() if e.role == "query"]
+    asked = {name: e.span for e in queries for name in (e.name, *(i.name for i in e.inputs))}
+    for name, span in (asked | conditions).items():
         if name in SAVEZ:
             message = f"samples and answers are written under names, and NumPy cannot write an array `{name}`"
             m.report("E0208", span or m.span, message, help=RENAME)
