@@ -166,7 +166,7 @@ def _top(item: tree.Statement, scope: _Scope) -> None:
             scope.named.update({f"{item.alias}.{k}" if item.alias else k: v for k, v in inner.named.items()})
             scope.defined |= inner.defined
             if item.alias:
-                scope.aliases[item.alias] = frozenset(inner.defined)
+                scope.aliases[item.alias] = frozenset(inner.defined - inner.named.keys())  # a model is meant first
         case tree.Section():
             fail(
                 "E0202",
