@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import onnx_programs as made
+import pytest
 from specc.backends.onnx.export import export
 
+from specc import driver
 from specc.passes.batch import batch
 from specc.runtime.certificate import certify, gap
-from specc.runtime.ort import load
+from specc.runtime.ort import InputError, load
 
 
 def test_a_good_file_passes(tmp_path) -> None:
@@ -53,3 +55,19 @@ def test_gap() -> None:
     found = gap(a, b)
     assert (found.largest, found.equal) == (0.5, 0.75)
     np.testing.assert_allclose([found.relative, found.norm], [0.5 / np.sqrt(7.5), 0.5 / np.sqrt(30)])
+
+
+def test_a_query_of_groups_is_run_and_judged_in_whole_groups(tmp_path) -> None:
+    spec = tmp_path / "s.spec"
+    query = "query spread { g = batch.groups(4); return sum(g.join(x)) - sum(x) }"
+    spec.write_text(f"specc 1\nmodel m {{\n  data x: vector(2) from moons\n  {query}\n}}\n")
+    (p,) = driver.check(spec).programs.values()
+    export(batch(p), "spread", {}, tmp_path / "a.onnx")
+    x = np.arange(16.0).reshape(8, 2)
+    found = certify(p, batch(p), "spread", {}, tmp_path / "a.onnx", examples=7, conditions={"x": x})
+    assert found.passes and found.examples == 8 and found.batch_equal
+    model = load(tmp_path / "a.onnx")
+    parts = [part["x_out"] for part in model.batches({"x": x.astype(np.float32)}, 8, 3, ["x_out"])]
+    np.testing.assert_allclose(np.concatenate(parts), np.repeat([28, 92], 4) - x.sum(axis=1))
+    with pytest.raises(InputError, match="groups of 4"):
+        model.feeds(np.arange(6), {"x": x[:6]})

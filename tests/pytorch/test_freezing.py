@@ -97,3 +97,24 @@ def test_what_cannot_be_frozen(tmp_path: Path, said: str, code: str, line: int, 
     (found,) = driver.check(tmp_path / "s.spec").diagnostics
     assert (found.code, found.span.line) == (code, line)
     assert words in found.message
+
+
+ALIKE = """specc 1
+model alike {
+  data x: vector(2) from moons
+  network F(x) -> scalar = dense(width = 8, depth = 1)
+  network F2(x) -> scalar = dense(width = 8, depth = 1)
+  loss one { minimize (F(x) - F2(x))^2 over [OVER] }
+  query gap { return F(x) - F2(x) }
+  train { optimizer = sgd(lr = 0.1); steps = STEPS; batch = 8; picture_every = 0 }
+}
+"""
+
+
+@pytest.mark.parametrize(("over", "moves"), [("F", ["F.*"]), ('F["*.bias"]', ["F.*.bias"])])
+def test_an_objective_trains_what_stands_after_over_and_no_name_that_begins_alike(
+    over: str, moves: list[str], tmp_path: Path
+) -> None:
+    text = ALIKE.replace("OVER", over)
+    one, two = (trained(text.replace("STEPS", n), "alike", tmp_path / n) for n in ("1", "2") if not (tmp_path / n).mkdir())
+    assert {k for k in one if not np.array_equal(one[k], two[k])} == {k for k in one if any(fnmatch(k, p) for p in moves)}
