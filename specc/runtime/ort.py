@@ -146,6 +146,7 @@ def load(path: str | Path, threads: int | None = None) -> Model:
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4  # what goes wrong is said once, by `refused`
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # threads wait for work in a call, not after it
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
