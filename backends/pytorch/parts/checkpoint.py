@@ -77,6 +77,17 @@ def read(run: Path, names: Sequence[str], digest: str | None = None) -> tuple[di
     return tensors, state
 
 
+def load(module: torch.nn.Module, run: Path, name: str) -> None:
+    """Fill networks from one file of a run of this project's spec, without the suffix."""
+    lock = Path(__file__).parent / "spec.lock.json"
+    try:
+        digest = json.loads(lock.read_text(encoding="utf-8"))["digest"]
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise CheckpointError(f"{lock} does not say of which spec this project is: {problem}") from problem
+    tensors, _ = read(run, [name], digest)
+    fill(module, tensors[name], f"{name}.safetensors")
+
+
 def fill(module: torch.nn.Module, tensors: Tensors, file: str) -> None:
     """Load parameters, or say which of them do not fit."""
     own = module.state_dict()
