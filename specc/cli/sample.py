@@ -82,11 +82,13 @@ def from_model(
     """
     import numpy as np
 
-    from specc.runtime.refused import FileError
+    from specc.runtime.refused import FileError, InputError
 
     shown = [name for name in model.outputs if name.startswith("trajectory")] if watched else []
     if watched and not shown:
         raise FileError("it does not show its trajectory", "export it again with: specc export RUN --trajectory -o FILE.onnx")
+    if fixed := [i["name"] for i in model.inputs if i["role"] in ("seed", "index") and i["name"] in settings]:
+        raise InputError(f"{fixed[0]} is what --seed says of each sample")
     given = {name: from_file(name, value, count) if isinstance(value, str) else value for name, value in settings.items()}
     whole = model.feeds(seed * STRIDE + np.arange(count, dtype=np.int64), given)
     parts, paths = [], []

@@ -35,9 +35,12 @@ def write(run: Path, tensors: dict[str, Tensors], state: dict[str, Any]) -> None
             _put(new / f"{name}.safetensors", save(held, metadata={"step": str(state["step"])}))
         _put(new / "state.json", json.dumps(state, indent=2).encode())
         _sync(new)
-    except OSError:
+    except OSError as problem:
         shutil.rmtree(new, ignore_errors=True)
-        raise
+        kept = "the one before is whole" if (run / "state.json").exists() else "there is none before it"
+        raise OSError(
+            f"the checkpoint of step {state['step']} could not be written to {run}: {problem.strerror or problem}; {kept}"
+        ) from problem
     os.replace(new, ready)
     _sync(run)
     recover(run)
