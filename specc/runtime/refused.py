@@ -96,6 +96,7 @@ def described(metadata: dict[str, Any], inputs: Iterable[Any], outputs: Iterable
 
 KINDS = {"float": "tensor(float)", "int": "tensor(int64)", "bool": "tensor(bool)"}  # ONNX Runtime's names
 DIMENSIONS = (BATCH, GROWING)  # that have no number before a file runs
+MOST = 2**31  # classes of a condition
 ROLES = ("seed", "index", "condition", "argument", "data", "state")
 
 
@@ -109,7 +110,7 @@ def _input(i: Any) -> bool:
         and isinstance(i.get("shape"), list)
         and all(d in DIMENSIONS or (type(d) is int and d >= 0) for d in i["shape"])
         and (i.get("default", 0) is None or isinstance(i.get("default", 0), int | float))
-        and (i.get("classes", 0) is None or type(i.get("classes", 0)) is int)
+        and (i.get("classes", 0) is None or (type(i.get("classes", 0)) is int and 0 <= i.get("classes", 0) <= MOST))
         and {"default", "classes"} <= set(i)
     )
 
