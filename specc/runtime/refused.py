@@ -11,6 +11,7 @@ from specc.ir.types import BATCH, GROWING
 
 NEWER = "a newer runtime may have it: pip install --upgrade onnxruntime; or export the sampler again with this version of specc"
 AGAIN = "export the sampler again: specc export RUN --sampler NAME -o FILE.onnx"
+OTHERS = "give other values with --set, or " + AGAIN
 REASONS: tuple[tuple[str, str, str], ...] = (  # what ONNX Runtime says, what that means, the way out
     (
         r"Could not find an implementation for (\S+?)\((\d+)\) node with name '([^']*)'",
@@ -39,7 +40,7 @@ REASONS: tuple[tuple[str, str, str], ...] = (  # what ONNX Runtime says, what th
         "the op {0}, in the node {1}, asks for {2} bytes of memory",
         "draw fewer at once: --batch 1",
     ),
-    (r"running (\w+) node. Name:'([^']*)'[^\n]*?Status Message: ([^\n]*)", "the op {0}, in the node {1}, failed: {2}", ""),
+    (r"running (\w+) node. Name:'([^']*)'[^\n]*?Status Message: ([^\n]*)", "the op {0}, in the node {1}, failed: {2}", OTHERS),
 )
 
 

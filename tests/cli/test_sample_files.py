@@ -265,6 +265,10 @@ def test_what_fails_while_running_is_named(specc: Callable[..., Result], tmp_pat
     (tmp_path / "x.onnx").write_bytes(graph(*nodes, weights=(huge,)))
     result = specc("sample", tmp_path / "x.onnx", "-o", tmp_path / "x.npz")
     assert result.exit_code == 3 and "the op Expand, in the node n1, asks for" in result.stderr and "--batch 1" in result.stderr
+    four = helper.make_tensor("w", TensorProto.FLOAT, [4], [0.0] * 4)
+    (tmp_path / "x.onnx").write_bytes(graph(node("Gather", ["w", "seed"], ["x"], name="n2"), weights=(four,)))
+    result = specc("sample", tmp_path / "x.onnx", "-n", 9, "-o", tmp_path / "x.npz")
+    assert result.exit_code == 3 and "the op Gather, in the node n2, failed" in result.stderr and "--set" in result.stderr
 
 
 @pytest.mark.parametrize(
