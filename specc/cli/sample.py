@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 FORMATS = (".npz", ".png", ".gif", ".txt")
 ARRAYS = (".npy", ".npz")
+COUNT = click.IntRange(1, 10**9)
 STRIDE = 1_000_003  # between the seeds of two values of --seed, as in a project's sample.py
 
 
 @click.command("sample")
 @click.argument("what", metavar="RUN|FILE.onnx|FILE.vmfb", type=click.Path(exists=True, path_type=Path))
 @click.option("--sampler", help="One of the spec's samplers; an ONNX file has one.")
-@click.option("-n", "count", type=click.IntRange(min=1), default=64, show_default=True, help="How many samples.")
+@click.option("-n", "count", type=COUNT, default=64, show_default=True, help="How many samples.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same samples.")
 @click.option("--batch", type=click.IntRange(min=1), default=256, show_default=True, help="How many at once; for a file.")
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A condition or an input: y=3, low=FILE.npz")
@@ -70,6 +71,8 @@ def drawn_by_file(
         raise click.UsageError(str(error)) from None
     except FileError as error:
         raise Failure(f"{file} cannot be run: {error}", error.help) from None
+    except MemoryError:
+        raise Failure(f"{count} samples of {file} do not fit into memory", "draw fewer: -n 64") from None
     save(fields, out, *value_range(model.metadata), model.metadata.get("symbols"), path)
 
 
@@ -84,6 +87,8 @@ def from_model(
 
     from specc.runtime.refused import FileError, InputError
 
+    if "seed" in settings:
+        raise InputError("the seed is given with --seed")
     shown = [name for name in model.outputs if name.startswith("trajectory")] if watched else []
     if watched and not shown:
         raise FileError("it does not show its trajectory", "export it again with: specc export RUN --trajectory -o FILE.onnx")
@@ -186,7 +191,10 @@ def lines(x: np.ndarray, symbols: list[str] | None) -> str:
     """A line a sample: the symbols of its tokens, where the file knows them, or their numbers."""
     if symbols is None:
         return "".join(" ".join(map(str, row)) + "\n" for row in x.reshape(len(x), -1))
-    return "".join("".join(symbols[i] if symbols[i].isprintable() else " " for i in row) + "\n" for row in x)
+    if strange := [i for i in x.ravel() if not 0 <= i < len(symbols)]:
+        raise Failure(f"there is no symbol for the token {strange[0]}, of {len(symbols)}", "write a .npz instead")
+    known = [s if s.isprintable() else " " for s in symbols]
+    return "".join("".join(known[i] for i in row) + "\n" for row in x.reshape(len(x), -1))
 
 
 def save(
@@ -222,9 +230,12 @@ def save(
     image, plane = x.ndim == 4 and x.shape[1] in (1, 3), x.ndim == 2 and x.shape[1] == 2
     if not image and not plane:
         raise Failure(f"there is no picture of samples of shape {x.shape[1:]}", "write a .npz instead")
-    if path is not None:
-        pictures.animation(path, out, low=low, high=high)
-    elif image:
-        pictures.image_grid(x, out, low=low, high=high)
-    else:
-        pictures.scatter(x, out)
+    try:
+        if path is not None:
+            pictures.animation(path, out, low=low, high=high)
+        elif image:
+            pictures.image_grid(x, out, low=low, high=high)
+        else:
+            pictures.scatter(x, out)
+    except (ValueError, OverflowError) as error:
+        raise Failure(f"there is no picture of these samples: {error}", "write a .npz instead") from None

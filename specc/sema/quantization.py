@@ -61,6 +61,7 @@ def quantization(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, m
     general: list[tree.Statement] = []
     looked: str | None = None
     trained: tree.Bind | None = None
+    _once(section.body.items)
     for item in section.body.items:
         match item:
             case tree.Section(kind="rule"):
@@ -96,6 +97,16 @@ def quantization(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, m
     )
 
 
+def _once(items: tuple[tree.Statement, ...]) -> None:
+    """Nothing is set twice."""
+    known: set[str] = set()
+    for item in items:
+        if isinstance(item, tree.Bind) and isinstance(name := item.targets[0], tree.Name):
+            if name.id in known:
+                fail("E0208", item.span, f"`{name.id}` is set twice")
+            known.add(name.id)
+
+
 def _word(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame, what: str, known: Collection[str]) -> str:
     """`calibrate = token_nll`, `train = qat`."""
     word = plain(ev.expr(item.values[0], env, frame, symbols=True), item.span)
@@ -122,7 +133,9 @@ def _trainable(rules: list[QuantizeRule], span: Span) -> None:
 
 def _rule(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> QuantizeRule:
     """`rule "PATTERN OF PATHS" { ... }` or `rule KIND { ... }`."""
-    found = _formats(ev, item.body.items if item.body else (), env, frame)
+    items = item.body.items if item.body else ()
+    _once(items)
+    found = _formats(ev, items, env, frame)
     match item.head:
         case tree.String(value=pattern):
             return _made(pattern, found, item.span)
