@@ -67,6 +67,8 @@ class Run:
 
         replace_text(self.spec, text)
         replace_text(self.ir, to_json(program))
+        for code in (d.code for d in program.data if d.code is not None):
+            replace_text(self.folder / code.file, code.text)  # beside the spec, which asks for it
         replace_text(self.lock, (self.project / "spec.lock.json").read_text(encoding="utf-8"))
 
     def program(self) -> Program:

@@ -84,6 +84,10 @@ def train(
         )
     if resume and not run.newest("state.json").exists():
         raise Failure(f"there is no checkpoint in {out}", "begin without --resume")
+    for code in (d.code for d in program.data if d.code is not None):
+        was = (lock or {}).get("readers", {}).get(code.file, code.sha256)
+        if resume and was != code.sha256:
+            say(f"warning: {code.file} is not as {out} was trained with it: its hash was {was[:12]} and is {code.sha256[:12]}")
     lenders = [] if resume else lent(program, run, parents)
     try:
         driver.emit(program, "pytorch", run.project)
