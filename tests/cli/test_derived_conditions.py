@@ -99,7 +99,7 @@ def test_conditions_are_taken_from_a_file(specc, run: Path, exported: Path, tmp_
 def test_what_belongs_together_is_given_together(specc, run: Path, tmp_path: Path, capfd) -> None:
     np.save(tmp_path / "known.npy", np.ones((4, 1, 8, 8), np.float32))
     result = specc("sample", run, "-n", 4, "--set", f"known={tmp_path / 'known.npy'}", "-o", tmp_path / "x.npz")
-    assert result.exit_code == 3
+    assert result.exit_code == 2
     assert "known, seen belong together" in capfd.readouterr().err
 
 
