@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 from specc.backends.pytorch.lines import fit
 from specc.backends.pytorch.names import docstring
 from specc.backends.pytorch.numbers import literal
+from specc.backends.pytorch.own_reader import given_text
 from specc.backends.pytorch.source import tidy
 
-from specc.ir.program import Dataset, Program, Setting, Space
+from specc.ir.program import Code, Dataset, Program, Setting, Space
 from specc.record import record
 from specc.runtime.readers import READERS, Reader
 
@@ -28,25 +30,53 @@ class Data:
 
 
 def data_file(program: Program, dataset: Dataset, file: str = "data") -> Data:
-    reader = READERS.get(dataset.reader.name)
-    if reader is None:
-        raise ValueError(f"there is no reader {dataset.reader.name}")
+    reader = reader_of(dataset)
     name = dataset.space.name
     first = dataset.space is program.data[0].space
     conditions = [c for c in program.conditions if not c.derived] if first else []
     doc = dataset.doc or f"data {name} from {dataset.reader.name}"
-    given = ast.parse(reader.text)
-    head = given.body[0]
-    body = "\n".join(reader.text.splitlines()[head.end_lineno :]).strip("\n")
+    if dataset.code is None:
+        about, body = _split(reader.text)
+    else:
+        about, body = (
+            f"The reader is `{dataset.code.function}` of {dataset.code.file}.",
+            _given(dataset, dataset.code, conditions),
+        )
     lines = _examples(reader, dataset, conditions, finite(dataset))
     if drawn(dataset):
         where = f'FILE = Path(__file__).parent.parent / "{drawn(dataset)}"  # beside the project of a run'
         body = body.replace("import numpy as np\n", f"import numpy as np\n\n{where}\n", 1)
-    symbols = "\ndef symbols(" in reader.text
+    symbols = "\ndef symbols(" in body
     if symbols:
         lines += ["", "", *_alphabet(dataset)]
-    text = "\n".join([*docstring(doc, 0, ast.get_docstring(given) or ""), "", body, "", "", *lines])
+    text = "\n".join([*docstring(doc, 0, about), "", body, "", "", *lines])
     return Data(file, tidy(text), finite(dataset), symbols)
+
+
+def reader_of(dataset: Dataset) -> Reader:
+    """The row of a reader; for one that the spec declares, a row of its own."""
+    if dataset.code is not None:
+        kind = "endless" if dataset.code.endless else "finite"
+        return Reader(kind=kind, module="", doc="", options=dict(dataset.reader.options), fields=("x", *dataset.code.fields))
+    if dataset.reader.name not in READERS:
+        raise ValueError(f"there is no reader {dataset.reader.name}")
+    return READERS[dataset.reader.name]
+
+
+def _split(text: str) -> tuple[str, str]:
+    """What a reader's file says of itself, and the rest of it."""
+    parsed = ast.parse(text)
+    return ast.get_docstring(parsed) or "", "\n".join(text.splitlines()[parsed.body[0].end_lineno :]).strip("\n")
+
+
+def _given(dataset: Dataset, code: Code, conditions: list[Space]) -> str:
+    """What holds the arrays of the spec's own reader to the spec."""
+    known = {s.name: s for s in (dataset.space, *dataset.fields, *conditions)}
+    spaces = {key: known[name] for name, key in _keys(reader_of(dataset), dataset, conditions).items()}
+    standardized = any(s.name == "standardize" for s in dataset.steps)  # into a range that the reader's numbers do not have
+    if standardized:
+        spaces["x"] = replace(spaces["x"], low=None, high=None)
+    return given_text(dataset.reader.name, code, spaces, numbers=any(s.name in INTO for s in dataset.steps))
 
 
 def numbers_file(program: Program) -> Data:
@@ -72,7 +102,7 @@ def _alphabet(dataset: Dataset) -> list[str]:
 
 def image_shape(dataset: Dataset) -> tuple[int, int, int] | None:
     """The shape of the images that a reader gives, where they became a row of integers."""
-    if dataset.reader.name not in UNIT or not any(s.name in INTO for s in dataset.steps) or len(dataset.space.shape) != 1:
+    if not unit(dataset) or not any(s.name in INTO for s in dataset.steps) or len(dataset.space.shape) != 1:
         return None
     size = dataset.reader.get("size")
     return (dataset.reader.get("channels", 1), size, size)
@@ -80,13 +110,19 @@ def image_shape(dataset: Dataset) -> tuple[int, int, int] | None:
 
 def drawn(dataset: Dataset) -> str | None:
     """The file, in the folder of a run, of data that a parent's sampler draws."""
-    name = dataset.reader.get("name") if dataset.reader.name == "generated" else None
+    generated = dataset.reader.name == "generated" and dataset.code is None
+    name = dataset.reader.get("name") if generated else None
     return f"{name}.npz" if name else None
 
 
 def finite(dataset: Dataset) -> bool:
     """Whether a reader gives so many examples, or as many as one asks for."""
-    return READERS[dataset.reader.name].kind == "finite"
+    return reader_of(dataset).kind == "finite"
+
+
+def unit(dataset: Dataset) -> bool:
+    """Whether the reader gives images in [0, 1]."""
+    return dataset.reader.name in UNIT and dataset.code is None
 
 
 def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite: bool) -> list[str]:
@@ -103,56 +139,69 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
     passed = "".join(f", {k}={_value(v, reader.options[k])}" for k, v in options.items())
     if drawn(dataset):
         passed = f", path=str(path){passed}"
-    call = f"load(split{passed})" if finite else f"draw(n, rng{passed})"
+    name = "given" if dataset.code else "load" if finite else "draw"
+    call = f"{name}(split{passed})" if finite else f"{name}(n, rng{passed})"
     signature = 'split: str = "train"' if finite else "n: int, rng: np.random.Generator"
     signature += ", path: Path = FILE" if drawn(dataset) else ""
-    lines = [
-        f"def examples({signature}) -> dict[str, np.ndarray]:",
-        *docstring(f"{'; '.join(fields)}.", 4),
-        *(f"    {part}" for part in fit(f"data = {call}", 124)),
-    ]
-    lines += ['    x = data["x"]']
-    lines += [f"    {line}" for line in _scaled(dataset)]
-    lines += [f"    {line}" for line in _whole(space)]
-    lines += [f"    if x.shape[1:] != {_tuple(space.shape)}:"]
-    problem = "examples have shape {x.shape[1:]}, and " + f"{space.name} has {_tuple(space.shape)}".replace("{", "{{").replace(
-        "}", "}}"
+    keys = _keys(reader, dataset, conditions)
+    lines = [f"def examples({signature}) -> dict[str, np.ndarray]:", *docstring(f"{'; '.join(fields)}.", 4)]
+    scaled = _scaled(dataset)
+    if dataset.code and not scaled and all(name == key for name, key in keys.items()):
+        return [*lines, *(f"    {part}" for part in fit(f"return {call}", 124))]
+    lines += [f"    {part}" for part in fit(f"data = {call}", 124)]
+    lines += ['    x = data["x"]', *(f"    {line}" for line in scaled)]
+    if not dataset.code:
+        lines += [f"    {line}" for line in _tests(space, {c: keys[c.name] for c in conditions})]
+    entries = ", ".join(
+        [f'"{_inside(space.name)}": x', *(f'"{_inside(n)}": data["{_inside(k)}"]' for n, k in keys.items() if n != space.name)]
     )
-    lines += [f'        raise ValueError(f"{_inside(problem)}")']
-    entries = [f'"{_inside(space.name)}": x']
+    return [*lines, *(f"    {part}" for part in fit(f"return {{{entries}}}", 124))]
+
+
+def _keys(reader: Reader, dataset: Dataset, conditions: list[Space]) -> dict[str, str]:
+    """What the reader calls what the spec calls x, its fields and conditions."""
+    keys = {dataset.space.name: "x"}
     for f in dataset.fields:
         if f.name not in reader.fields:
             raise ValueError(f"the reader {dataset.reader.name} gives no `{f.name}`; it gives {', '.join(reader.fields)}")
-        entries.append(f'"{_inside(f.name)}": data["{_inside(f.name)}"]')
+        keys[f.name] = f.name
     for k, c in enumerate(conditions):
-        key = c.name if c.name in reader.fields else "y" if k == 0 or c.kind == "class" else c.name
+        keys[c.name] = c.name if c.name in reader.fields else "y" if k == 0 or c.kind == "class" else c.name
+    return keys
+
+
+def _tests(space: Space, conditions: dict[Space, str]) -> list[str]:
+    """Lines that refuse examples which are not of the space, and conditions that are not there or of other classes."""
+    problem = "examples have shape {x.shape[1:]}, and " + f"{space.name} has {_tuple(space.shape)}".replace("{", "{{").replace(
+        "}", "}}"
+    )
+    lines = [*_whole(space), f"if x.shape[1:] != {_tuple(space.shape)}:", f'    raise ValueError(f"{_inside(problem)}")']
+    for c, key in conditions.items():
         lines += [
-            f'    if "{_inside(key)}" not in data:',
-            f'        raise ValueError("there are no classes for {_inside(c.name)} in these data")',
+            f'if "{_inside(key)}" not in data:',
+            f'    raise ValueError("there are no classes for {_inside(c.name)} in these data")',
         ]
-        entries.append(f'"{_inside(c.name)}": data["{_inside(key)}"]')
         if c.classes:
-            lines += [f'    if data["{key}"].max() >= {c.classes}:']
+            lines += [f'if data["{key}"].max() >= {c.classes}:']
             lines += [
-                f'        raise ValueError(f"class {{data["{key}"].max()}} is not one of {c.classes}")'.replace(
-                    '["', "['"
-                ).replace('"]', "']")
+                f'    raise ValueError(f"class {{data["{key}"].max()}} is not one of {c.classes}")'.replace('["', "['").replace(
+                    '"]', "']"
+                )
             ]
-    return [*lines, *(f"    {part}" for part in fit(f"return {{{', '.join(entries)}}}", 124))]
+    return lines
 
 
 def _scaled(dataset: Dataset) -> list[str]:
     """From the reader's units into the declared range, and the steps after `|>`."""
     space, lines = dataset.space, []
     low, high = space.low, space.high
-    unit = dataset.reader.name in UNIT
     steps = {s.name: s for s in dataset.steps}
     unknown = sorted(steps.keys() - {"dequantize", "flip", "standardize", *INTO})
     if unknown:
         raise ValueError(f"there is no preprocessing step {unknown[0]}")
     if "standardize" in steps:
         lines.append("x = (x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6)")
-    if unit and space.dtype != "int" and low is not None and high is not None and (low, high) != (0, 1):
+    if unit(dataset) and space.dtype != "int" and low is not None and high is not None and (low, high) != (0, 1):
         shift = f" - {literal(-low)}" if low < 0 else f" + {literal(low)}" if low > 0 else ""
         factor = "" if high - low == 1 else f"{literal(high - low)} * "
         lines.append(f"x = {factor}x{shift}")

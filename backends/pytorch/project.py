@@ -13,6 +13,7 @@ from specc.backends.pytorch.data import Data, data_file, numbers_file
 from specc.backends.pytorch.library import Library
 from specc.backends.pytorch.networks import Networks
 from specc.backends.pytorch.objective import Objective, objectives
+from specc.backends.pytorch.own_reader import module_of
 from specc.backends.pytorch.related import averages_file, lenders, parents_file
 from specc.backends.pytorch.routine import Turn, in_routine, names_of
 from specc.backends.pytorch.samplers import ways
@@ -62,6 +63,7 @@ def project(program: Program) -> dict[str, str]:
             files["averages.py"] = averages_file(program, library, local)
         if losses[0].prepared:
             files["ahead.py"] = choose(part("ahead"), ())
+        files |= {f"{module_of(d.code)}.py": d.code.text for d in program.data if d.code is not None}
     files["checkpoint.py"] = choose(part("checkpoint"), ())
     if kinds := drawn(program, samplers):
         files["pictures.py"] = choose(part("pictures"), kinds)
@@ -129,6 +131,7 @@ def _objective(program: Program, losses: list[Objective], local: dict[str, str])
 
 def _lock(program: Program, networks: Networks) -> dict[str, Any]:
     """What the project was written from."""
+    readers = {d.code.file: d.code.sha256 for d in program.data if d.code is not None}
     return {
         "name": program.name,
         "spec": program.spec,
@@ -137,6 +140,7 @@ def _lock(program: Program, networks: Networks) -> dict[str, Any]:
         "networks": {root: {"parameters": networks.parameters(f)} for root, f in program.networks.items()},
         "samplers": {e.name: {"calls": e.calls} for e in program.by_role("sampler")},
         "train": {key: _plain(value) for key, value in program.train},
+        **({"readers": readers} if readers else {}),
     }
 
 

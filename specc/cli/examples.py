@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
+import importlib
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from specc.cli.common import Failure
@@ -17,21 +21,37 @@ if TYPE_CHECKING:
 
 def examples(run: Run, split: str, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """A split of finite data, or so many examples of a law that never ends."""
-    spec = importlib.util.spec_from_file_location("project_data", run.project / "data.py")
-    if spec is None or spec.loader is None or not (run.project / "data.py").exists():
+    if not (run.project / "data.py").exists():
         raise Failure(f"{run.project} has no data.py", "train again into another folder")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
     try:
-        spec.loader.exec_module(module)
-        read = module.examples
-        finite = "split" in read.__code__.co_varnames[: read.__code__.co_argcount]
-        found: dict[str, np.ndarray] = read(split) if finite else read(count, rng)
+        with beside(run.project):
+            read = importlib.import_module("data").examples
+            finite = "split" in read.__code__.co_varnames[: read.__code__.co_argcount]
+            found: dict[str, np.ndarray] = read(split) if finite else read(count, rng)
     except ImportError as error:
         raise Failure(f"the data need another package: {error}", "pip install 'specc[train]'") from None
     except (OSError, ValueError) as error:
         raise Failure(f"the data cannot be read: {error}") from None
+    except Exception as error:  # of the spec's own reader, while it is imported
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        raise Failure(f"the data cannot be read: {last.filename}:{last.lineno}: {type(error).__name__}: {error}") from None
     return found
+
+
+@contextmanager
+def beside(folder: Path) -> Iterator[None]:
+    """Files of a folder are what is imported by their names, as by a script among them; afterwards they are forgotten."""
+    names = {file.stem for file in folder.glob("*.py")}
+    others = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
+    where = str(folder.absolute())
+    sys.path.insert(0, where)
+    try:
+        yield
+    finally:
+        sys.path.remove(where)
+        for name in names:
+            sys.modules.pop(name, None)
+        sys.modules.update(others)
 
 
 def conditions(

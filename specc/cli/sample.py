@@ -6,6 +6,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import click
 
@@ -91,6 +92,8 @@ def from_model(
     shown = [name for name in model.outputs if name.startswith("trajectory")] if watched else []
     if watched and not shown:
         raise FileError("it does not show its trajectory", "export it again with: specc export RUN --trajectory -o FILE.onnx")
+    if fixed := [i["name"] for i in model.inputs if i["role"] in ("seed", "index") and i["name"] in settings]:
+        raise InputError(f"{fixed[0]} is what --seed says of each sample")
     given = {name: from_file(name, value, count) if isinstance(value, str) else value for name, value in settings.items()}
     whole = model.feeds(seed * STRIDE + np.arange(count, dtype=np.int64), given)
     parts, paths = [], []
@@ -128,7 +131,7 @@ def from_file(name: str, file: str, count: int) -> np.ndarray:
     try:
         found = np.load(file, allow_pickle=False)
         array = found if isinstance(found, np.ndarray) else found[name]
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
         raise InputError(f"{name}: {file} cannot be read: {error}") from None
     if array.ndim == 0 or len(array) < count:
         raise InputError(f"{name}: {file} has {len(array) if array.ndim else 0} rows, and {count} samples are wanted")
@@ -157,7 +160,9 @@ def from_run(run: Run, sampler: str | None, count: int, seed: int, settings: dic
         arguments += ["--sampler", sampler]
     for name, value in settings.items():
         arguments += [f"--{option(name)}", str(value)]
-    python(run.project / "sample.py", *arguments)
+    with run.checkpoint(lock["digest"], bool(lock.get("train", {}).get("ema"))):
+        pass  # what is wrong with it is said before torch is asked
+    python(run.project / "sample.py", *arguments, usage=2)
 
 
 def assignment(text: str) -> tuple[str, Any]:

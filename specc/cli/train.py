@@ -84,6 +84,10 @@ def train(
         )
     if resume and not run.newest("state.json").exists():
         raise Failure(f"there is no checkpoint in {out}", "begin without --resume")
+    for code in (d.code for d in program.data if d.code is not None):
+        was = (lock or {}).get("readers", {}).get(code.file, code.sha256)
+        if resume and was != code.sha256:
+            say(f"warning: {code.file} is not as {out} was trained with it: its hash was {was[:12]} and is {code.sha256[:12]}")
     lenders = [] if resume else lent(program, run, parents)
     try:
         driver.emit(program, "pytorch", run.project)
@@ -92,7 +96,7 @@ def train(
         raise Failure(f"{out} could not be written: {error.strerror or error}") from None
     say(f"{program.name}: {spec} -> {run.project}")
     begin = ["--resume"] if resume else ["--parent", *map(str, lenders)] if lenders else []
-    asked = python(run.project / "train.py", "--out", str(out), *begin, *arguments)
+    asked = python(run.project / "train.py", "--out", str(out), *begin, *arguments, usage=2)
     if asked:
         say(f"{program.name} stopped as asked and is saved in {out}; the same command with --resume goes on")
     return asked

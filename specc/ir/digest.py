@@ -14,7 +14,13 @@ from typing import Any
 from specc.ir.program import Block, Function, Program
 
 APART = {"spec", "digest", "level", "functions", "quantize", "evaluate", "cache", "groups", "doc"}  # fields of a program
-SAID = {"span", "doc", "about", "groups"}  # fields of its parts that its equations say already, or where they are written
+SAID = {
+    "span",
+    "doc",
+    "about",
+    "groups",
+    "code",
+}  # fields of its parts that its equations say already, or where they are written
 
 
 def digest(program: Program) -> str:

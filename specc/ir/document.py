@@ -22,6 +22,7 @@ from specc.ir.program import (
     Bare,
     Block,
     Bound,
+    Code,
     Dataset,
     Entry,
     Function,
@@ -146,12 +147,23 @@ class SpaceDoc(Part):
     span: SpanText | None = None
 
 
+class CodeDoc(Part):
+    makes = Code
+    file: str
+    function: str
+    text: str
+    endless: bool = False
+    fields: tuple[str, ...] = ()
+    shape: tuple[int, ...] | None = None
+
+
 class DatasetDoc(Part):
     makes = Dataset
     space: SpaceDoc
     reader: SettingDoc
     steps: tuple[SettingDoc, ...] = ()
     fields: tuple[SpaceDoc, ...] = ()
+    code: CodeDoc | None = None
     doc: str = ""
 
 

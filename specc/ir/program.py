@@ -7,6 +7,7 @@ parameters stay separate.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -153,6 +154,25 @@ class Setting:
 
 
 @record(kw_only=True)
+class Code:
+    """A reader of the spec's own: a Python file beside it, as text, and the function that gives arrays by name.
+
+    endless: it draws, `(n, rng)`, rather than reads, `(split)`. fields: what it gives beside x. shape: of its x, if it says so.
+    """
+
+    file: str
+    function: str
+    text: str
+    endless: bool = False
+    fields: tuple[str, ...] = ()
+    shape: tuple[int, ...] | None = None
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+
+@record(kw_only=True)
 class Dataset:
     """`data x: SPACE from READER |> step |> ...`: where examples come from, for `x` or for a source given as data."""
 
@@ -160,6 +180,7 @@ class Dataset:
     reader: Setting
     steps: tuple[Setting, ...] = ()
     fields: tuple[Space, ...] = ()  # what else the reader gives of each example, under these names
+    code: Code | None = None  # of a reader that the spec declares
     doc: str = ""
 
 

@@ -173,6 +173,14 @@ CODES: dict[str, Page] = {
         "data x: image(1, 8, 8) in [-1, 1] from digits\ncondition y: class(3)\n",
         "data x: image(1, 8, 8) in [-1, 1] from digits\ncondition y: class(10)\n",
     ),
+    "E0313": Page(
+        "a reader whose Python does not fit",
+        "A reader of your own is a function in a Python file beside the spec. It begins with `split` and reads, or with "
+        "`n, rng` and draws n examples; the reader's knobs are its other arguments, and it gives NumPy arrays by name: `x` and "
+        "the fields that the reader declares. The file is parsed and not run by a check; training runs it.",
+        'reader mine(folder) -> vector(2) = extern("my_data.load")\n',
+        'reader mine(folder) -> vector(2) = extern("my_data.py:load")\n',
+    ),
     "E0401": Page(
         "time runs backwards",
         "t runs from data (smallest) to noise (largest) in every spec, whatever the paper's convention, so that samplers and "

@@ -30,20 +30,17 @@ def check_examples(
     steps: Sequence[tuple[Setting, Span]],
     env: Env,
     frame: Frame,
-) -> None:
-    """x is of the type that the reader gives, or of as many integers after a step that makes them."""
+) -> TypeRef | None:
+    """x is of the type that the reader gives, or of as many integers after a step that makes them. Gives the reader's type."""
     setting, span = reader
     found = ev.definition("reader", setting.name)
     assert found is not None
-    if not found[0].library:
-        help = 'save the examples and read them: `from npy("examples.npy")`, `npz`, `csv`, `parquet`, `image_folder` or `wav`'
-        fail("E0211", span, f"`{setting.name}` is declared in this file: readers of your own are not supported yet", help=help)
     promised = _type(ev, found[0].result, setting, env, frame)
     into = next((step for step in steps if step[0].name in INTO), None)
     if into is not None:
         _check_levels(*into, kind)
     if promised is None:
-        return
+        return None
     if into is not None:
         have, want = size(promised.type.shape), size(kind.type.shape)
         if have != want:
@@ -52,6 +49,7 @@ def check_examples(
     elif (promised.type, promised.classes) != (kind.type, kind.classes):
         message = f"`{setting.name}` gives {spelled(promised)}, not {at.span.text}"
         fail("E0301", at.span, message, labels=((span, "the reader"),))
+    return promised
 
 
 def _check_levels(step: Setting, span: Span, kind: TypeRef) -> None:

@@ -13,6 +13,7 @@ from specc.sema import library, spaces
 from specc.sema.arithmetic import describe
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
+from specc.sema.own_readers import code_of
 from specc.sema.reading import INTO, check_examples
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.values import Env, Marker, TypeRef, word_of
@@ -289,11 +290,13 @@ def dataset(
     made = tuple(_step(ev, s, env, frame) for s in steps)
     assert section.type is not None
     placed = [(s, n.span) for s, n in zip(made, steps, strict=True)]
-    check_examples(ev, (reader, node.span), kind, section.type, placed, env, frame)
+    promised = check_examples(ev, (reader, node.span), kind, section.type, placed, env, frame)
+    found = None if own else ev.definition("reader", reader.name)
+    code = code_of(found[0], promised) if found is not None and not found[0].library else None
     if any(s.name == "dequantize" for s in made) and (space.levels is None or space.low is None):
         help = "as in `data x: image(1, 8, 8) levels 17 in [-1, 1] from digits |> dequantize(uniform)`"
         fail("E0601", section.span, "`dequantize` fills the cells of a grid, and this space has none", help=help)
-    return Dataset(space=space, reader=reader, steps=made, doc=doc)
+    return Dataset(space=space, reader=reader, steps=made, code=code, doc=doc)
 
 
 def _step(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame) -> Setting:

@@ -70,7 +70,7 @@ def check_guidance(m: Model) -> None:
 
 
 def _unused_knobs(m: Model, definition: Definition) -> None:
-    if definition.body is None:
+    if definition.body is None or definition.section.values:  # or what reads them is written elsewhere
         return
     read = {n.id for n in names_in(definition.body)} | {n.id for a in definition.params for n in names_in(a.value)}
     read |= {n.id for c in definition.section.clauses for n in names_in(c)}

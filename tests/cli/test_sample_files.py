@@ -108,6 +108,7 @@ def test_without_a_trajectory_there_is_no_animation(tmp_path: Path, specc: Calla
     ("given", "said"),
     [
         ("steps=3", "no input steps; there are scale, seed, y"),
+        ("seed=3", "seed is what --seed says of each sample"),
         ("y=9", "the input y takes classes from 0 to 7"),
         ("y=-1", "the input y takes classes"),
         ("y=0.5", "the input y takes whole numbers"),
