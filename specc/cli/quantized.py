@@ -101,6 +101,8 @@ def missed(run: Run, quantization: Quantization, report: QuantizationReport) -> 
             shown = "was not measured" if value is None else f"is {value:.4g}"
             message = f"`{bound.name}` {shown}, and `{quantization.name}` requires {bound.compare} {bound.value:g}"
             help = "keep more layers, take a wider format, or say what may be lost"
+            if value is None:
+                help = "it is judged on samples of a sampler beside held-out data: --samples 256"
             out.append(Diagnostic(code="E0606", message=message, span=place(run, bound.span), help=help))
     return out
 

@@ -87,8 +87,6 @@ def from_model(
 
     from specc.runtime.refused import FileError, InputError
 
-    if "seed" in settings:
-        raise InputError("the seed is given with --seed")
     shown = [name for name in model.outputs if name.startswith("trajectory")] if watched else []
     if watched and not shown:
         raise FileError("it does not show its trajectory", "export it again with: specc export RUN --trajectory -o FILE.onnx")

@@ -75,3 +75,11 @@ def test_a_bound_that_does_not_hold_fails_the_export_at_its_place(run: Path, tmp
     assert f"spec.spec:{line}:" in done.stderr and "require sample_error <= 0.001" in done.stderr
     assert done.stderr.count("error[E0606]") == 1  # the other bound holds
     assert not out.exists() and out.with_suffix(".quantization.html").exists()
+
+
+def test_a_bound_that_was_not_measured_does_not_hold(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "small.onnx"
+    done = specc("export", run, "-o", out, "--quantize", "w8a8", "--samples", 0, "--examples", 2)
+    assert done.returncode == 3 and not out.exists()
+    assert "error[E0606]: `pca_frechet_ratio` was not measured" in done.stderr and "help: it is judged" in done.stderr
+    assert "--samples 256" in done.stderr

@@ -117,7 +117,6 @@ def test_without_a_trajectory_there_is_no_animation(tmp_path: Path, specc: Calla
         ("scale=FILE", "the input scale takes one number, and was given one of shape (64, 3)"),
         ("y=FILE", "the input y takes an array of shape (64,)"),
         ("y=none.npz", "y: none.npz cannot be read"),
-        ("seed=3", "the seed is given with --seed"),
     ],
 )
 def test_wrong_inputs_are_named(points: Path, specc: Callable[..., Result], tmp_path: Path, given: str, said: str) -> None:
