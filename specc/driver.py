@@ -53,7 +53,7 @@ def check(path: Path | str, model: str | None = None) -> Checked:
     if source is None:
         return Checked(programs={}, diagnostics=unreadable)
     file, mistakes = parser.parse(source)
-    made = elaborate(file, source, model)
+    made = elaborate(file, source, model, torn=any(d.severity == "error" for d in mistakes))
     every = {(d.code, str(d.span), d.message): d for d in (*mistakes, *made.diagnostics)}
     return Checked(
         source=source,

@@ -91,7 +91,7 @@ def _activations(how: Rounding) -> str:
 
 def _notes(plan: Plan, rows: tuple[LayerReport, ...]) -> Iterator[str]:
     """What a reader should know beside the numbers."""
-    emulated = sorted({r.format for r in rows if r.runs == EMULATED})
+    emulated = sorted({f"{r.kind} in {r.format}" for r in rows if r.runs == EMULATED})
     if emulated:
         yield f"ONNX Runtime has no kernel on {plan.target} for {'; '.join(emulated)}: standard ops round the operands"
     opened = sorted({r.format for r in rows if r.runs == EXPANDED})

@@ -30,7 +30,7 @@ from specc.record import record
 
 MANY = 8  # rows of one example from which a float product beats one over packed blocks
 SIZES = (16, 32, 64, 128, 256)  # of the blocks of MatMulNBits
-REPEATED = 128  # size of blocks for a weight with one scale a row
+REPEATED = 128  # size of blocks for a weight with one scale a row, where it has as many columns
 MIDDLE = 128  # the code of zero of a symmetric operand
 
 INTEGER = "integer kernel"
@@ -185,7 +185,8 @@ class Writer:
     def _blocks(self, e: Emitter, plan: LayerPlan, x: str) -> str:
         """MatMulNBits, which counts codes from the least."""
         codes = self._codes(plan)
-        (n, k), bits, size = codes.codes.shape, FORMATS[plan.weights].bits, plan.block or REPEATED
+        (n, k), bits = codes.codes.shape, FORMATS[plan.weights].bits
+        size = plan.block or next(s for s in SIZES if s >= min(k, REPEATED))
         counted = codes.codes if plan.affine else codes.codes ^ np.uint8(1 << (bits - 1))
         padded = np.pad(counted, ((0, 0), (0, -k % size))).reshape(n, -1, size)
         blocks = (n, padded.shape[1])

@@ -31,7 +31,7 @@ PROJECT = {
     "rounding",
     "sample",
 }
-STANDARD = {"argparse", "functools", "hashlib", "inspect", "json", "math", "os", "sys"}
+STANDARD = {"argparse", "functools", "hashlib", "inspect", "json", "math", "os", "sys", "zipfile"}
 
 
 def module(

@@ -12,6 +12,8 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,21 +94,25 @@ class Run:
 
     def weights(self, program: Program) -> dict[str, np.ndarray]:
         """The weights by path, those of the average if the spec trains with one. Needs no torch."""
-        from safetensors import SafetensorError
-        from safetensors.numpy import load_file
+        with self.checkpoint(program.digest, bool(program.setting("ema"))) as held:
+            return {name: held.get_tensor(name) for name in held.keys()}  # noqa: SIM118
+
+    @contextmanager
+    def checkpoint(self, digest: str, averaged: bool) -> Iterator[Any]:
+        """The open file of the weights that samplers use, of the spec with this digest."""
+        from safetensors import SafetensorError, safe_open
 
         again = f"train it again: specc train {self.spec} -o {self.folder}"
-        state, file = (
-            self.newest(n) for n in ("state.json", "ema.safetensors" if program.setting("ema") else "model.safetensors")
-        )
+        state, file = (self.newest(n) for n in ("state.json", "ema.safetensors" if averaged else "model.safetensors"))
         if not state.exists() or not file.exists():
             raise Failure(f"{self.folder} has no weights yet", again)
         try:
             known = json.loads(state.read_text(encoding="utf-8"))
             if not isinstance(known, dict):
                 raise ValueError(f"{state.name} is none")
-            self.belongs(state, known.get("digest"), program.digest)
-            return load_file(file)
+            self.belongs(state, known.get("digest"), digest)
+            with safe_open(file, "np") as held:
+                yield held
         except (OSError, ValueError, SafetensorError) as error:
             raise Failure(f"the checkpoint in {self.folder} cannot be read: {error}", again) from None
 
@@ -121,9 +127,10 @@ class Run:
         return ready if ready.exists() else self.folder / name
 
 
-def python(script: Path, *arguments: str) -> bool:
+def python(script: Path, *arguments: str, usage: int | None = None) -> bool:
     """Run a script of a project to its end: its output is ours, our signals are its own. Raises Failure if it fails.
 
+    usage: the code with which it says that an argument is wrong, which is wrong usage of ours too.
     Whether a signal came: then a training has saved itself and stopped early.
     """
     if not script.exists():
@@ -141,6 +148,8 @@ def python(script: Path, *arguments: str) -> bool:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if code == usage:
+        raise click.exceptions.Exit(2)
     if code != 0:
         how = f"was stopped by signal {-code}" if code < 0 else f"ended with code {code}"
         raise Failure(f"{script.name} {how}")

@@ -6,6 +6,7 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import BadZipFile
 
 import click
 
@@ -19,13 +20,14 @@ if TYPE_CHECKING:
 
 FORMATS = (".npz", ".png", ".gif", ".txt")
 ARRAYS = (".npy", ".npz")
+COUNT = click.IntRange(1, 10**9)
 STRIDE = 1_000_003  # between the seeds of two values of --seed, as in a project's sample.py
 
 
 @click.command("sample")
 @click.argument("what", metavar="RUN|FILE.onnx|FILE.vmfb", type=click.Path(exists=True, path_type=Path))
 @click.option("--sampler", help="One of the spec's samplers; an ONNX file has one.")
-@click.option("-n", "count", type=click.IntRange(min=1), default=64, show_default=True, help="How many samples.")
+@click.option("-n", "count", type=COUNT, default=64, show_default=True, help="How many samples.")
 @click.option("--seed", type=SEED, default=0, show_default=True, help="The same seed gives the same samples.")
 @click.option("--batch", type=click.IntRange(min=1), default=256, show_default=True, help="How many at once; for a file.")
 @click.option("--set", "given", multiple=True, metavar="NAME=VALUE", help="A condition or an input: y=3, low=FILE.npz")
@@ -69,6 +71,8 @@ def drawn_by_file(
         raise click.UsageError(str(error)) from None
     except FileError as error:
         raise Failure(f"{file} cannot be run: {error}", error.help) from None
+    except MemoryError:
+        raise Failure(f"{count} samples of {file} do not fit into memory", "draw fewer: -n 64") from None
     save(fields, out, *value_range(model.metadata), model.metadata.get("symbols"), path)
 
 
@@ -81,11 +85,15 @@ def from_model(
     """
     import numpy as np
 
-    from specc.runtime.refused import FileError
+    from specc.runtime.refused import FileError, InputError
 
+    if "seed" in settings:
+        raise InputError("the seed is given with --seed")
     shown = [name for name in model.outputs if name.startswith("trajectory")] if watched else []
     if watched and not shown:
         raise FileError("it does not show its trajectory", "export it again with: specc export RUN --trajectory -o FILE.onnx")
+    if fixed := [i["name"] for i in model.inputs if i["role"] in ("seed", "index") and i["name"] in settings]:
+        raise InputError(f"{fixed[0]} is what --seed says of each sample")
     given = {name: from_file(name, value, count) if isinstance(value, str) else value for name, value in settings.items()}
     whole = model.feeds(seed * STRIDE + np.arange(count, dtype=np.int64), given)
     parts, paths = [], []
@@ -123,7 +131,7 @@ def from_file(name: str, file: str, count: int) -> np.ndarray:
     try:
         found = np.load(file, allow_pickle=False)
         array = found if isinstance(found, np.ndarray) else found[name]
-    except (OSError, KeyError, ValueError, EOFError) as error:
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
         raise InputError(f"{name}: {file} cannot be read: {error}") from None
     if array.ndim == 0 or len(array) < count:
         raise InputError(f"{name}: {file} has {len(array) if array.ndim else 0} rows, and {count} samples are wanted")
@@ -152,7 +160,9 @@ def from_run(run: Run, sampler: str | None, count: int, seed: int, settings: dic
         arguments += ["--sampler", sampler]
     for name, value in settings.items():
         arguments += [f"--{option(name)}", str(value)]
-    python(run.project / "sample.py", *arguments)
+    with run.checkpoint(lock["digest"], bool(lock.get("train", {}).get("ema"))):
+        pass  # what is wrong with it is said before torch is asked
+    python(run.project / "sample.py", *arguments, usage=2)
 
 
 def assignment(text: str) -> tuple[str, Any]:
@@ -181,7 +191,10 @@ def lines(x: np.ndarray, symbols: list[str] | None) -> str:
     """A line a sample: the symbols of its tokens, where the file knows them, or their numbers."""
     if symbols is None:
         return "".join(" ".join(map(str, row)) + "\n" for row in x.reshape(len(x), -1))
-    return "".join("".join(symbols[i] if symbols[i].isprintable() else " " for i in row) + "\n" for row in x)
+    if strange := [i for i in x.ravel() if not 0 <= i < len(symbols)]:
+        raise Failure(f"there is no symbol for the token {strange[0]}, of {len(symbols)}", "write a .npz instead")
+    known = [s if s.isprintable() else " " for s in symbols]
+    return "".join("".join(known[i] for i in row) + "\n" for row in x.reshape(len(x), -1))
 
 
 def save(
@@ -217,9 +230,12 @@ def save(
     image, plane = x.ndim == 4 and x.shape[1] in (1, 3), x.ndim == 2 and x.shape[1] == 2
     if not image and not plane:
         raise Failure(f"there is no picture of samples of shape {x.shape[1:]}", "write a .npz instead")
-    if path is not None:
-        pictures.animation(path, out, low=low, high=high)
-    elif image:
-        pictures.image_grid(x, out, low=low, high=high)
-    else:
-        pictures.scatter(x, out)
+    try:
+        if path is not None:
+            pictures.animation(path, out, low=low, high=high)
+        elif image:
+            pictures.image_grid(x, out, low=low, high=high)
+        else:
+            pictures.scatter(x, out)
+    except (ValueError, OverflowError) as error:
+        raise Failure(f"there is no picture of these samples: {error}", "write a .npz instead") from None

@@ -96,7 +96,7 @@ def train(
         raise Failure(f"{out} could not be written: {error.strerror or error}") from None
     say(f"{program.name}: {spec} -> {run.project}")
     begin = ["--resume"] if resume else ["--parent", *map(str, lenders)] if lenders else []
-    asked = python(run.project / "train.py", "--out", str(out), *begin, *arguments)
+    asked = python(run.project / "train.py", "--out", str(out), *begin, *arguments, usage=2)
     if asked:
         say(f"{program.name} stopped as asked and is saved in {out}; the same command with --resume goes on")
     return asked

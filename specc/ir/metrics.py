@@ -21,6 +21,7 @@ class Metric:
     source: str
     module: str | None = None  # the file in specc/runtime/metrics, without .py; none for what the compiler counts
     numbers: int = 1  # how many it gives
+    symbols: int = 0  # how many neighbours in sequences of integers it counts; none: it is of any data
     perfect: float = 0.0  # for samples of the very law of the data (unbiased estimates scatter around it)
     knobs: dict[str, float | int | bool] = field(default_factory=dict)  # with their defaults
     packages: tuple[str, ...] = ("numpy",)
@@ -31,6 +32,7 @@ METRICS: dict[str, Metric] = {
         takes="two sets",
         module="symbols",
         better="lower",
+        symbols=1,
         doc="total variation distance of the frequencies of symbols",
         source="half the sum of absolute differences",
     ),
@@ -38,6 +40,7 @@ METRICS: dict[str, Metric] = {
         takes="two sets",
         module="symbols",
         better="lower",
+        symbols=2,
         doc="total variation distance of the frequencies of pairs of neighbouring symbols",
         source="half the sum of absolute differences",
     ),

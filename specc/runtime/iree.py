@@ -20,7 +20,7 @@ import numpy as np
 from specc.record import record
 from specc.runtime import noise
 from specc.runtime.ort import KINDS, Model
-from specc.runtime.refused import FileError
+from specc.runtime.refused import FileError, well_formed
 
 AGAIN = "compile the sampler again: specc export RUN --iree -o FILE.onnx, or specc compile SPEC --target iree"
 GENERATORS = {"normal": noise.normal, "uniform": noise.uniform}
@@ -43,6 +43,8 @@ class Compiled(Model):
         except Exception as error:  # IREE's own have no common class
             raise FileError(str(error).splitlines()[0], AGAIN) from None
         arrays = [a.to_host() for a in (found if isinstance(found, list | tuple) else (found,))]
+        if len(arrays) != len(self.outputs):
+            raise FileError(f"it gives {len(arrays)} results, and is said to give {', '.join(self.outputs)}", AGAIN)
         named = dict(zip(self.outputs, arrays, strict=True))
         return named if outputs is None else {name: named[name] for name in outputs}
 
@@ -65,13 +67,14 @@ def load(path: str | Path, threads: int | None = None) -> Compiled:
     beside = path.with_suffix(".json")
     try:
         metadata = json.loads(beside.read_text(encoding="utf-8"))
-        complete = {"entry", "inputs", "arguments", "results", "draws"} <= set(metadata)
+        complete = isinstance(metadata, dict) and metadata.keys() >= {"entry", "inputs", "arguments", "results", "draws"}
     except FileNotFoundError:
         raise FileError(f"what is known of it is not beside it: {beside}", "keep both files in one folder") from None
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise FileError(f"{beside} cannot be read: {error}", AGAIN) from None
     if not complete:
         raise FileError(f"{beside} was not written by specc", AGAIN)
+    _named(metadata, beside)
     try:
         context = runtime.SystemContext(config=runtime.Config("local-sync" if threads == 1 else "local-task"))
         context.add_vm_module(runtime.VmModule.copy_buffer(context.instance, path.read_bytes()))
@@ -79,3 +82,15 @@ def load(path: str | Path, threads: int | None = None) -> Compiled:
     except Exception as error:  # IREE's own have no common class
         raise FileError(f"it is no compiled sampler of this processor: {str(error).splitlines()[0]}", AGAIN) from None
     return Compiled(session=function, metadata=metadata)
+
+
+def _named(metadata: dict[str, Any], beside: Path) -> None:
+    """Check that what lies beside a file says where each of its arguments comes from. Raises FileError."""
+    well_formed(metadata, beside, AGAIN)
+    inputs = {i["name"]: i for i in metadata["inputs"]}
+    known = inputs.keys() | {d["name"] for d in metadata["draws"]}
+    counted = {r for d in metadata["draws"] for r in d["rounds"] if isinstance(r, str)}
+    strange = [name for name in metadata["arguments"] if name not in known]
+    strange += [name for name in counted if name not in inputs or inputs[name]["shape"] or inputs[name]["dtype"] != "int"]
+    if strange:
+        raise FileError(f"{beside} does not say what {strange[0]} is", AGAIN)

@@ -117,6 +117,8 @@ class Model:
 def _given(i: Mapping[str, Any], value: Any, shape: list[int]) -> np.ndarray:
     """A value for an input as an array of its shape. Raises InputError, which names the input."""
     name, kind = i["name"], i["dtype"]
+    if not all(isinstance(d, int) for d in shape):
+        raise InputError(f"the input {name} grows while a sampler runs, and is not given from outside")
     try:
         array = np.asarray(value)
         exact = array.astype(KINDS[kind])

@@ -11,6 +11,7 @@ from specc.ir.types import BATCH, GROWING
 
 NEWER = "a newer runtime may have it: pip install --upgrade onnxruntime; or export the sampler again with this version of specc"
 AGAIN = "export the sampler again: specc export RUN --sampler NAME -o FILE.onnx"
+OTHERS = "give other values with --set, or " + AGAIN
 REASONS: tuple[tuple[str, str, str], ...] = (  # what ONNX Runtime says, what that means, the way out
     (
         r"Could not find an implementation for (\S+?)\((\d+)\) node with name '([^']*)'",
@@ -39,7 +40,7 @@ REASONS: tuple[tuple[str, str, str], ...] = (  # what ONNX Runtime says, what th
         "the op {0}, in the node {1}, asks for {2} bytes of memory",
         "draw fewer at once: --batch 1",
     ),
-    (r"running (\w+) node. Name:'([^']*)'[^\n]*?Status Message: ([^\n]*)", "the op {0}, in the node {1}, failed: {2}", ""),
+    (r"running (\w+) node. Name:'([^']*)'[^\n]*?Status Message: ([^\n]*)", "the op {0}, in the node {1}, failed: {2}", OTHERS),
 )
 
 
@@ -75,10 +76,9 @@ def described(metadata: dict[str, Any], inputs: Iterable[Any], outputs: Iterable
     """Check what a file says of itself against its graph. Raises FileError."""
     if "inputs" not in metadata:
         raise FileError(f"{path} was not exported by specc")
+    well_formed(metadata, path)
     graph = {i.name: i for i in inputs}
     said = metadata["inputs"]
-    if not isinstance(said, list) or not all(_input(i) for i in said):
-        raise FileError(f"{path} describes its inputs in a way that specc does not write")
     if strange := [i["name"] for i in said if i["name"] not in graph or KINDS[i["dtype"]] != graph[i["name"]].type]:
         raise FileError(f"{path} describes the input {strange[0]}, which its graph has not, or not of that type")
     if strange := [i["name"] for i in said if not _fits(i["shape"], graph[i["name"]].shape)]:
@@ -89,13 +89,21 @@ def described(metadata: dict[str, Any], inputs: Iterable[Any], outputs: Iterable
     given = [o.type for o in outputs if o.name in ("x", "x_out")]  # the second where an input is called x
     if not given or given[0] not in KINDS.values():
         raise FileError(f"{path} has no output x of numbers")
+
+
+def well_formed(metadata: dict[str, Any], path: str | Path, help: str = AGAIN) -> None:
+    """Check that a file describes itself as specc would. Raises FileError."""
+    said = metadata["inputs"]
+    if not isinstance(said, list) or not all(_input(i) for i in said):
+        raise FileError(f"{path} describes its inputs in a way that specc does not write", help)
     for key, fits in EXPECTED.items():
         if key in metadata and not fits(metadata[key]):
-            raise FileError(f"{path} has a `{key}` that specc does not write")
+            raise FileError(f"{path} has a `{key}` that specc does not write", help)
 
 
 KINDS = {"float": "tensor(float)", "int": "tensor(int64)", "bool": "tensor(bool)"}  # ONNX Runtime's names
 DIMENSIONS = (BATCH, GROWING)  # that have no number before a file runs
+MOST = 2**31  # classes of a condition
 ROLES = ("seed", "index", "condition", "argument", "data", "state")
 
 
@@ -107,9 +115,9 @@ def _input(i: Any) -> bool:
         and i.get("role") in ROLES
         and i.get("dtype") in KINDS
         and isinstance(i.get("shape"), list)
-        and all(d in DIMENSIONS or (type(d) is int and d >= 0) for d in i["shape"])
+        and all(d in DIMENSIONS or _count(d) for d in i["shape"])
         and (i.get("default", 0) is None or isinstance(i.get("default", 0), int | float))
-        and (i.get("classes", 0) is None or type(i.get("classes", 0)) is int)
+        and (i.get("classes", 0) is None or (_count(i.get("classes", 0)) and i.get("classes", 0) <= MOST))
         and {"default", "classes"} <= set(i)
     )
 
@@ -123,9 +131,33 @@ def _space(s: Any) -> bool:
     return isinstance(s, dict) and all(isinstance(s.get(k, 0), int | float) for k in ("low", "high"))
 
 
+def _draw(d: Any) -> bool:
+    """A draw of a compiled sampler: its rounds are numbers, or inputs that give them."""
+    return (
+        isinstance(d, dict)
+        and isinstance(d.get("name"), str)
+        and d.get("kind") in ("normal", "uniform")
+        and _count(d.get("place"))
+        and all(isinstance(d.get(k), list) for k in ("shape", "rounds"))
+        and all(map(_count, d["shape"]))
+        and all(isinstance(r, str) or _count(r) for r in d["rounds"])
+    )
+
+
+def _count(n: Any) -> bool:
+    return type(n) is int and n >= 0
+
+
+def _words(v: Any) -> bool:
+    return isinstance(v, list) and all(isinstance(s, str) for s in v)
+
+
 EXPECTED: dict[str, Callable[[Any], bool]] = {
     "spaces": lambda v: isinstance(v, list) and all(map(_space, v)),
-    "symbols": lambda v: isinstance(v, list) and all(isinstance(s, str) for s in v),
+    "symbols": _words,
+    "arguments": _words,
+    "results": lambda v: _words(v) and "x" in v,
+    "draws": lambda v: isinstance(v, list) and all(map(_draw, v)),
     "entry": lambda v: isinstance(v, str),
     "groups": lambda v: isinstance(v, str) and v.isdecimal() and int(v) >= 1,
 }

@@ -54,17 +54,17 @@ class _Scope:
     aliases: dict[str, frozenset[str]] = field(default_factory=dict)  # by the word behind `as`: what that file defines
 
 
-def elaborate(file: tree.File, source: Source, model: str | None = None) -> Elaborated:
-    """Every model of a file (or the one named) as a program at example level."""
+def elaborate(file: tree.File, source: Source, model: str | None = None, torn: bool = False) -> Elaborated:
+    """Every model of a file (or the one named) as a program at example level. torn: parts of the text did not parse."""
     before = sys.getrecursionlimit()
     sys.setrecursionlimit(max(before, 20_000))  # nesting is bounded by the evaluator itself
     try:
-        return _elaborate(file, source, model)
+        return _elaborate(file, source, model, torn)
     finally:
         sys.setrecursionlimit(before)
 
 
-def _elaborate(file: tree.File, source: Source, model: str | None) -> Elaborated:
+def _elaborate(file: tree.File, source: Source, model: str | None, torn: bool) -> Elaborated:
     found: list[Diagnostic] = []
     scope = _Scope((source,), {})
     for item in file.items:
@@ -72,7 +72,7 @@ def _elaborate(file: tree.File, source: Source, model: str | None) -> Elaborated
             _top(item, scope)
         except SpecError as error:
             found.append(error.diagnostic)
-    if not scope.models and not found and not scope.definitions:
+    if not (torn or scope.models or found or scope.definitions):
         found.append(diagnostic("E0209", file.span, "there is no model here", help="write `model NAME { ... }`"))
     programs: dict[str, Program] = {}
     defaults: list[Default] = []

@@ -179,14 +179,17 @@ def settings(m: Model) -> None:
 
 
 def _evaluation(m: Model, section: tree.Section) -> list[Setting]:
+    return evaluation(m.ev, section, m.env, m.top, _judged(m))
+
+
+def _judged(m: Model) -> Judged:
     samplers, queries = ([name_of(s) for s in m.found.get(kind, [])] for kind in ("sampler", "query"))
-    judged = Judged(samplers, queries, labelled=any(s.classes for s, _ in m.conditions))
-    return evaluation(m.ev, section, m.env, m.top, judged)
+    space = m.data[0].space if m.data else None
+    return Judged(samplers, queries, labelled=any(s.classes for s, _ in m.conditions), space=space)
 
 
 def _quantization(m: Model, section: tree.Section) -> Quantization:
-    labelled, queries = any(s.classes for s, _ in m.conditions), [name_of(s) for s in m.found.get("query", [])]
-    made = quantization(m.ev, section, m.ev.builtins, m.top, labelled=labelled, queries=queries)
+    made = quantization(m.ev, section, m.ev.builtins, m.top, _judged(m))
     if made.trained and any(q.trained for q in m.quantize):
         fail(
             "E0208", section.span, "the model is trained with one set of formats", help="leave `train = qat` out of the others"

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 from specc.ir.metrics import CLASSES, METRICS, Metric
-from specc.ir.program import Setting
+from specc.ir.program import Setting, Space
 from specc.record import record
 from specc.sema.arithmetic import describe
 from specc.sema.evaluate import Evaluator
@@ -27,6 +27,7 @@ class Judged:
     samplers: Collection[str]
     queries: Collection[str]  # one number of each example, whose mean is measured
     labelled: bool  # whether a condition has classes, which probes are trained on
+    space: Space | None  # of the data
 
 
 def evaluation(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, model: Judged) -> list[Setting]:
@@ -63,9 +64,7 @@ def _metric(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame, model: Judge
         help = did_you_mean(name.id, known) or f"known are {choices(known)}"
         fail("E0203", name.span, f"there is no metric `{name.id}`", caption="unknown name", help=help)
     row = METRICS[name.id]
-    if row.takes in CLASSES and not model.labelled:
-        help = "add `condition y: class(k)`, or measure `pca_frechet`, which needs none"
-        fail("E0209", name.span, f"`{name.id}` needs classes, which its probe learns to tell apart", help=help)
+    fits(row, name, model, "pca_frechet")
     args: list[str] = []
     knobs: dict[str, Any] = {}
     for a in call.args if isinstance(call, tree.Call) else ():
@@ -77,6 +76,20 @@ def _metric(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame, model: Judge
     if row.takes == "query" and not args:
         fail("E0206", node.span, f"`{name.id}` needs a query", help=f"as in `{name.id}(nll)`")
     return Setting(name.id, ((("args", tuple(args)),) if args else ()) + tuple(knobs.items()))
+
+
+def fits(row: Metric, name: tree.Name, model: Judged, instead: str) -> None:
+    """An error where the data have not what a metric is about, classes or symbols; `instead` is of any data."""
+    if row.takes in CLASSES and not model.labelled:
+        help = f"add `condition y: class(k)`, or take `{instead}`, which needs none"
+        fail("E0209", name.span, f"`{name.id}` needs classes, which its probe learns to tell apart", help=help)
+    space = model.space
+    if not row.symbols or space is None:
+        return
+    if space.dtype != "int" or (row.symbols > 1 and (len(space.shape) != 1 or space.shape[0] < row.symbols)):
+        what = "symbols" if row.symbols == 1 else "neighbours in a sequence of symbols"
+        message = f"`{name.id}` counts {what}, and `{space.name}` is of the kind `{space.kind}`"
+        fail("E0304", name.span, message, help=f"take `{instead}`, which is of any data")
 
 
 def _sampler(metric: str, row: Metric, node: tree.Expr, model: Judged, again: bool) -> str:

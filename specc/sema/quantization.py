@@ -13,7 +13,7 @@ quantize w2 { weights = ternary; cache = int8; train = qat }   # the model itsel
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from specc.ir.formats import FORMATS, PRODUCTS, WORDS
@@ -23,7 +23,7 @@ from specc.ir.program import Bound, Quantization, QuantizeRule, Setting
 from specc.ir.quantizing import is_dynamic, is_microscaled
 from specc.sema.arithmetic import describe
 from specc.sema.evaluate import Evaluator
-from specc.sema.evaluation import COMPARISONS
+from specc.sema.evaluation import COMPARISONS, Judged, fits
 from specc.sema.frame import Frame
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.sections import MOST, plain, setting
@@ -51,10 +51,8 @@ JUDGES = ("two sets", *CLASSES)  # metrics of samples, by what they take
 TAKES = "`quantize` takes `weights`, `activations`, `cache`, `keep`, `calibrate`, `train`, `require` and rules"
 
 
-def quantization(
-    ev: Evaluator, section: tree.Section, env: Env, frame: Frame, *, labelled: bool, queries: list[str]
-) -> Quantization:
-    """The section as data. labelled: whether a condition has classes, which some metrics need. queries: of the model."""
+def quantization(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, model: Judged) -> Quantization:
+    """The section as data."""
     if not isinstance(section.head, tree.Name) or section.body is None:
         fail("E0304", section.span, "quantisation is written `quantize NAME { weights = int8(axis = channel) }`")
     rules: list[QuantizeRule] = []
@@ -63,17 +61,18 @@ def quantization(
     general: list[tree.Statement] = []
     looked: str | None = None
     trained: tree.Bind | None = None
+    _once(section.body.items)
     for item in section.body.items:
         match item:
             case tree.Section(kind="rule"):
                 rules.append(_rule(ev, item, env, frame))
             case tree.Require():
-                bounds.append(_bound(ev, item, env, frame, labelled))
+                bounds.append(_bound(ev, item, env, frame, model))
             case tree.Bind(targets=(tree.Name(id="keep"), *_)):
                 words = plain(ev.expr(item.values[0], env, frame, symbols=True), item.span)
                 keep.extend(_kept(w, item.span) for w in (words if isinstance(words, tuple) else (words,)))
             case tree.Bind(targets=(tree.Name(id="calibrate"), *_)):
-                looked = _word(ev, item, env, frame, "query", queries)
+                looked = _word(ev, item, env, frame, "query", model.queries)
             case tree.Bind(targets=(tree.Name(id="train"), *_)):
                 _word(ev, item, env, frame, "way of training", ["qat"])
                 trained = item
@@ -98,7 +97,17 @@ def quantization(
     )
 
 
-def _word(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame, what: str, known: list[str]) -> str:
+def _once(items: tuple[tree.Statement, ...]) -> None:
+    """Nothing is set twice."""
+    known: set[str] = set()
+    for item in items:
+        if isinstance(item, tree.Bind) and isinstance(name := item.targets[0], tree.Name):
+            if name.id in known:
+                fail("E0208", item.span, f"`{name.id}` is set twice")
+            known.add(name.id)
+
+
+def _word(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame, what: str, known: Collection[str]) -> str:
     """`calibrate = token_nll`, `train = qat`."""
     word = plain(ev.expr(item.values[0], env, frame, symbols=True), item.span)
     if word not in known:
@@ -124,7 +133,9 @@ def _trainable(rules: list[QuantizeRule], span: Span) -> None:
 
 def _rule(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> QuantizeRule:
     """`rule "PATTERN OF PATHS" { ... }` or `rule KIND { ... }`."""
-    found = _formats(ev, item.body.items if item.body else (), env, frame)
+    items = item.body.items if item.body else ()
+    _once(items)
+    found = _formats(ev, items, env, frame)
     match item.head:
         case tree.String(value=pattern):
             return _made(pattern, found, item.span)
@@ -221,7 +232,7 @@ def _ranges(made: Setting, span: Span) -> None:
         fail("E0605", span, f"`{made.name}` {how}: `{idle[0]}` has no meaning", help=help)
 
 
-def _bound(ev: Evaluator, item: tree.Require, env: Env, frame: Frame, labelled: bool) -> Bound:
+def _bound(ev: Evaluator, item: tree.Require, env: Env, frame: Frame, model: Judged) -> Bound:
     """`require frechet_ratio <= 1.1`, `require sample_error < 0.05`."""
     test = item.test
     if not (isinstance(test, tree.Binary) and test.op in COMPARISONS and isinstance(test.left, tree.Name)):
@@ -234,9 +245,8 @@ def _bound(ev: Evaluator, item: tree.Require, env: Env, frame: Frame, labelled: 
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         fail("E0304", test.right.span, f"a bound is a number, not {describe(value)}")
     metric = METRICS.get(name.removesuffix(RATIO))
-    if metric is not None and metric.takes in CLASSES and not labelled:
-        help = "add `condition y: class(k)`, or bound `pca_frechet_ratio`, which needs none"
-        fail("E0209", test.left.span, f"`{name}` needs classes, which its probe learns to tell apart", help=help)
+    if metric is not None:
+        fits(metric, test.left, model, "pca_frechet" + RATIO)
     return Bound(name=name, compare=test.op, value=float(value), span=item.span)
 
 

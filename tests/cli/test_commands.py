@@ -76,6 +76,13 @@ def test_bad_files_are_errors_with_a_place(specc: Specc, tmp_path: Path, content
     assert specc("check", path).exit_code == 1
 
 
+def test_a_model_that_does_not_parse_is_not_missing(specc: Specc, tmp_path: Path) -> None:
+    path = tmp_path / "x.spec"
+    path.write_text("specc 1\nmodel m { data x: vector(" + "(" * 5000 + "2" + ")" * 5000 + ") from moons }\n")
+    (found,) = json.loads(specc("check", path, "--json").stdout)
+    assert (found["code"], found["line"]) == ("E0112", 2)
+
+
 def test_explain_shows_defaults_with_their_origin(specc: Specc, good: Path) -> None:
     result = specc("check", "--explain", good)
     assert result.exit_code == 0

@@ -108,6 +108,7 @@ def test_without_a_trajectory_there_is_no_animation(tmp_path: Path, specc: Calla
     ("given", "said"),
     [
         ("steps=3", "no input steps; there are scale, seed, y"),
+        ("seed=3", "seed is what --seed says of each sample"),
         ("y=9", "the input y takes classes from 0 to 7"),
         ("y=-1", "the input y takes classes"),
         ("y=0.5", "the input y takes whole numbers"),
@@ -116,6 +117,7 @@ def test_without_a_trajectory_there_is_no_animation(tmp_path: Path, specc: Calla
         ("scale=FILE", "the input scale takes one number, and was given one of shape (64, 3)"),
         ("y=FILE", "the input y takes an array of shape (64,)"),
         ("y=none.npz", "y: none.npz cannot be read"),
+        ("seed=3", "the seed is given with --seed"),
     ],
 )
 def test_wrong_inputs_are_named(points: Path, specc: Callable[..., Result], tmp_path: Path, given: str, said: str) -> None:
@@ -163,6 +165,18 @@ def also_asks() -> bytes:
     return model.SerializeToString()
 
 
+def images_of(*shape: int, kind: int = TensorProto.FLOAT, **said: object) -> bytes:
+    """A file whose samples have a shape, filled with their seeds, and that says more of itself."""
+    axes = helper.make_tensor("axes", TensorProto.INT64, [len(shape)], range(1, len(shape) + 1))
+    sizes = helper.make_tensor("sizes", TensorProto.INT64, [len(shape) + 1], [1, *shape])
+    nodes = (
+        node("Unsqueeze", ["seed", "axes"], ["u"]),
+        node("Expand", ["u", "sizes"], ["e"]),
+        node("Cast", ["e"], ["x"], to=kind),
+    )
+    return also(graph(*nodes, weights=(axes, sizes), kind=kind), **said)
+
+
 def described(**changes: object) -> bytes:
     """A file that describes its only input otherwise than it is."""
     model = onnx.load_from_string(graph(helper.make_node("Cast", ["seed"], ["x"], to=1)))
@@ -171,9 +185,9 @@ def described(**changes: object) -> bytes:
     return model.SerializeToString()
 
 
-def also(**said: object) -> bytes:
+def also(file: bytes | None = None, **said: object) -> bytes:
     """A file that says more of itself."""
-    model = onnx.load_from_string(graph(helper.make_node("Cast", ["seed"], ["x"], to=1)))
+    model = onnx.load_from_string(file or graph(helper.make_node("Cast", ["seed"], ["x"], to=1)))
     for key, value in said.items():
         model.metadata_props.add(key=f"specc.{key}", value=json.dumps(value))
     return model.SerializeToString()
@@ -229,6 +243,7 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "types": (lambda: described(dtype="float"), "describes the input seed", "specc export"),
     "names": (lambda: described(name="other"), "describes the input other", "specc export"),
     "shapes": (lambda: described(shape=["B", -1]), "in a way that specc does not write", "specc export"),
+    "classes": (lambda: described(classes=2**70), "in a way that specc does not write", "specc export"),
     "symbols": (lambda: also(symbols=["a", 7]), "has a `symbols` that specc does not write", "specc export"),
     "spaces": (lambda: also(spaces=[{"low": "deep"}]), "has a `spaces` that specc does not write", "specc export"),
     "deep": (deep, "in JSON that cannot be read", "specc export"),
@@ -251,3 +266,42 @@ def test_what_fails_while_running_is_named(specc: Callable[..., Result], tmp_pat
     (tmp_path / "x.onnx").write_bytes(graph(*nodes, weights=(huge,)))
     result = specc("sample", tmp_path / "x.onnx", "-o", tmp_path / "x.npz")
     assert result.exit_code == 3 and "the op Expand, in the node n1, asks for" in result.stderr and "--batch 1" in result.stderr
+    four = helper.make_tensor("w", TensorProto.FLOAT, [4], [0.0] * 4)
+    (tmp_path / "x.onnx").write_bytes(graph(node("Gather", ["w", "seed"], ["x"], name="n2"), weights=(four,)))
+    result = specc("sample", tmp_path / "x.onnx", "-n", 9, "-o", tmp_path / "x.npz")
+    assert result.exit_code == 3 and "the op Gather, in the node n2, failed" in result.stderr and "--set" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("make", "out", "said"),
+    [
+        (lambda: images_of(1, 2, 2, spaces=[{"low": 1, "high": 1}]), "x.png", "the range [1, 1] is empty"),
+        (lambda: images_of(1, 2, 2, spaces=[{"low": -(10**400)}]), "x.png", "there is no picture"),
+        (lambda: images_of(1, 0, 2), "x.png", "there is no picture"),
+        (lambda: images_of(3, kind=TensorProto.INT64, symbols=["a"]), "x.txt", "no symbol for the token 1, of 1"),
+        (lambda: images_of(1, 2, 2, kind=TensorProto.INT64, symbols=[]), "x.txt", "no symbol for the token 0, of 0"),
+    ],
+)
+def test_a_file_cannot_describe_pictures_and_text_that_it_has_not(
+    make: Callable[[], bytes], out: str, said: str, specc: Callable[..., Result], tmp_path: Path
+) -> None:
+    (tmp_path / "x.onnx").write_bytes(make())
+    result = specc("sample", tmp_path / "x.onnx", "-n", 4, "-o", tmp_path / out)
+    assert result.exit_code == 3 and said in result.stderr and ".npz" in result.stderr, result.stderr
+    assert not (tmp_path / out).exists()
+
+
+def test_more_than_memory_holds_is_refused(specc: Callable[..., Result], tmp_path: Path) -> None:
+    model = onnx.load_from_string(images_of(2))
+    model.graph.input.append(helper.make_tensor_value_info("y", TensorProto.INT64, ["B", "K"]))
+    row = {"name": "y", "role": "condition", "dtype": "int", "shape": ["B", 2**50], "default": None, "classes": None}
+    model.metadata_props[0].value = json.dumps([*json.loads(model.metadata_props[0].value), row])
+    (tmp_path / "x.onnx").write_bytes(model.SerializeToString())
+    result = specc("sample", tmp_path / "x.onnx", "--set", "y=3", "-o", tmp_path / "x.npz")
+    assert result.exit_code == 3 and "do not fit into memory" in result.stderr and "-n 64" in result.stderr
+    row["shape"] = ["B", "T"]
+    model.metadata_props[0].value = json.dumps([json.loads(model.metadata_props[0].value)[0], row])
+    (tmp_path / "x.onnx").write_bytes(model.SerializeToString())
+    result = specc("sample", tmp_path / "x.onnx", "--set", "y=3", "-o", tmp_path / "x.npz")
+    assert result.exit_code == 2 and "the input y grows while a sampler runs" in result.stderr
+    assert specc("sample", tmp_path / "x.onnx", "-n", 10**20, "-o", tmp_path / "x.npz").exit_code == 2

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from specc.cli.common import Failure
@@ -41,3 +42,11 @@ def test_a_failing_script_is_a_failure_while_running(tmp_path: Path) -> None:
     with pytest.raises(Failure, match=r"train\.py ended with code 4") as caught:
         python(script)
     assert caught.value.exit_code == 3
+
+
+def test_a_script_that_was_called_wrongly_is_wrong_usage(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text("import argparse; argparse.ArgumentParser().parse_args()")
+    with pytest.raises(click.exceptions.Exit) as caught:
+        python(script, "--nonsense", usage=2)
+    assert caught.value.exit_code == 2

@@ -148,6 +148,33 @@ def test_a_compiled_sampler_draws_as_the_onnx_file_does(
     assert broken.exit_code == 3 and "no compiled sampler" in broken.stderr
 
 
+def test_what_lies_beside_a_compiled_file_is_not_taken_on_trust(tmp_path: Path) -> None:
+    """It is checked before the file is opened."""
+    pytest.importorskip("iree.runtime", reason="pip install 'specc[iree]'")
+    row = {"role": "argument", "dtype": "int", "shape": [], "default": 3, "classes": None}
+    seed = {"name": "seed", "role": "seed", "dtype": "int", "shape": ["B"], "default": None, "classes": None}
+    draw = {"name": "noise_0", "place": 0, "kind": "normal", "shape": [2], "rounds": ["steps"]}
+    good = {"entry": "s", "inputs": [seed, row | {"name": "steps"}], "draws": [draw], "results": ["x"]}
+    good["arguments"] = ["seed", "steps", "noise_0"]
+    for change, said in (
+        ({}, "no compiled sampler"),  # which is what is wrong with the file itself
+        ({"inputs": "seed"}, "describes its inputs"),
+        ({"inputs": [{"name": "seed"}]}, "describes its inputs"),
+        ({"draws": 3}, "has a `draws`"),
+        ({"draws": [draw | {"kind": "cauchy"}]}, "has a `draws`"),
+        ({"draws": [draw | {"shape": "x"}]}, "has a `draws`"),
+        ({"draws": [draw | {"rounds": ["other"]}]}, "does not say what other is"),
+        ({"draws": [draw | {"rounds": ["seed"]}]}, "does not say what seed is"),
+        ({"arguments": ["w"]}, "does not say what w is"),
+        ({"results": []}, "has a `results`"),
+        ({"groups": 0}, "has a `groups`"),
+    ):
+        (tmp_path / "x.vmfb").write_bytes(b"no module")
+        (tmp_path / "x.json").write_text(json.dumps(good | change))
+        result = specc("sample", tmp_path / "x.vmfb", "-o", tmp_path / "x.npz")
+        assert result.exit_code == 3 and said in result.stderr and "compile the sampler again" in result.stderr, result.stderr
+
+
 def test_loops_that_stop_by_themselves_go_through_iree(
     program: Program, iree: Callable[..., tuple[Path, ...]], tmp_path: Path
 ) -> None:

@@ -199,6 +199,27 @@ def test_files_are_as_small_as_their_codes(name: str, share: float, tmp_path: Pa
     assert sum(r.bytes_after for r in report.layers) + report.others == report.bytes_after
 
 
+def test_blocks_are_no_wider_than_they_must_be(tmp_path: Path) -> None:
+    """One scale a row of 44: a block of 64 codes, and not of 128."""
+    p, w = compiled(EVERY, tmp_path)
+    how = QuantizeRule(match="linear", weights=Setting("int8", (("axis", "channel"),)))
+    _, report = quantised(p, w, "y", tmp_path / "q.onnx", "cpu", how)
+    (packed,) = (r for r in report.layers if "packed blocks" in r.runs and r.bytes_before == 4 * 11 * 44)
+    assert packed.bytes_after == 11 * (64 + 4)
+
+
+def test_the_note_of_an_emulation_names_the_kind(tmp_path: Path) -> None:
+    """Linear layers with operands rounded by rows have an integer kernel where convolutions have none."""
+    p, w = compiled(EVERY, tmp_path)
+    dynamic = Setting("int8", (("dynamic", True),))
+    _, report = quantised(
+        p, w, "y", tmp_path / "q.onnx", "cpu", QuantizeRule(match="*", weights=Setting("int8"), activations=dynamic)
+    )
+    assert {r.kind for r in report.layers if r.runs == "integer kernel"} == {"linear"}
+    (note,) = (n for n in report.notes if "no kernel on cpu" in n)
+    assert "conv in int8" in note and "linear in" not in note
+
+
 def test_rules_of_kinds_and_what_is_kept(tmp_path: Path) -> None:
     text = EVERY.replace(
         "query y", "quantize q { weights = int4; keep = [last]; rule embedding { weights = mxfp6_e3m2 } }\n  query y"

@@ -99,7 +99,7 @@ def test_the_average_follows_step_by_step(folder: Path) -> None:
 def test_only_its_parent_is_a_parent(folder: Path, tmp_path: Path, given: tuple[str, ...]) -> None:
     arguments = ["--parent", *(folder / name for name in given)] if given else []
     done = train(folder, "student", tmp_path / "out", *arguments)
-    assert done.returncode == 2
+    assert done.returncode == 3
     wanted, foreign = (
         json.loads((folder / f"project_{n}" / "spec.lock.json").read_text())["digest"] for n in ("base", "other")
     )

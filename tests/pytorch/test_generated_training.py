@@ -40,7 +40,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "train.py", *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=300
+        [sys.executable, "train.py", *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=900
     )
 
 
@@ -76,6 +76,7 @@ def test_resuming_is_exact(plane: Path, tmp_path: Path) -> None:
         done = train(plane, "--steps", 20, "--seed", 3, "--out", *arguments)
         assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["steps"] == 20
+    assert "loss=" in done.stderr and "examples/s=" in done.stderr
     for name in CHECKPOINT:
         assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
     other = train(plane, "--steps", 20, "--seed", 4, "--out", tmp_path / "other")
@@ -126,7 +127,7 @@ def test_a_full_disk_leaves_the_checkpoint_before(plane: Path, tmp_path: Path) -
     command = [sys.executable, "-c", code, "--steps", "6", "--resume", "--out", str(run)]
     done = subprocess.run(command, cwd=plane, capture_output=True, text=True, timeout=60)
     assert done.returncode == 3, done.stderr[-500:]
-    assert "No space left" in done.stderr and "Traceback" not in done.stderr
+    assert "No space left" in done.stderr and "the one before is whole" in done.stderr and "Traceback" not in done.stderr
     assert {name: (run / name).read_bytes() for name in CHECKPOINT} == before
 
 
@@ -139,6 +140,28 @@ def test_a_missing_file_of_data_is_named(tmp_path: Path) -> None:
     done = train(project(spec, tmp_path / "p"), "--steps", 1, "--out", tmp_path / "run")
     assert done.returncode == 3
     assert "nowhere.npy" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "code", "said"),
+    [(("--steps", 0), 2, "--steps"), (("--batch", -4), 2, "1 or more"), (("--device", "phone"), 3, "error: --device phone: ")],
+)
+def test_what_makes_no_sense_is_refused(option: tuple[object, ...], code: int, said: str, plane: Path, tmp_path: Path) -> None:
+    done = train(plane, "--out", tmp_path / "run", *option)
+    assert done.returncode == code and said in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_compiled_and_in_half_precision(digits: Path, tmp_path: Path) -> None:
+    """Steps of the same draws: compiled they have the same loss, in bfloat16 nearly, and another."""
+    loss = {}
+    for name, options in {"plain": (), "compiled": ("--compile",), "half": ("--precision", "bf16")}.items():
+        done = train(digits, "--steps", 3, "--device", "cpu", "--out", tmp_path / name, *options)
+        assert done.returncode == 0, done.stderr[-2000:]
+        loss[name] = json.loads(done.stdout.splitlines()[-1])["loss"]
+    assert loss["compiled"] == pytest.approx(loss["plain"], rel=1e-4)
+    assert loss["half"] == pytest.approx(loss["plain"], rel=0.02) and loss["half"] != loss["plain"]
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,12 @@ def write(run: Path, tensors: dict[str, Tensors], state: dict[str, Any]) -> None
             _put(new / f"{name}.safetensors", save(held, metadata={"step": str(state["step"])}))
         _put(new / "state.json", json.dumps(state, indent=2).encode())
         _sync(new)
-    except OSError:
+    except OSError as problem:
         shutil.rmtree(new, ignore_errors=True)
-        raise
+        kept = "the one before is whole" if (run / "state.json").exists() else "there is none before it"
+        raise OSError(
+            f"the checkpoint of step {state['step']} could not be written to {run}: {problem.strerror or problem}; {kept}"
+        ) from problem
     os.replace(new, ready)
     _sync(run)
     recover(run)
@@ -75,6 +78,17 @@ def read(run: Path, names: Sequence[str], digest: str | None = None) -> tuple[di
             f"and this project is sha256 {digest}"
         )
     return tensors, state
+
+
+def load(module: torch.nn.Module, run: Path, name: str) -> None:
+    """Fill networks from one file of a run of this project's spec, without the suffix."""
+    lock = Path(__file__).parent / "spec.lock.json"
+    try:
+        digest = json.loads(lock.read_text(encoding="utf-8"))["digest"]
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        raise CheckpointError(f"{lock} does not say of which spec this project is: {problem}") from problem
+    tensors, _ = read(run, [name], digest)
+    fill(module, tensors[name], f"{name}.safetensors")
 
 
 def fill(module: torch.nn.Module, tensors: Tensors, file: str) -> None:

@@ -28,23 +28,23 @@ def arguments() -> argparse.Namespace:
     # << pictures
     parser.add_argument("--picture-every", type=int, default=PICTURE_EVERY, help="steps; 0 for none")
     # >>
-    return parser.parse_args()
+    args = parser.parse_args()
+    if any(n is not None and n < 1 for n in (args.steps, args.stop_after, args.batch)) or not 0 <= (args.seed or 0) < 2**63:
+        parser.error("--steps, --stop-after and --batch are 1 or more, and --seed is a whole number from 0, below 2**63")
+    return args
 
 
 def main() -> int:
-    """0: trained or stopped as asked. 2: the checkpoint or batch does not fit. 3: data or disk. 4: the loss is not finite."""
+    """0: trained or stopped as asked. 2: called wrongly. 3: the checkpoint, data or disk. 4: the loss is not finite."""
     try:
         run = Run(arguments())
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: setattr(run, "asked", True))
         summary = run.train()
-    except checkpoint.CheckpointError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 2
     except FloatingPointError as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 4
-    except (OSError, ValueError) as problem:
+    except (checkpoint.CheckpointError, OSError, ValueError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 3
     if run.rank == 0:

@@ -71,6 +71,7 @@ class Log:
             for name, value in losses.items():
                 self.board.add_scalar(name, value, step)
             self.board.add_scalar("examples_per_second", speed, step)
+            self.board.add_scalar("learning_rate", rate, step)
 
     def close(self) -> None:
         if self.file is not None:

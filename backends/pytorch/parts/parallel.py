@@ -8,11 +8,16 @@ from torch import Tensor
 
 
 def join(device: str) -> tuple[int, int, torch.device]:
-    """The number of this process, of how many, and where it computes."""
-    rank, world, found = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1)), torch.device(device)
-    if world > 1 and found.type == "cuda":
-        found = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
-        torch.cuda.set_device(found)
+    """The number of this process, of how many, and where it computes. ValueError where there is no such device."""
+    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    try:
+        found = torch.device(device)
+        if world > 1 and found.type == "cuda":
+            found = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+            torch.cuda.set_device(found)
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError) as problem:  # the second where PyTorch was built without it
+        raise ValueError(f"--device {device}: {problem}") from None
     if world > 1:
         dist.init_process_group("nccl" if found.type == "cuda" else "gloo")
     return rank, world, found

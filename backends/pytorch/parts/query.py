@@ -40,8 +40,7 @@ def main() -> int:
     # >>
     try:
         model = Model().requires_grad_(False).eval()
-        tensors, _ = checkpoint.read(args.run, [weights])
-        checkpoint.fill(model, tensors[weights], f"{weights}.safetensors")
+        checkpoint.load(model, args.run, weights)
         # << counted
         data = dict(np.load(args.data)) if args.data else {"index": np.arange(args.n)}
         # >>
@@ -52,13 +51,10 @@ def main() -> int:
         known = {name: torch.from_numpy(value) for name, value in data.items()}
         known.setdefault("seed", args.seed * 1_000_003 + torch.arange(count))
         inputs = [known[name] for name in INPUTS[args.query]]
-    except checkpoint.CheckpointError as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        return 2
     except KeyError as problem:
         print(f"error: {args.data} has no array {problem}", file=sys.stderr)
         return 3
-    except (OSError, ValueError) as problem:
+    except (checkpoint.CheckpointError, OSError, ValueError) as problem:
         print(f"error: {problem}", file=sys.stderr)
         return 3
     answers = QUERIES[args.query](model, *inputs)

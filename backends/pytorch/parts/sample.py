@@ -9,7 +9,16 @@ import functools
 import inspect
 
 # >>
+# << conditions
+import math
+
+# >>
 import sys
+
+# << conditions
+import zipfile
+
+# >>
 from pathlib import Path
 
 import numpy as np
@@ -153,10 +162,12 @@ def array(
 ) -> Tensor:
     """Numbers for all samples, or those of a file (.npy, or .npz under the name): the same for all, or a row for each."""
     if words[0].endswith((".npy", ".npz")):
-        found = np.load(words[0])
-        found = found if isinstance(found, np.ndarray) else found[name]
+        found = from_file(words[0], name)
     else:
-        found = np.array([float(word) for word in words]).reshape(shape)
+        found = np.array([float(word) for word in words])
+        if found.size != math.prod(shape):
+            raise ValueError(f"{name} is {math.prod(shape)} numbers, not {found.size}")
+        found = found.reshape(shape)
     rows = found[None].repeat(n, axis=0) if found.shape == shape else found[:n]
     if rows.shape != (n, *shape):
         raise ValueError(f"{name} has shape {found.shape}, not {shape} for each of {n} samples")
@@ -165,6 +176,15 @@ def array(
         raise ValueError(f"{name} is a class, 0 to {classes - 1}")
     # >>
     return torch.from_numpy(rows).to(dtype)
+
+
+def from_file(file: str, name: str) -> np.ndarray:
+    """The numbers of a .npy, or those of a .npz under this name."""
+    try:
+        found = np.load(file)
+        return found if isinstance(found, np.ndarray) else found[name]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as problem:
+        raise ValueError(f"{name}: {file} cannot be read: {problem}") from None
 
 
 # >>
@@ -181,8 +201,7 @@ def lines(samples: np.ndarray, symbols: Path) -> str:
 def load(run: Path, weights: str) -> Model:
     """The networks of a run, as they were averaged or as they were trained."""
     model = Model().requires_grad_(False).eval()
-    tensors, _ = checkpoint.read(run, [weights])
-    checkpoint.fill(model, tensors[weights], f"{weights}.safetensors")
+    checkpoint.load(model, run, weights)
     return model
 
 
@@ -268,9 +287,9 @@ def main() -> int:
         # << not ema
         model = load(args.run, "model").to(args.device)
         # >>
-    except checkpoint.CheckpointError as problem:
+    except (checkpoint.CheckpointError, RuntimeError, AssertionError) as problem:  # the others of the device
         print(f"error: {problem}", file=sys.stderr)
-        return 2
+        return 3
     # << conditions
     given: dict[str, Tensor] = {}
     try:
@@ -320,7 +339,7 @@ def main() -> int:
         # >>
     except ValueError as problem:
         print(f"error: {problem}", file=sys.stderr)
-        return 2
+        return 3
     except OSError as problem:
         print(f"error: {args.out} could not be written: {problem.strerror or problem}", file=sys.stderr)
         return 3

@@ -363,7 +363,7 @@ class Run:
         # << learns
         means = mean_losses(self.losses, self.world)
         mean = sum(means.values())
-        self.bar.set_postfix(loss=f"{mean:.4g}", refresh=False)
+        self.bar.set_postfix({"loss": f"{mean:.4g}", "examples/s": f"{speed:,.0f}"}, refresh=False)
         # << not watched
         self.log.row(self.step, means, speed, self.learning_rate())
         # >>
