@@ -35,13 +35,7 @@ def data_file(program: Program, dataset: Dataset, file: str = "data") -> Data:
     first = dataset.space is program.data[0].space
     conditions = [c for c in program.conditions if not c.derived] if first else []
     doc = dataset.doc or f"data {name} from {dataset.reader.name}"
-    if dataset.code is None:
-        about, body = _split(reader.text)
-    else:
-        about, body = (
-            f"The reader is `{dataset.code.function}` of {dataset.code.file}.",
-            _given(dataset, dataset.code, conditions),
-        )
+    about, body = _split(reader.text) if dataset.code is None else _given(dataset, dataset.code, conditions)
     lines = _examples(reader, dataset, conditions, finite(dataset))
     if drawn(dataset):
         where = f'FILE = Path(__file__).parent.parent / "{drawn(dataset)}"  # beside the project of a run'
@@ -69,14 +63,15 @@ def _split(text: str) -> tuple[str, str]:
     return ast.get_docstring(parsed) or "", "\n".join(text.splitlines()[parsed.body[0].end_lineno :]).strip("\n")
 
 
-def _given(dataset: Dataset, code: Code, conditions: list[Space]) -> str:
-    """What holds the arrays of the spec's own reader to the spec."""
+def _given(dataset: Dataset, code: Code, conditions: list[Space]) -> tuple[str, str]:
+    """The same of a reader that the spec declares: the call of its function, and what holds its arrays to the spec."""
     known = {s.name: s for s in (dataset.space, *dataset.fields, *conditions)}
     spaces = {key: known[name] for name, key in _keys(reader_of(dataset), dataset, conditions).items()}
-    standardized = any(s.name == "standardize" for s in dataset.steps)  # into a range that the reader's numbers do not have
-    if standardized:
+    steps = {s.name for s in dataset.steps}
+    if "standardize" in steps:  # the range is that of what comes out
         spaces["x"] = replace(spaces["x"], low=None, high=None)
-    return given_text(dataset.reader.name, code, spaces, numbers=any(s.name in INTO for s in dataset.steps))
+    text = given_text(dataset.reader.name, code, spaces, numbers=not steps.isdisjoint(INTO))
+    return f"The reader is `{code.function}` of {code.file}.", text
 
 
 def numbers_file(program: Program) -> Data:
@@ -151,10 +146,8 @@ def _examples(reader: Reader, dataset: Dataset, conditions: list[Space], finite:
     lines += [f"    {part}" for part in fit(f"data = {call}", 124)]
     lines += ['    x = data["x"]', *(f"    {line}" for line in scaled)]
     if not dataset.code:
-        lines += [f"    {line}" for line in _tests(space, {c: keys[c.name] for c in conditions})]
-    entries = ", ".join(
-        [f'"{_inside(space.name)}": x', *(f'"{_inside(n)}": data["{_inside(k)}"]' for n, k in keys.items() if n != space.name)]
-    )
+        lines += [f"    {line}" for line in _tests(space, [(c, keys[c.name]) for c in conditions])]
+    entries = ", ".join(f'"{_inside(n)}": ' + ("x" if k == "x" else f'data["{_inside(k)}"]') for n, k in keys.items())
     return [*lines, *(f"    {part}" for part in fit(f"return {{{entries}}}", 124))]
 
 
@@ -170,13 +163,12 @@ def _keys(reader: Reader, dataset: Dataset, conditions: list[Space]) -> dict[str
     return keys
 
 
-def _tests(space: Space, conditions: dict[Space, str]) -> list[str]:
+def _tests(space: Space, conditions: list[tuple[Space, str]]) -> list[str]:
     """Lines that refuse examples which are not of the space, and conditions that are not there or of other classes."""
-    problem = "examples have shape {x.shape[1:]}, and " + f"{space.name} has {_tuple(space.shape)}".replace("{", "{{").replace(
-        "}", "}}"
-    )
+    has = f"{space.name} has {_tuple(space.shape)}".replace("{", "{{").replace("}", "}}")
+    problem = f"examples have shape {{x.shape[1:]}}, and {has}"
     lines = [*_whole(space), f"if x.shape[1:] != {_tuple(space.shape)}:", f'    raise ValueError(f"{_inside(problem)}")']
-    for c, key in conditions.items():
+    for c, key in conditions:
         lines += [
             f'if "{_inside(key)}" not in data:',
             f'    raise ValueError("there are no classes for {_inside(c.name)} in these data")',
