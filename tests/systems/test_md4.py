@@ -47,9 +47,9 @@ def lost(table):
 def tools_answer(table, states):
     """Logits of the compiled network for states, (n, 6, 3)."""
     weights = {TABLE: table.astype(np.float64)}
-    code = np.unique(states, axis=0, return_inverse=True)
-    given = {"x": np.zeros((len(code[0]), LENGTH), np.int64), "z": code[0]}
-    return run(tools.graph(SPEC, "linear"), "answer", given, weights, dtype="float64")[0][code[1].reshape(-1)]
+    rows, back = np.unique(states @ (VALUES + 1) ** np.arange(LENGTH), return_inverse=True)
+    given = {"x": np.zeros((len(rows), LENGTH), np.int64), "z": STATES[rows]}
+    return run(tools.graph(SPEC, "linear"), "answer", given, weights, dtype="float64")[0][back]
 
 
 def bound(name, costs):
@@ -209,6 +209,46 @@ def by_value_without_the_masks(costs, spare, rates, t, p):
         part = np.where(MASKS[None], own * costs + spare[..., v] - own, 0).sum(axis=-1)
         out.append((chance * part).sum(axis=1) @ p / t)
     return np.array(out) * (1 - np.exp(-rates))
+
+
+def right_at(p, rates, t):
+    """The log of p(x_i | z, t) for every state: which places are masked tells of the values there, unless all rates are one."""
+    gone, masked = (1 - 1e-4) * t ** rates[DATA], (STATES == VALUES).astype(float)  # (examples, places), (states, places)
+    agrees = ((STATES[:, None] == VALUES) | (STATES[:, None] == DATA)).all(axis=2)
+    seen = agrees * p * np.exp(masked @ np.log(gone).T + (1 - masked) @ np.log(1 - gone).T)  # (states, examples)
+    out = np.stack([seen @ (v == DATA) for v in range(VALUES)], axis=-1) / seen.sum(axis=1)[:, None, None]
+    return np.log(np.maximum(out, 1e-30)).reshape(len(STATES), -1)
+
+
+def test_no_rates_change_the_bound_of_what_is_right_at_every_time():
+    """So rates that are learnt change it only as far as a network is wrong. What is right for equal rates and knows nothing of
+    others loses 1.5 nats by them."""
+    p, rates, (nodes, shares) = random_law(), np.array([0.5, 1, 2]), np.polynomial.legendre.leggauss(8)
+    u, still = (nodes + 1) / 2, apart(exact_conditionals(p))
+
+    def total(rates, known_at):  # in u, the root of t, as t^(1/2) is not smooth
+        return sum(s * v * by_value(*known_at(v * v), rates, v * v) @ p for v, s in zip(u, shares, strict=True))
+
+    least = total(np.ones(VALUES), lambda t: still)
+    assert abs(total(rates, lambda t: apart(right_at(p, rates, t))) - least) < 1e-3
+    assert total(rates, lambda t: still) > least + 1
+
+
+def test_the_loss_of_any_rates_is_unbiased():
+    """At one time, with one mask for both, against the sum over all masks."""
+    p, rates, t, rng = random_law(), np.array([0.5, 1, 2]), 0.3, np.random.default_rng(5)
+    x, u = DATA[rng.choice(len(DATA), size=20_000, p=p)], rng.random((20_000, LENGTH))
+    table = right_at(p, rates, t)
+
+    def draws(op, place, shape, indices):
+        return u if len(shape) == 2 else np.full(len(x), (t - 1e-3) / (1 - 1e-3))
+
+    weights = {TABLE: table, "raw": raw_of(rates)}
+    made = run(tools.graph(SPEC, "by_value"), "two_masks", {"x": x}, weights, dtype="float64", draws=draws)[0]
+    costs, spare = apart(table)
+    error = made.std() / np.sqrt(len(made))
+    assert abs(made.mean() - by_value(costs, spare, rates, t) @ p) < 3 * error
+    assert abs(made.mean() - by_value(costs, 0 * spare + 1 / VALUES, rates, t) @ p) > 10 * error  # what is spare counts
 
 
 def letters(split):
