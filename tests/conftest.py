@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import claims
 import pytest
 from hypothesis import settings
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run side by side; threads of small networks wait for one another
 settings.register_profile("same", derandomize=True)  # the same texts in every run: CI says what it said here
 settings.load_profile("same")
 

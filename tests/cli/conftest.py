@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from warm import scripts
 
 from specc.cli.main import cli
 from specc.cli.new import STARTER
@@ -22,6 +23,12 @@ def specc() -> Specc:
         return CliRunner().invoke(cli, [str(a) for a in args], catch_exceptions=False)
 
     return call
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quick() -> Iterator[None]:
+    with scripts():
+        yield
 
 
 @pytest.fixture

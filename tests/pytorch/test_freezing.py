@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from warm import python
 
 from specc import driver
 
@@ -51,8 +52,7 @@ def trained(text: str, model: str, folder: Path, *arguments: str) -> dict[str, n
     assert not checked.failed, checked.diagnostics
     project = folder / f"{model}_project"
     driver.emit(checked.programs[model], "pytorch", project)
-    command = [sys.executable, "train.py", "--out", str(folder / model), "--device", "cpu", *arguments]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=300)
+    done = python("train.py", "--out", folder / model, "--device", "cpu", *arguments, cwd=project)
     assert done.returncode == 0, done.stderr[-2000:]
     formatted = subprocess.run(
         [sys.executable, "-m", "ruff", "format", "--check", "--line-length", "128", project / "train.py"]

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from warm import python
 
 from specc import driver
 
@@ -53,8 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(folder: Path, name: str, out: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "train.py", "--out", str(out), *map(str, arguments)]
-    return subprocess.run(command, cwd=folder / f"project_{name}", capture_output=True, text=True, timeout=300)
+    return python("train.py", "--out", out, *arguments, cwd=folder / f"project_{name}")
 
 
 def below(tensors: dict[str, np.ndarray], root: str) -> dict[str, np.ndarray]:

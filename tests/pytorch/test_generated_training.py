@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from warm import python
 
 from specc import driver
 from specc.passes.count import parameters
@@ -39,9 +40,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def train(folder: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "train.py", *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=900
-    )
+    return python("train.py", *arguments, cwd=folder, timeout=900)
 
 
 def test_the_code_stands_alone(digits: Path) -> None:

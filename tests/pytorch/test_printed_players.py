@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from projects import imported
+from warm import python
 
 from specc import driver
 from specc.ir.program import Program
@@ -89,10 +88,11 @@ def everything(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "project"
 
 
-def train(project: Path, *arguments: object) -> None:
-    command = [sys.executable, "train.py", *map(str, arguments)]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=300)
+def train(project: Path, *arguments: object) -> str:
+    """What it prints."""
+    done = python("train.py", *arguments, cwd=project)
     assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
 
 
 def test_a_step_reads_as_the_loss_does(everything: Path) -> None:
@@ -185,6 +185,5 @@ def test_a_gradient_of_a_gradient_is_that_of_the_reference(tmp_path: Path) -> No
 
 
 def test_the_summary_is_one_line_of_json(everything: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "train.py", "--steps", "1", "--out", str(tmp_path)]
-    done = subprocess.run(command, cwd=everything, capture_output=True, text=True, timeout=300)
-    assert np.isfinite(json.loads(done.stdout.splitlines()[-1])["loss"])
+    printed = train(everything, "--steps", 1, "--out", tmp_path)
+    assert np.isfinite(json.loads(printed.splitlines()[-1])["loss"])

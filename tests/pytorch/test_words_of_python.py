@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+import warm
 from safetensors.numpy import load_file
 
 from specc import driver
@@ -38,7 +37,7 @@ stage while from words {
 
 
 def python(folder: Path, *arguments: object) -> None:
-    done = subprocess.run([sys.executable, *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=300)
+    done = warm.python(*arguments, cwd=folder)
     assert done.returncode == 0, done.stderr
 
 

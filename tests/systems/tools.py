@@ -6,14 +6,13 @@ import hashlib
 import json
 import os
 import re
-import subprocess
-import sys
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from warm import python
 
 from specc import driver
 from specc.ir.paths import parameters
@@ -94,10 +93,10 @@ def train(spec: str, name: str | None = None, *, steps: int | None = None, seed:
     key = hashlib.sha256(f"{text}{steps}{seed}{parents}".encode()).hexdigest()[:16]
     out = RUNS / f"{program.name}-{key}"
     if not (out / "done.json").exists():
-        command = [sys.executable, "train.py", "--out", str(out), "--seed", str(seed)]
+        command = ["train.py", "--out", str(out), "--seed", str(seed)]
         command += ["--steps", str(steps)] if steps else []
         command += ["--parent", *map(str, parents)] if parents else []
-        done = subprocess.run(command, cwd=project, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        done = python(*command, cwd=project)
         assert done.returncode == 0, done.stderr[-3000:]
         (out / "done.json").write_text(done.stdout.strip().splitlines()[-1])
     return out
