@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +92,18 @@ def test_what_goes_wrong_ahead_is_raised_here() -> None:
 
     with pytest.raises(ValueError, match="row 0 is broken"):
         next(ahead(Prepared(broken, noisy, seed=0), 0, 3))
+
+
+def test_an_error_of_training_ends_its_workers() -> None:
+    """They ignore the signal that a job is ended with, and Python's own end waits for them."""
+    code = (
+        "import torch; from ahead import Prepared, ahead\n"
+        "batches = ahead(Prepared(lambda k: (torch.zeros(2),), lambda x, g: (x,), 0), 0, 10**6)\n"
+        "next(batches); raise RuntimeError('no memory')"
+    )
+    folder = Path(checkpoint.__file__).parent
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1 and done.stderr.count("RuntimeError") == 1 and done.stderr.endswith("no memory\n")
 
 
 # Assignment

@@ -1,8 +1,13 @@
 """Work on batches in processes beside the training, some batches ahead: what takes long and no parameter touches."""
 
+import atexit
+import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from multiprocessing.process import BaseProcess
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,14 +30,21 @@ class Prepared(Dataset[Batch]):
         return self.prepare(*self.batch(k), torch.Generator().manual_seed(mixed))
 
 
-def _stay(_: int) -> None:
+def _stay(over: Any, _: int) -> None:
     """What ends a job asks every process of it: the training saves itself first, and then ends its workers."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0) if over.value else None)
+
+
+def _end(over: Any, workers: Iterable[BaseProcess]) -> None:
+    over.value = 1
+    for worker in workers:
+        worker.terminate()
 
 
 def ahead(batches: Prepared, first: int, stop: int) -> Iterator[Batch]:
     """Batches first to stop - 1, in order. The loader's own generator leaves the random numbers of training alone."""
-    return iter(
+    others, over = multiprocessing.active_children(), multiprocessing.RawValue("b", 0)
+    made = iter(
         DataLoader(
             batches,
             batch_size=None,
@@ -40,6 +52,8 @@ def ahead(batches: Prepared, first: int, stop: int) -> Iterator[Batch]:
             num_workers=WORKERS,
             prefetch_factor=AHEAD,
             generator=torch.Generator(),
-            worker_init_fn=_stay,
+            worker_init_fn=partial(_stay, over),
         )
     )
+    atexit.register(_end, over, [w for w in multiprocessing.active_children() if w not in others])  # also after an error
+    return made
