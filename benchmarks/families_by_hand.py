@@ -12,8 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.by_hand import fourier
-
 Losses = list[tuple[Callable[[Tensor], Tensor], list[nn.Parameter]]]
 
 
@@ -110,41 +108,36 @@ class Block(nn.Module):
     def __init__(self, d: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.modulation = nn.Linear(d, 6 * d)
+        self.norm1, self.norm2 = nn.RMSNorm(d, eps=1e-6), nn.RMSNorm(d, eps=1e-6)
         self.qkv, self.out = nn.Linear(d, 3 * d), nn.Linear(d, d)
         self.up, self.down = nn.Linear(d, 8 * d, bias=False), nn.Linear(4 * d, d, bias=False)
 
-    def forward(self, h: Tensor, k: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, h: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         b, n, d = h.shape
-        shift1, scale1, gate1, shift2, scale2, gate2 = self.modulation(F.silu(k))[:, None].chunk(6, dim=-1)
-        a = F.rms_norm(h, (d,), eps=1e-6) * (1 + scale1) + shift1
-        q, k, v = self.qkv(a).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        q, k, v = self.qkv(self.norm1(h)).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
         a = F.scaled_dot_product_attention(rotate(q, cos, sin), rotate(k, cos, sin), v)
-        h = h + gate1 * self.out(a.transpose(1, 2).reshape(b, n, d))
-        gate, a = self.up(F.rms_norm(h, (d,), eps=1e-6) * (1 + scale2) + shift2).chunk(2, dim=-1)
-        return h + gate2 * self.down(F.silu(gate) * a)
+        h = h + self.out(a.transpose(1, 2).reshape(b, n, d))
+        gate, a = self.up(self.norm2(h)).chunk(2, dim=-1)
+        return h + self.down(F.silu(gate) * a)
 
 
 class Masked(nn.Module):
     def __init__(self, n: int = 32, vocab: int = 27, d: int = 64, depth: int = 2, heads: int = 4) -> None:
         super().__init__()
-        self.vocab, self.d = vocab, d
+        self.vocab = vocab
         self.tokens = nn.Embedding(vocab + 1, d)
-        self.time = nn.Sequential(nn.Linear(d, d), nn.SiLU(), nn.Linear(d, d))
         self.blocks = nn.ModuleList(Block(d, heads) for _ in range(depth))
-        self.modulation = nn.Linear(d, 2 * d)
-        self.last = nn.Linear(d, vocab)
+        self.norm, self.last = nn.RMSNorm(d, eps=1e-6), nn.Linear(d, vocab)
         half = d // heads // 2
         angle = torch.arange(n)[:, None] * 10000 ** (-torch.arange(half) / half)
         self.register_buffer("cos", angle.cos(), persistent=False)
         self.register_buffer("sin", angle.sin(), persistent=False)
 
-    def forward(self, z: Tensor, t: Tensor) -> Tensor:
-        h, k = self.tokens(z), self.time(fourier(t, self.d))
+    def forward(self, z: Tensor) -> Tensor:
+        h = self.tokens(z)
         for block in self.blocks:
-            h = block(h, k, self.cos, self.sin)
-        shift, scale = self.modulation(F.silu(k))[:, None].chunk(2, dim=-1)
-        return self.last(F.rms_norm(h, (self.d,), eps=1e-6) * (1 + scale) + shift)
+            h = block(h, self.cos, self.sin)
+        return self.last(self.norm(h))
 
     def losses(self) -> Losses:
         return [(self.loss, list(self.parameters()))]
@@ -155,7 +148,7 @@ class Masked(nn.Module):
         angle = math.pi / 2 * (1 - t)
         hazard = math.pi / 2 * angle.sin() / angle.cos()
         masked = torch.rand(x.shape) >= (1 - angle.cos())[:, None]
-        logits = self(torch.where(masked, self.vocab, x), t)
+        logits = self(torch.where(masked, self.vocab, x))
         lost = F.cross_entropy(logits.flatten(0, 1), x.flatten(), reduction="none").view_as(x)
         return ((1 - 1e-4) * hazard * (lost * masked).sum(dim=1)).mean()
 

@@ -1,6 +1,7 @@
 """Shi et al. 2024: a bound that no schedule changes for a network without a clock, its loss, and what a trained model does."""
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -255,20 +256,57 @@ def letters(split):
     return READERS["text"].function(split, path="python:manual", level="letters", n=32)["x"]
 
 
-@pytest.mark.slow
-def test_a_trained_model_beats_letters_alone():
-    """Three minutes of training: 2.99 bits a letter, 4.09 by letters alone; pairs of samples 0.085 apart from the text's.
+def trained_bits():
+    """Of the bound, a letter of held-out text."""
+    given, rng = {"x": letters("test")[:256]}, np.random.default_rng(0)
+    made = run(tools.graph(SPEC, "md4"), "elbo", given, tools.weights(tools.train(SPEC, "md4")), dtype="float32", rng=rng)[0]
+    return made.mean() / (32 * np.log(2))
 
-    With learnt positions in place of rotary ones 1,500 steps say no more than letters alone (4.10).
+
+@pytest.mark.slow
+def test_a_trained_model_beats_letters_alone(record_property):
+    """Four thousand steps: 2.94 bits a letter, 4.09 by letters alone; pairs of samples 0.078 apart from the text's.
+
+    Told the time, through gates that begin at zero, a network half as large again says 2.99. With learnt positions in place
+    of rotary ones 1,500 steps say no more than letters alone (4.10).
     """
-    run_of = tools.train(SPEC, "md4")
     x, train = letters("test"), letters("train")
     p = np.bincount(train.reshape(-1), minlength=27) / train.size
-    alone = -np.log2(p[x]).mean()
-    given = {"x": x[:256]}
-    made = run(tools.graph(SPEC, "md4"), "elbo", given, tools.weights(run_of), dtype="float32", rng=np.random.default_rng(0))[0]
-    bits = made.mean() / (32 * np.log(2))
-    samples = tools.sample(run_of, SPEC, "md4", "ancestral", 512)
+    alone, bits = -np.log2(p[x]).mean(), trained_bits()
+    samples = tools.sample(tools.train(SPEC, "md4"), SPEC, "md4", "ancestral", 512)
+    record_property("bits", f"{bits:.2f}")
+    record_property("pairs", f"{bigram_tv(train, samples):.3f}")
     assert bits <= 0.85 * alone
     assert bigram_tv(train, samples) <= 0.15
     assert unigram_tv(train, samples) <= 0.1
+
+
+IN_ORDER = """
+model in_order {
+  data x: tokens(32, 27) from text("python:manual", level = letters, stride = 8)
+  backbone transformer(dim = 64, depth = 2, heads = 4, positions = rotary, causal = true)
+  loss next_token
+  query token_nll
+  train { optimizer = adamw(lr = 2e-3); steps = 4000; batch = 64; warmup = 100; decay = cosine; ema = 0.995 }
+}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.xfail(strict=True, reason="after 4,000 steps 2.94 bits, and 1.74 in order: masks are all orders at once")
+def test_the_bound_is_near_the_bits_of_the_same_network_in_order(tmp_path, record_property):
+    """The same network, data and steps, each letter from those before it.
+
+    Near is meant of large networks trained for long: on text8 the paper says 1.37 bits, and 1.23 in order; it says as well
+    that a model in order is as good after 50,000 steps as a masked one after 200,000. Nie et al. 2024 (Scaling up Masked
+    Diffusion Models on Text) need 16 times the work for an equal loss. Here the variance of the weight costs time too: with
+    numbers of masks spread evenly in place of times, the same in the mean, 750 steps come to 3.25 bits and not 3.47.
+    """
+    spec, bits = tools.variant(tmp_path, SPEC, IN_ORDER), trained_bits()
+    size, in_order_size = (sum(map(math.prod, tools.shapes(*m).values())) for m in ((SPEC, "md4"), (spec, "in_order")))
+    assert size == in_order_size
+    given, weights = {"x": letters("test")[:256]}, tools.weights(tools.train(spec, "in_order"))
+    in_order = run(tools.graph(spec, "in_order"), "token_nll", given, weights, dtype="float32")[0].mean() / np.log(2)
+    record_property("bits", f"{bits:.2f}")
+    record_property("in order", f"{in_order:.2f}")
+    assert bits <= 1.15 * in_order
