@@ -23,8 +23,21 @@ def recorded() -> dict[str, dict[str, Any]]:
     return json.loads(RECORD.read_text()) if RECORD.exists() else {}
 
 
-def record(stats: dict[str, list[pytest.TestReport]]) -> None:
-    """Add the claims that ran: whether they hold, their seconds, what they measured, and what it was measured of."""
+def collected(args: Iterable[str], items: Iterable[pytest.Item]) -> dict[str, set[str]]:
+    """By file, all tests of those that were collected whole, as the arguments of the command line say."""
+    asked = [Path(arg).resolve() for arg in args if "::" not in arg]
+    found: dict[str, set[str]] = {}
+    for item in items:
+        if any(item.path.is_relative_to(path) for path in asked):
+            found.setdefault(item.nodeid.split("::")[0], set()).add(item.nodeid)
+    return found
+
+
+def record(stats: dict[str, list[pytest.TestReport]], whole: dict[str, set[str]]) -> None:
+    """Add the claims that ran: whether they hold, their seconds, what they measured, and what it was measured of.
+
+    Claims that are no more are dropped. whole: what `collected` found.
+    """
     found = recorded()
     for outcome in OUTCOMES:
         for report in stats.get(outcome, []):
@@ -32,12 +45,14 @@ def record(stats: dict[str, list[pytest.TestReport]]) -> None:
                 row = {"holds": outcome == "passed", "seconds": round(report.duration, 1), "slow": "slow" in report.keywords}
                 row |= {"of": state(report.nodeid.split("::")[0]), "measured": {k: str(v) for k, v in report.user_properties}}
                 found[report.nodeid] = row
-    RECORD.write_text(json.dumps({k: v for k, v in sorted(found.items()) if exists(k)}, indent=1) + "\n")
+    RECORD.write_text(json.dumps({k: v for k, v in sorted(found.items()) if exists(k, whole)}, indent=1) + "\n")
 
 
-def exists(node: str) -> bool:
-    """Whether a test of that name is still there."""
+def exists(node: str, whole: dict[str, set[str]]) -> bool:
+    """Whether a test is still there; of a file that was not collected whole, one of that name with whichever parameters."""
     file, test = node.split("::", 1)
+    if file in whole:
+        return node in whole[file]
     return (ROOT / file).exists() and f"def {test.split('[')[0]}(" in (ROOT / file).read_text(encoding="utf-8")
 
 

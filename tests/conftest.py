@@ -15,6 +15,7 @@ settings.register_profile("same", derandomize=True)  # the same texts in every r
 settings.load_profile("same")
 
 Golden = Callable[[Path, str], None]
+WHOLE = pytest.StashKey[dict[str, set[str]]]()  # the tests of each file that was collected whole
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,8 +24,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--changed", type=float, metavar="SECONDS", help="Only claims whose spec or test is not the one recorded.")
 
 
+@pytest.hookimpl(tryfirst=True)  # before any other leaves tests out
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With --changed, leave the claims of the systems that a change concerns and that fit into the time."""
+    config.stash[WHOLE] = {} if config.getoption("lf", False) else claims.collected(config.args, items)
     seconds = config.getoption("--changed")
     if seconds is None:
         return
@@ -36,7 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if config.getoption("--record"):
-        claims.record(terminalreporter.stats)
+        claims.record(terminalreporter.stats, config.stash.get(WHOLE, {}))
 
 
 @pytest.fixture

@@ -44,7 +44,7 @@ class Process:
         return self.process.exitcode
 
 
-def python(*command: object, cwd: Path | None = None, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def python(*command: object, cwd: Path | None = None, timeout: float | None = 300) -> subprocess.CompletedProcess[str]:
     """Run Python with these arguments to its end."""
     args = [sys.executable, *map(str, command)]
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:

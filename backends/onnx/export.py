@@ -23,6 +23,7 @@ from specc.backends.onnx.scopes import NUMPY, info, tensor
 from specc.backends.onnx.spelling import ONNX, UNSUPPORTED
 from specc.backends.onnx.wire import LARGEST, write
 
+from specc.ir.least import least
 from specc.ir.ops import Op
 from specc.ir.program import Entry, Input, Program, Space, Value
 from specc.ir.types import BATCH, INT
@@ -226,12 +227,18 @@ def metadata_of(program: Program, entry: str) -> dict[str, Any]:
         "doc": where.doc,
         "nfe": "output nfe" if calls is None else str(calls),
         "spaces": [space_of(s) for s in spaces],
-        "inputs": [described(i) for i in where.inputs],
+        "inputs": inputs_of(program, where),
         "groups": str(where.groups),
     }
 
 
-def described(i: Input) -> dict[str, Any]:
+def inputs_of(program: Program, entry: Entry) -> list[dict[str, Any]]:
+    """What an entry asks for; `least` is said only of inputs that have such a value."""
+    counted = least(program, entry)
+    return [_described(i) | ({"least": counted[i.name]} if i.name in counted else {}) for i in entry.inputs]
+
+
+def _described(i: Input) -> dict[str, Any]:
     return {
         "name": i.name,
         "role": i.role,

@@ -15,6 +15,7 @@ from specc.backends.pytorch.networks import Networks, show
 from specc.backends.pytorch.numbers import literal
 from specc.backends.pytorch.printer import print_block
 
+from specc.ir.least import least
 from specc.ir.program import Entry, Input, Program
 from specc.ir.types import DType
 
@@ -88,3 +89,9 @@ def arguments(ways: list[Way]) -> dict[str, tuple[str, Input]]:
                 if known != param:  # another sampler calls it otherwise
                     found[option(param)] = (param, i)
     return found
+
+
+def leasts(program: Program, ways: list[Way], named: dict[str, tuple[str, Input]]) -> list[dict[str, int]]:
+    """For each sampler, the least values of its options, where they have one."""
+    options = {param: name for name, (param, _) in named.items()}
+    return [{options[w.params[name]]: low for name, low in least(program, w.entry).items()} for w in ways]

@@ -16,7 +16,7 @@ from specc.backends.pytorch.numbers import literal
 from specc.backends.pytorch.objective import Objective
 from specc.backends.pytorch.related import lenders
 from specc.backends.pytorch.routine import CLOCK, Group, Player, Turn, batches_of, parameters_of, players, steps_of
-from specc.backends.pytorch.samplers import Way, arguments
+from specc.backends.pytorch.samplers import Way, arguments, leasts
 from specc.backends.pytorch.source import grouped, import_lines, table, tidy, used_names
 
 from specc.ir.program import Entry, Program
@@ -330,6 +330,9 @@ def sample_script(program: Program, samplers: list[Way], derived: list[Way], loc
         tables.append(f"DERIVED = {_strings(asked.asked())}  # from one example")
     if named:
         tables += table("ARGUMENTS", {name: json.dumps(param) for name, (param, _) in named.items()})
+    if any(lowest := leasts(program, samplers, named)):
+        features |= {"counted"}
+        tables += table("LEAST", {w.entry.name: json.dumps(low) for w, low in zip(samplers, lowest, strict=True)})
     tables += _scale(program, features)
     options = [_option(n, "int" if i.type.dtype.value == "int" else "float") for n, (_, i) in named.items()]
     replaced = {

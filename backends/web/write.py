@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from specc.backends.onnx.calibrate import Calibration
 from specc.backends.onnx.emit import Layers, UnsupportedError
-from specc.backends.onnx.export import Hooks, described, space_of, watcher, write_entry
+from specc.backends.onnx.export import Hooks, inputs_of, space_of, watcher, write_entry
 from specc.backends.onnx.quantize import plan as make_plan
 from specc.backends.onnx.steps import with_parts, without_defaults
 from specc.backends.web import ort_web
@@ -70,7 +70,7 @@ def write(
         "space": space_of(program.data[0].space) if program.data else {},
         "symbols": list(asked.symbols) if asked.symbols is not None else None,
         "spaces": {s.name: space_of(s) for s in program.conditions},
-        "inputs": [described(i) for i in entry.inputs],
+        "inputs": inputs_of(program, entry),
         "calls": entry.calls,
         "loop": None if made is None else {"carried": made[1].carried, "shown": made[1].shown},
         "variants": variants,
@@ -104,7 +104,8 @@ def _variant(
         watch = watcher(told, entry)
     except UnsupportedError:
         watch = None  # a sampler without a loop: the page shows what comes out
-    whole = Hooks(layers=layers(), watch=watch)
+    inputs = [i | {"default": None} for i in inputs_of(program, program.entries[entry])]
+    whole = Hooks(layers=layers(), watch=watch, metadata={"inputs": inputs})
     written = {"sampler": write_entry(told, entry, weights, folder / "sampler.onnx", whole)}
     if (made := with_parts(told, entry)) is not None:
         stepped, parts = made

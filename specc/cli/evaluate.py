@@ -98,7 +98,7 @@ def evidence(run: Run, program: Program, entry: str, count: int | None, seed: in
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "samples.npz"
         arguments = ["--sampler", entry, "-n", str(count or len(real["x"])), "--seed", str(seed), "--out", str(file)]
-        python(run.project / "sample.py", str(run.folder), *arguments)
+        python(run.project / "sample.py", str(run.folder), *arguments, usage=2)
         with np.load(file, allow_pickle=False) as saved:
             samples = {key: saved[key] for key in saved.files}
     samples["seed"] = example_seeds(seed, len(samples["x"]))

@@ -130,6 +130,8 @@ def _given(i: Mapping[str, Any], value: Any, shape: list[int]) -> np.ndarray:
         raise InputError(f"the input {name} was given a number that is not finite")
     if i["classes"] and not ((exact >= 0) & (exact <= i["classes"])).all():
         raise InputError(f"the input {name} takes classes from 0 to {i['classes'] - 1}, or {i['classes']} for none")
+    if "least" in i and (exact < i["least"]).any():
+        raise InputError(f"the input {name} is {i['least']} or more, and was given {exact.min()}")
     try:
         return np.broadcast_to(exact, shape).copy()
     except ValueError:

@@ -118,6 +118,7 @@ def _input(i: Any) -> bool:
         and all(d in DIMENSIONS or _count(d) for d in i["shape"])
         and (i.get("default", 0) is None or isinstance(i.get("default", 0), int | float))
         and (i.get("classes", 0) is None or (_count(i.get("classes", 0)) and i.get("classes", 0) <= MOST))
+        and _count(i.get("least", 0))
         and {"default", "classes"} <= set(i)
     )
 

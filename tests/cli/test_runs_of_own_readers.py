@@ -107,7 +107,7 @@ def test_resuming_says_that_the_file_has_changed(run: Path, monkeypatch: pytest.
     again = ("train", "points.spec", "-o", "run", "--resume", "--steps")
     with monkeypatch.context() as here:
         here.chdir(run.parent)
-        here.setattr("specc.cli.train.python", lambda *_: False)  # all but the training itself
+        here.setattr("specc.cli.train.python", lambda *_, **__: False)  # all but the training itself
         same = CliRunner().invoke(cli, [*again, "3"], catch_exceptions=False)
     assert same.exit_code == 0 and "warning" not in same.stderr, same.stderr
     (run.parent / "my_data.py").write_text(PYTHON.replace("40", "50"))

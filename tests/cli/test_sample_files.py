@@ -30,7 +30,7 @@ model small {
   backbone NETWORK
   predict velocity
   guidance cfg(scale = input(2.0))
-  sampler fast = euler(steps = 4)
+  sampler fast = euler(steps = input(4))
 }
 """
 POINTS = SPEC.replace("SPACE", "vector(2) from eight_gaussians").replace("NETWORK", "mlp(width = 8, depth = 2)")
@@ -107,7 +107,9 @@ def test_without_a_trajectory_there_is_no_animation(tmp_path: Path, specc: Calla
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ("steps=3", "no input steps; there are scale, seed, y"),
+        ("turns=3", "no input turns; there are scale, seed, steps, y"),
+        ("steps=0", "the input steps is 1 or more, and was given 0"),
+        ("steps=-1", "the input steps is 1 or more, and was given -1"),
         ("seed=3", "seed is what --seed says of each sample"),
         ("y=9", "the input y takes classes from 0 to 7"),
         ("y=-1", "the input y takes classes"),
@@ -124,6 +126,18 @@ def test_wrong_inputs_are_named(points: Path, specc: Callable[..., Result], tmp_
     result = specc("sample", points, "--set", given.replace("FILE", str(tmp_path / "rows.npy")), "-o", tmp_path / "x.npz")
     assert result.exit_code == 2 and said in result.stderr, result.stderr
     assert not (tmp_path / "x.npz").exists()
+
+
+def test_a_file_that_says_no_least_value_runs(points: Path, specc: Callable[..., Result], tmp_path: Path) -> None:
+    """As one that was exported by an earlier version."""
+    model = onnx.load(points)
+    rows = next(p for p in model.metadata_props if p.key == "specc.inputs")
+    found = json.loads(rows.value)
+    assert [row.pop("least") for row in found if "least" in row] == [1]
+    rows.value = json.dumps(found)
+    onnx.save(model, tmp_path / "old.onnx")
+    result = specc("sample", tmp_path / "old.onnx", "--set", "steps=2", "-o", tmp_path / "x.npz")
+    assert result.exit_code == 0, result.stderr
 
 
 def graph(
@@ -243,6 +257,7 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str, str]] = {
     "names": (lambda: described(name="other"), "describes the input other", "specc export"),
     "shapes": (lambda: described(shape=["B", -1]), "in a way that specc does not write", "specc export"),
     "classes": (lambda: described(classes=2**70), "in a way that specc does not write", "specc export"),
+    "least": (lambda: described(least="few"), "in a way that specc does not write", "specc export"),
     "symbols": (lambda: also(symbols=["a", 7]), "has a `symbols` that specc does not write", "specc export"),
     "spaces": (lambda: also(spaces=[{"low": "deep"}]), "has a `spaces` that specc does not write", "specc export"),
     "deep": (deep, "in JSON that cannot be read", "specc export"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -30,7 +32,8 @@ model digits {
     return reshape_like(linear(silu(h), size(z)), z)
   }
   predict velocity
-  sampler fast = euler(steps = 2)
+  sampler fast = euler(steps = input(2))
+  sampler given(at: like(x)) { return at }
   query far { return sum(x^2) }
   train { steps = 1; batch = 16; picture_every = 0 }
 }
@@ -54,6 +57,8 @@ def run(whole: Path, tmp_path: Path) -> Path:
         ("y=77", "y is a class, 0 to 9"),
         ("y=cut.npz", "y: cut.npz cannot be read: "),
         ("low=1", "low is 2 numbers, not 1"),
+        ("steps=0", "--steps is 1 or more"),
+        ("steps=-1", "--steps is 1 or more"),
     ],
 )
 def test_a_wrong_input_is_wrong_usage(whole: Path, tmp_path: Path, given: str, said: str) -> None:
@@ -61,6 +66,28 @@ def test_a_wrong_input_is_wrong_usage(whole: Path, tmp_path: Path, given: str, s
     done = process("sample", whole, "-n", 3, "--set", given, "-o", "x.npz", cwd=tmp_path)
     assert done.returncode == 2 and f"error: {said}" in done.stderr, done.stderr
     assert "Traceback" not in done.stderr and not (tmp_path / "x.npz").exists()
+
+
+def test_evaluating_a_sampler_that_must_be_told_more_is_wrong_usage(whole: Path) -> None:
+    done = process("evaluate", whole, "--sampler", "given")
+    assert done.returncode == 2 and "the sampler given needs --at" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("script", ["sample.py", "query.py"])
+@pytest.mark.parametrize("before", [None, b"what was there"])
+def test_a_full_disk_leaves_what_was_there(whole: Path, tmp_path: Path, script: str, before: bytes | None) -> None:
+    """No file may grow beyond 1 KiB, which ends a write in the middle as a full disk does."""
+    np.savez(tmp_path / "data.npz", x=np.zeros((500, 1, 8, 8), np.float32))
+    more = ["--data", str(tmp_path / "data.npz")] if script == "query.py" else ["-n", "50"]
+    out = tmp_path / "out" / "x.npz"
+    out.parent.mkdir()
+    if before is not None:
+        out.write_bytes(before)
+    command = [sys.executable, str(whole / "project" / script), str(whole), *more, "--out", str(out)]
+    small = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (1024, 1024))
+    done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=small)
+    assert done.returncode == 3 and f"error: {out} could not be written: " in done.stderr, done.stderr
+    assert {p.name: p.read_bytes() for p in out.parent.iterdir()} == ({} if before is None else {"x.npz": before})
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def test_other_draws_are_refused(
     with np.load(out / "pairs.npz") as archive:
         before = str(archive["sha256"])
     capsys.readouterr()
-    assert trained(spec, out, a_run(spec, tmp_path / "again", seed=1), monkeypatch) == 2
+    assert trained(spec, out, a_run(spec, tmp_path / "again", seed=1), monkeypatch) == 3
     said = capsys.readouterr().err
     with np.load(out / "pairs.npz") as archive:
         assert str(archive["sha256"]) == before
@@ -117,5 +117,5 @@ def test_other_draws_are_refused(
     assert len(needed) == 64
     assert needed != before
     (out / "pairs.npz").write_bytes(b"nothing")
-    assert trained(spec, out, parent, monkeypatch) == 2
+    assert trained(spec, out, parent, monkeypatch) == 3
     assert "is no file of draws" in capsys.readouterr().err

@@ -49,5 +49,5 @@ def test_a_batch_has_whole_groups(folder: Path, batch: int, world: int, message:
     command = [sys.executable, *code, "--device", "cpu", "--batch", str(batch)]
     environment = os.environ | {"RANK": "0", "WORLD_SIZE": str(world)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == (2 if message else 0), done.stderr
+    assert done.returncode == (3 if message else 0), done.stderr
     assert not message or done.stderr.strip() == message

@@ -96,7 +96,7 @@ def train(spec: str, name: str | None = None, *, steps: int | None = None, seed:
         command = ["train.py", "--out", str(out), "--seed", str(seed)]
         command += ["--steps", str(steps)] if steps else []
         command += ["--parent", *map(str, parents)] if parents else []
-        done = python(*command, cwd=project)
+        done = python(*command, cwd=project, timeout=None)
         assert done.returncode == 0, done.stderr[-3000:]
         (out / "done.json").write_text(done.stdout.strip().splitlines()[-1])
     return out

@@ -137,6 +137,8 @@ def test_a_person_draws_both_kinds_of_weights(pages: dict[str, Path], browser: c
         assert browser.run(pixels) != end and text(browser, "round") == "0 of 12"
         browser.run("document.getElementById('count').value = 'x'; document.getElementById('seed').value = ''")
         assert not browser.run("document.getElementById('controls').checkValidity()")  # which keeps it from being sent
+        few = "((i, n) => { i.value = n; return i.validity.rangeUnderflow })(document.getElementsByName('input steps')[0], %d)"
+        assert browser.run(few % 0) and not browser.run(few % 1)
     with chrome.served(pages["points"]) as address:
         browser.open(address + "index.html", "window.specc")
         browser.run("document.getElementById('count').value = 400; window.specc.run()")

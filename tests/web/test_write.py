@@ -83,6 +83,8 @@ def test_a_page_holds_both_kinds_of_weights_and_samples_to_compare(page: Callabl
     model = load(folder / "float" / "sampler.onnx")
     assert all(i["default"] is None for i in model.inputs)  # onnxruntime-web takes no values for inputs that have one
     assert {i["name"]: i["default"] for i in manifest["inputs"]}["scale"] == 2.0  # the page's controls start from it
+    for inputs in (manifest["inputs"], model.inputs):
+        assert {i["name"]: i["least"] for i in inputs if "least" in i} == {"steps": 1}
     x = model.sample(4, arguments={"scale": 2.0, "steps": 5})
     np.testing.assert_allclose(manifest["check"]["x"], x.ravel(), atol=1e-6)
 

@@ -7,9 +7,10 @@ their places. A crash before the rename leaves the previous checkpoint, one afte
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -117,6 +118,18 @@ def fill_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: 
         if name in place:
             state.setdefault(place[name], {})[key] = value.clone()
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file beside, which takes the place of `path` once all of it is written; otherwise nothing is left of it."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with open(part, "wb") as file:
+            yield file
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def _put(path: Path, data: bytes) -> None:

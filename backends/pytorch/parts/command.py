@@ -35,7 +35,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> int:
-    """0: trained or stopped as asked. 2: called wrongly. 3: the checkpoint, data or disk. 4: the loss is not finite."""
+    """0: trained or stopped as asked. 2: called wrongly. 3: the checkpoint, batch, data or disk. 4: the loss is not finite."""
     try:
         run = Run(arguments())
         for number in (signal.SIGTERM, signal.SIGINT):

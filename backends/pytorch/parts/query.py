@@ -62,7 +62,8 @@ def main() -> int:
     named = {args.query if len(answers) == 1 else f"{args.query}_{i}": a.cpu().numpy() for i, a in enumerate(answers)}
     try:
         args.out.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(args.out, **named)
+        with checkpoint.replacing(args.out) as file:
+            np.savez(file, **named)
     except OSError as problem:
         print(f"error: {args.out} could not be written: {problem.strerror or problem}", file=sys.stderr)
         return 3

@@ -219,16 +219,18 @@ def save(
     out.parent.mkdir(parents=True, exist_ok=True)
     # << lines
     if out.suffix == ".txt":
-        out.write_text(lines(samples, symbols), encoding="utf-8")
+        with checkpoint.replacing(out) as file:
+            file.write(lines(samples, symbols).encode())
         return
     # >>
     if out.suffix == ".npz":
-        # << conditions
-        np.savez(out, x=samples, **{name: value.numpy() for name, value in given.items()})
-        # >>
-        # << not conditions
-        np.savez(out, x=samples)
-        # >>
+        with checkpoint.replacing(out) as file:
+            # << conditions
+            np.savez(file, x=samples, **{name: value.numpy() for name, value in given.items()})
+            # >>
+            # << not conditions
+            np.savez(file, x=samples)
+            # >>
         return
     # << drawn
     if out.suffix != ".png":
@@ -269,6 +271,12 @@ def arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.n < 1 or args.batch < 1 or abs(args.seed) > 2**42:
         parser.error("-n and --batch are 1 or more, and --seed is a whole number of at most 2**42")
+    # << counted
+    for name, least in LEAST[args.sampler].items():
+        given = getattr(args, name)
+        if given is not None and given < least:
+            parser.error(f"--{name} is {least} or more")
+    # >>
     return args
 
 

@@ -91,13 +91,13 @@ class Run:
         # << groups
         if self.size % (GROUP * self.world):
             shared = f" over {self.world} processes" if self.world > 1 else ""
-            raise checkpoint.CheckpointError(
+            raise ValueError(
                 f"a batch of {self.size}{shared} does not consist of groups of {GROUP}: give a multiple of {GROUP * self.world}"
             )
         # >>
         # << not groups
         if self.size % self.world:
-            raise checkpoint.CheckpointError(f"a batch of {self.size} cannot be shared by {self.world} processes")
+            raise ValueError(f"a batch of {self.size} cannot be shared by {self.world} processes")
         # >>
 
         torch.manual_seed(self.seed)

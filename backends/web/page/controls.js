@@ -52,7 +52,7 @@ function number(i) {
   input.name = `input ${i.name}`;
   input.type = single ? "number" : "text";
   if (single) input.step = i.dtype === "float" ? "any" : "1";
-  if (i.dtype === "int" && i.role === "argument") input.min = "0";
+  if (i.dtype === "int" && i.role === "argument") input.min = `${i.least ?? 0}`;
   input.value = Array(size(i)).fill(i.default ?? 0).join(" ");
   input.required = true;
   return input;
