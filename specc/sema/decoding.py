@@ -12,7 +12,7 @@ from specc.passes.incremental.decode import Decoder
 from specc.passes.incremental.places import Stop
 from specc.sema.model import Model
 from specc.sema.report import did_you_mean, fail, foreign, moved
-from specc.sema.sections import plain
+from specc.sema.sections import plain, value_of
 from specc.source import Span
 from specc.syntax import tree
 
@@ -34,7 +34,7 @@ def caching(m: Model, section: tree.Section) -> bool:
             message = "`speculate` is not supported yet: samplers run without it"
             m.report("W0704", item.span, message, severity="warning", help=SAME)
             continue
-        value = plain(m.ev.expr(item.values[0], m.env, m.top, symbols=True), item.span)
+        value = plain(m.ev.expr(value_of(item), m.env, m.top, symbols=True), item.span)
         if key != "cache":
             help = did_you_mean(key, ["cache"]) or "it is `cache`"
             fail("E0205", item.targets[0].span, f"`decode` has no setting `{key}`", caption="not used by anything", help=help)

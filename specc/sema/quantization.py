@@ -26,7 +26,7 @@ from specc.sema.evaluate import Evaluator
 from specc.sema.evaluation import COMPARISONS, Judged, fits
 from specc.sema.frame import Frame
 from specc.sema.report import choices, did_you_mean, fail
-from specc.sema.sections import MOST, plain, setting
+from specc.sema.sections import MOST, plain, setting, value_of
 from specc.sema.values import Env
 from specc.source import Span
 from specc.syntax import tree
@@ -69,7 +69,7 @@ def quantization(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, m
             case tree.Require():
                 bounds.append(_bound(ev, item, env, frame, model))
             case tree.Bind(targets=(tree.Name(id="keep"), *_)):
-                words = plain(ev.expr(item.values[0], env, frame, symbols=True), item.span)
+                words = plain(ev.expr(value_of(item), env, frame, symbols=True), item.span)
                 keep.extend(_kept(w, item.span) for w in (words if isinstance(words, tuple) else (words,)))
             case tree.Bind(targets=(tree.Name(id="calibrate"), *_)):
                 looked = _word(ev, item, env, frame, "query", model.queries)
@@ -109,7 +109,7 @@ def _once(items: tuple[tree.Statement, ...]) -> None:
 
 def _word(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame, what: str, known: Collection[str]) -> str:
     """`calibrate = token_nll`, `train = qat`."""
-    word = plain(ev.expr(item.values[0], env, frame, symbols=True), item.span)
+    word = plain(ev.expr(value_of(item), env, frame, symbols=True), item.span)
     if word not in known:
         some = f"known are {choices(known)}" if known else "the model has none"
         fail("E0203", item.values[0].span, f"there is no {what} `{word}`", help=did_you_mean(str(word), known) or some)
@@ -179,7 +179,7 @@ def _formats(ev: Evaluator, items: tuple[tree.Statement, ...], env: Env, frame: 
         key = item.targets[0].id if isinstance(item, tree.Bind) and isinstance(item.targets[0], tree.Name) else None
         if key not in KNOBS or not isinstance(item, tree.Bind):
             fail("E0205", item.span, TAKES, help=did_you_mean(key or "", ("weights", "activations", "keep")))
-        made = setting(ev, item.values[0], env.child(channel="channel"), frame)
+        made = setting(ev, value_of(item), env.child(channel="channel"), frame)
         _format(key, made, item.values[0].span)
         out[key] = made
     return out

@@ -124,6 +124,15 @@ def _sensible(key: str, value: Any, default: Any, span: Span) -> None:
             fail("E0601", span, f"`{key} = {value}` makes no sense", help=f"`{key}` is a positive number")
 
 
+def value_of(item: tree.Bind) -> tree.Expr:
+    """The value of a setting."""
+    if not item.values:
+        name = item.targets[0].span.text
+        given = "..." if item.type is None else item.type.span.text
+        fail("E0209", item.span, f"`{name}` is given no value", help=f"a setting is written with `=`: `{name} = {given}`")
+    return item.values[0]
+
+
 def train(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> dict[str, Any]:
     """The settings of `train { ... }`; what is not said keeps its default."""
     out: dict[str, Any] = {}
@@ -145,9 +154,9 @@ def train(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> dict[
         if key in out:
             fail("E0208", item.span, f"`{key}` is set twice")
         if TRAIN[key].check == "setting":
-            out[key] = setting(ev, item.values[0], env, frame, KINDS_OF_SETTINGS[key])
+            out[key] = setting(ev, value_of(item), env, frame, KINDS_OF_SETTINGS[key])
         else:
-            out[key] = _checked(key, plain(ev.expr(item.values[0], env, frame, symbols=True), item.span), item.values[0].span)
+            out[key] = _checked(key, plain(ev.expr(value_of(item), env, frame, symbols=True), item.span), item.values[0].span)
     return out
 
 
@@ -194,7 +203,7 @@ def overrides(ev: Evaluator, block: tree.Block | None, env: Env, frame: Frame, k
                 f"there is no `{key}` to override",
                 help=did_you_mean(key, known) or f"known are {choices(known)}",
             )
-        out[key] = plain(ev.expr(item.values[0], env, frame, symbols=True), item.span)
+        out[key] = plain(ev.expr(value_of(item), env, frame, symbols=True), item.span)
     return out
 
 
