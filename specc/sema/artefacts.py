@@ -74,9 +74,10 @@ def _sampler(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame) -> tuple[Bo
 
 
 def _setting(ev: Evaluator, arg: tree.Arg, env: Env, frame: Frame) -> Any:
-    assert arg.name is not None and arg.value is not None
+    if arg.value is None:
+        fail("E0206", arg.span, f"`{arg.name}` needs a value", help=f"as in `{FORM}`")
     if arg.name not in KNOBS:
-        help = did_you_mean(arg.name, KNOBS) or f"they are {choices(KNOBS)}"
+        help = did_you_mean(arg.name or "", KNOBS) or f"they are {choices(KNOBS)}"
         fail("E0205", arg.span, f"`generate` has no setting `{arg.name}`", help=help)
     value = plain(ev.expr(arg.value, env, frame, symbols=True), arg.span)
     match arg.name:

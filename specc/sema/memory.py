@@ -16,6 +16,7 @@ from specc.sema.frame import Frame
 from specc.sema.held import type_of
 from specc.sema.laws import primitive
 from specc.sema.report import did_you_mean, fail
+from specc.sema.sections import value_of
 from specc.sema.values import Builtin, Env, Held, Namespace
 from specc.source import Span
 from specc.syntax import tree
@@ -49,7 +50,7 @@ def _knobs(item: tree.Section) -> dict[str, tree.Expr]:
         name = said.targets[0].id if isinstance(said, tree.Bind) and isinstance(said.targets[0], tree.Name) else ""
         if name not in KNOBS or not isinstance(said, tree.Bind):
             fail("E0205", said.span, "a memory takes `size` and `initial`", help=did_you_mean(name, KNOBS))
-        out[name] = said.values[0]
+        out[name] = value_of(said)
     return out
 
 

@@ -188,11 +188,15 @@ def _number(m: Model, item: tree.Bind | tree.Method) -> None:
     if isinstance(item, tree.Bind) and isinstance(item.targets[0], tree.Name) and (kind := item.targets[0].id) in SECTIONS:
         help = f"a section has its name at once: `{kind} {' '.join(e.span.text for e in item.values) or 'NAME'}`"
         fail("E0203", item.targets[0].span, f"`{kind}` is a section, and not a name to be bound", help=help)
+    if isinstance(item, tree.Bind) and item.draw:
+        help = "draw it in the body that uses it, or say `latent a: vector(2) ~ normal`"
+        fail("E0305", item.span, "nothing is drawn among the sections of a model", help=help)
     statements.run_statement(m.ev, item, m.env, m.top)
-    if (name := library.declares(item)) is not None and runtime(m.env.names.get(name)):
+    names = [t.id for t in item.targets if isinstance(t, tree.Name)] if isinstance(item, tree.Bind) else []
+    for name in (n for n in names if runtime(m.env.names.get(n))):
         value = m.env.names.pop(name)
         matrix = isinstance(value, Value) and value.type.rank == 2 and m.ev.constant(value, m.top) is not None
-        if matrix and isinstance(item, tree.Bind):
+        if matrix and isinstance(item, tree.Bind) and len(names) == 1:
             m.env.names[name] = Lazy(item.values[0], m.env)  # a matrix of numbers, made anew in each body that reads it
             return
         fail("E0305", item.span, f"`{name}` is computed when the program runs", help="compute it in the body that uses it")

@@ -18,6 +18,26 @@ def corpus() -> list[str]:
     return [*small, *SMALL]
 
 
+SIGNS = (
+    (" = ", ": "),
+    (" = ", ": int = "),
+    (" = ", " ~ "),
+    (" = ", " += "),
+    (" = ", " == "),
+    (" = ", " from "),
+    ("(", ": ("),
+    ("{", "= {"),
+    (";", " tag ;"),
+    (",", ";"),
+)  # of this language, and what stands in its place in others
+
+
+def respelt(text: str, sign: str, other: str, rng: random.Random, most: int = 3) -> list[str]:
+    """The text with one of its signs, at some places, as another language would write it."""
+    places = [m.start() for m in re.finditer(re.escape(sign), text)]
+    return [text[:p] + other + text[p + len(sign) :] for p in rng.sample(places, min(len(places), most))]
+
+
 BODIES = {
     "sampler": "z ~ prior()\nfor (t, s) in grid(3) {\n  z = z + (s - t) * velocity(z, t)\n}\nreturn z",
     "loss": "t ~ times()\ne ~ source()\nz = draw(x, e, t)\nminimize mean((out(z, t) - target(x, e, t))^2)",

@@ -8,7 +8,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from mutations import corpus, grafted, mutated, renamed, soup
+from mutations import SIGNS, corpus, grafted, mutated, renamed, respelt, soup
 
 from specc.cli.render import render
 from specc.ir.verify import verify
@@ -65,3 +65,12 @@ def test_any_text(text: str) -> None:
 def test_many_mutants(start: int) -> None:
     for seed in range(start, start + 500):
         survive(typed(seed))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("sign", "other"), SIGNS)
+def test_signs_of_other_languages(sign: str, other: str) -> None:
+    rng = random.Random(0)
+    for text in CORPUS:
+        for mutant in respelt(text, sign, other, rng):
+            survive(mutant)
