@@ -3,6 +3,7 @@ else. A process takes a second or two less; what it prints, how it ends and that
 
 from __future__ import annotations
 
+import atexit
 import io
 import multiprocessing
 import os
@@ -70,6 +71,13 @@ def _begin(command: list[str], cwd: Path, stdout: Any, stderr: Any) -> None:
     multiprocessing.set_start_method(None, force=True)  # what it starts itself it starts as it would
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(cwd)
+    try:
+        _run(command, cwd)
+    finally:
+        atexit._run_exitfuncs()  # as Python itself would, and multiprocessing does not
+
+
+def _run(command: list[str], cwd: Path) -> None:
     if command[0] == "-m":
         sys.argv, sys.path[0] = command[1:], str(cwd)
         with scripts():

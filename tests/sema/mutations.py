@@ -18,7 +18,7 @@ def corpus() -> list[str]:
     return [*small, *SMALL]
 
 
-SIGNS = (
+SPELLINGS = (
     (" = ", ": "),
     (" = ", ": int = "),
     (" = ", " ~ "),

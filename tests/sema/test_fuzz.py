@@ -8,7 +8,7 @@ import time
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from mutations import SIGNS, corpus, grafted, mutated, renamed, respelt, soup
+from mutations import SPELLINGS, corpus, grafted, mutated, renamed, respelt, soup
 
 from specc.cli.render import render
 from specc.ir.verify import verify
@@ -68,7 +68,7 @@ def test_many_mutants(start: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("sign", "other"), SIGNS)
+@pytest.mark.parametrize(("sign", "other"), SPELLINGS)
 def test_signs_of_other_languages(sign: str, other: str) -> None:
     rng = random.Random(0)
     for text in CORPUS:
