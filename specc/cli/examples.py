@@ -40,14 +40,19 @@ def examples(run: Run, split: str, count: int, rng: np.random.Generator) -> dict
 
 @contextmanager
 def beside(folder: Path) -> Iterator[None]:
-    """Files of a folder are what is imported by their names, as by a script among them; afterwards they are forgotten."""
+    """Files of a folder are what is imported by their names, as by a script among them; afterwards they are forgotten.
+
+    No bytecode is kept: Python tells it apart by its source's size and second alone, and files are written anew in less.
+    """
     names = {file.stem for file in folder.glob("*.py")}
     others = {name: sys.modules.pop(name) for name in names & sys.modules.keys()}
-    where = str(folder.absolute())
+    where, kept = str(folder.absolute()), sys.dont_write_bytecode
     sys.path.insert(0, where)
+    sys.dont_write_bytecode = True
     try:
         yield
     finally:
+        sys.dont_write_bytecode = kept
         sys.path.remove(where)
         for name in names:
             sys.modules.pop(name, None)
