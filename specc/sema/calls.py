@@ -394,7 +394,8 @@ def _collected(params: tuple[tree.Arg, ...], args: Sequence[Any]) -> Sequence[An
 
 
 def _value(arg: tree.Arg) -> tree.Expr:
-    assert arg.value is not None
+    if arg.value is None:
+        fail("E0206", arg.span, "an argument needs a value")
     return arg.value
 
 

@@ -68,7 +68,8 @@ def _metric(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame, model: Judge
     args: list[str] = []
     knobs: dict[str, Any] = {}
     for a in call.args if isinstance(call, tree.Call) else ():
-        assert a.value is not None
+        if a.value is None:
+            fail("E0206", a.span, "an argument needs a value")
         if a.name is None:
             args.append(_sampler(name.id, row, a.value, model, again=bool(args)))
         else:
