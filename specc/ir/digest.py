@@ -14,13 +14,8 @@ from typing import Any
 from specc.ir.program import Block, Function, Program
 
 APART = {"spec", "digest", "level", "functions", "quantize", "evaluate", "cache", "groups", "doc"}  # fields of a program
-SAID = {
-    "span",
-    "doc",
-    "about",
-    "groups",
-    "code",
-}  # fields of its parts that its equations say already, or where they are written
+# Of its parts: what its equations say already, where it is written, and the code that only reads data.
+SAID = {"span", "doc", "about", "groups", "code"}
 
 
 def digest(program: Program) -> str:

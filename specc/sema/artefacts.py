@@ -13,6 +13,7 @@ from specc.record import record
 from specc.sema.arithmetic import describe, shown
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
+from specc.sema.given import argument
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.sections import plain
 from specc.sema.values import Ancestor, Bound, Env, Partial
@@ -74,12 +75,10 @@ def _sampler(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame) -> tuple[Bo
 
 
 def _setting(ev: Evaluator, arg: tree.Arg, env: Env, frame: Frame) -> Any:
-    if arg.value is None:
-        fail("E0206", arg.span, f"`{arg.name}` needs a value", help=f"as in `{FORM}`")
     if arg.name not in KNOBS:
         help = did_you_mean(arg.name or "", KNOBS) or f"they are {choices(KNOBS)}"
         fail("E0205", arg.span, f"`generate` has no setting `{arg.name}`", help=help)
-    value = plain(ev.expr(arg.value, env, frame, symbols=True), arg.span)
+    value = plain(ev.expr(argument(arg), env, frame, symbols=True), arg.span)
     match arg.name:
         case "n" if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             fail("E0601", arg.span, "`n` is a number of draws: 1 or more")

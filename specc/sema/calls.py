@@ -13,6 +13,7 @@ from specc.ir.types import EXAMPLE
 from specc.sema import library, views
 from specc.sema.arithmetic import describe, settled, shown
 from specc.sema.frame import Frame
+from specc.sema.given import argument
 from specc.sema.members import EQUATIONS
 from specc.sema.members import members as members_of
 from specc.sema.report import choices, did_you_mean, fail, foreign, moved
@@ -51,9 +52,7 @@ class Calls(Names):
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
         for a in node.args:
-            if a.value is None:
-                fail("E0206", a.span, "an argument needs a value")
-            value = self.expr(a.value, env, frame, symbols=True)
+            value = self.expr(argument(a), env, frame, symbols=True)
             if a.name is None:
                 args.append(value)
             elif a.name in kwargs:
@@ -84,7 +83,7 @@ class Calls(Names):
             fail("E0206", node.span, f"`unconditional` takes 1 argument, not {len(node.args)}")
         before, entry.null = entry.null, True
         try:
-            return self.expr(_value(node.args[0]), env, frame)
+            return self.expr(argument(node.args[0]), env, frame)
         finally:
             entry.null = before
 
@@ -391,12 +390,6 @@ def _collected(params: tuple[tree.Arg, ...], args: Sequence[Any]) -> Sequence[An
     if not takes or len(args) <= last or (len(args) == last + 1 and isinstance(args[last], list)):
         return args
     return [*args[:last], list(args[last:])]
-
-
-def _value(arg: tree.Arg) -> tree.Expr:
-    if arg.value is None:
-        fail("E0206", arg.span, "an argument needs a value")
-    return arg.value
 
 
 def _incomplete(partial: Partial) -> bool:

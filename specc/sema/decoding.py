@@ -10,9 +10,10 @@ from specc.diagnostics import SpecError
 from specc.ir.program import Program
 from specc.passes.incremental.decode import Decoder
 from specc.passes.incremental.places import Stop
+from specc.sema.given import once, value_of
 from specc.sema.model import Model
 from specc.sema.report import did_you_mean, fail, foreign, moved
-from specc.sema.sections import plain, value_of
+from specc.sema.sections import plain
 from specc.source import Span
 from specc.syntax import tree
 
@@ -23,7 +24,9 @@ HELP = "put what round i draws at place i, as in `for i in 0..n - 1 { ...; z = p
 def caching(m: Model, section: tree.Section) -> bool:
     """What a section `decode` says of `cache`."""
     said: dict[str, bool] = {}
-    for item in section.body.items if section.body is not None else ():
+    items = section.body.items if section.body is not None else ()
+    once(items)
+    for item in items:
         if not isinstance(item, tree.Bind) or not isinstance(item.targets[0], tree.Name) or item.draw:
             fail("E0211", item.span, "`decode` takes settings such as `cache = true`")
         key = item.targets[0].id

@@ -11,6 +11,7 @@ from specc.record import record
 from specc.sema.arithmetic import describe
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
+from specc.sema.given import argument
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.sections import plain
 from specc.sema.values import Env
@@ -68,12 +69,11 @@ def _metric(ev: Evaluator, node: tree.Expr, env: Env, frame: Frame, model: Judge
     args: list[str] = []
     knobs: dict[str, Any] = {}
     for a in call.args if isinstance(call, tree.Call) else ():
-        if a.value is None:
-            fail("E0206", a.span, "an argument needs a value")
+        value = argument(a)
         if a.name is None:
-            args.append(_sampler(name.id, row, a.value, model, again=bool(args)))
+            args.append(_sampler(name.id, row, value, model, again=bool(args)))
         else:
-            knobs[a.name] = _knob(name.id, row, a.name, plain(ev.expr(a.value, env, frame), a.span), a.span)
+            knobs[a.name] = _knob(name.id, row, a.name, plain(ev.expr(value, env, frame), a.span), a.span)
     if row.takes == "query" and not args:
         fail("E0206", node.span, f"`{name.id}` needs a query", help=f"as in `{name.id}(nll)`")
     return Setting(name.id, ((("args", tuple(args)),) if args else ()) + tuple(knobs.items()))

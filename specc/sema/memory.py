@@ -13,10 +13,10 @@ from specc.sema.arithmetic import add, binary, describe, lift, shown
 from specc.sema.batches import written
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
+from specc.sema.given import once, value_of
 from specc.sema.held import type_of
 from specc.sema.laws import primitive
 from specc.sema.report import did_you_mean, fail
-from specc.sema.sections import value_of
 from specc.sema.values import Builtin, Env, Held, Namespace
 from specc.source import Span
 from specc.syntax import tree
@@ -46,7 +46,9 @@ def declare(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> Namesp
 
 def _knobs(item: tree.Section) -> dict[str, tree.Expr]:
     out: dict[str, tree.Expr] = {}
-    for said in item.overrides.items if item.overrides else ():
+    items = item.overrides.items if item.overrides else ()
+    once(items)
+    for said in items:
         name = said.targets[0].id if isinstance(said, tree.Bind) and isinstance(said.targets[0], tree.Name) else ""
         if name not in KNOBS or not isinstance(said, tree.Bind):
             fail("E0205", said.span, "a memory takes `size` and `initial`", help=did_you_mean(name, KNOBS))

@@ -25,8 +25,9 @@ from specc.sema.arithmetic import describe
 from specc.sema.evaluate import Evaluator
 from specc.sema.evaluation import COMPARISONS, Judged, fits
 from specc.sema.frame import Frame
+from specc.sema.given import once, value_of
 from specc.sema.report import choices, did_you_mean, fail
-from specc.sema.sections import MOST, plain, setting, value_of
+from specc.sema.sections import MOST, plain, setting
 from specc.sema.values import Env
 from specc.source import Span
 from specc.syntax import tree
@@ -61,7 +62,7 @@ def quantization(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, m
     general: list[tree.Statement] = []
     looked: str | None = None
     trained: tree.Bind | None = None
-    _once(section.body.items)
+    once(section.body.items)
     for item in section.body.items:
         match item:
             case tree.Section(kind="rule"):
@@ -97,16 +98,6 @@ def quantization(ev: Evaluator, section: tree.Section, env: Env, frame: Frame, m
     )
 
 
-def _once(items: tuple[tree.Statement, ...]) -> None:
-    """Nothing is set twice."""
-    known: set[str] = set()
-    for item in items:
-        if isinstance(item, tree.Bind) and isinstance(name := item.targets[0], tree.Name):
-            if name.id in known:
-                fail("E0208", item.span, f"`{name.id}` is set twice")
-            known.add(name.id)
-
-
 def _word(ev: Evaluator, item: tree.Bind, env: Env, frame: Frame, what: str, known: Collection[str]) -> str:
     """`calibrate = token_nll`, `train = qat`."""
     word = plain(ev.expr(value_of(item), env, frame, symbols=True), item.span)
@@ -134,7 +125,7 @@ def _trainable(rules: list[QuantizeRule], span: Span) -> None:
 def _rule(ev: Evaluator, item: tree.Section, env: Env, frame: Frame) -> QuantizeRule:
     """`rule "PATTERN OF PATHS" { ... }` or `rule KIND { ... }`."""
     items = item.body.items if item.body else ()
-    _once(items)
+    once(items)
     found = _formats(ev, items, env, frame)
     match item.head:
         case tree.String(value=pattern):

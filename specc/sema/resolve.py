@@ -7,6 +7,7 @@ from typing import Any
 
 from specc.sema import interfaces, library
 from specc.sema.arithmetic import settled
+from specc.sema.given import argument
 from specc.sema.model import Model, mention, place_of
 from specc.sema.report import choices, did_you_mean, fail
 from specc.sema.shape import overridden
@@ -77,13 +78,12 @@ def use(m: Model, node: tree.Expr, kinds: tuple[str, ...]) -> Partial:
     args: list[Any] = []
     kwargs: list[tuple[str, Any]] = []
     for place, a in enumerate(node.args if isinstance(node, tree.Call) else ()):
-        if a.value is None:
-            fail("E0206", a.span, "an argument needs a value")
+        given = argument(a)
         if (part := _argument_part(m, found[0], place, a)) is not None:
             kwargs.append((a.name, part)) if a.name else args.append(part)
             continue
-        named = m.ev.world.names.get(a.value.id) if isinstance(a.value, tree.Name) else None
-        value = named if isinstance(named, Dynamic) else m.ev.expr(a.value, m.env, m.top, symbols=True)
+        named = m.ev.world.names.get(given.id) if isinstance(given, tree.Name) else None
+        value = named if isinstance(named, Dynamic) else m.ev.expr(given, m.env, m.top, symbols=True)
         _finite(value, a)
         settled(value, a.span)
         if a.name is None:

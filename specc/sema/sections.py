@@ -13,6 +13,7 @@ from specc.sema import library, spaces
 from specc.sema.arithmetic import describe
 from specc.sema.evaluate import Evaluator
 from specc.sema.frame import Frame
+from specc.sema.given import once, value_of
 from specc.sema.own_readers import code_of
 from specc.sema.reading import INTO, check_examples
 from specc.sema.report import choices, did_you_mean, fail
@@ -124,19 +125,12 @@ def _sensible(key: str, value: Any, default: Any, span: Span) -> None:
             fail("E0601", span, f"`{key} = {value}` makes no sense", help=f"`{key}` is a positive number")
 
 
-def value_of(item: tree.Bind) -> tree.Expr:
-    """The value of a setting."""
-    if not item.values:
-        name = item.targets[0].span.text
-        given = "..." if item.type is None else item.type.span.text
-        fail("E0209", item.span, f"`{name}` is given no value", help=f"a setting is written with `=`: `{name} = {given}`")
-    return item.values[0]
-
-
 def train(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> dict[str, Any]:
     """The settings of `train { ... }`; what is not said keeps its default."""
     out: dict[str, Any] = {}
-    for item in section.body.items if section.body else ():
+    items = section.body.items if section.body else ()
+    once(items)
+    for item in items:
         if isinstance(item, tree.Section) and item.kind == "optimizer":
             out["optimizers"] = (*out.get("optimizers", ()), _own_optimizer(ev, item, env, frame, out.get("optimizers", ())))
             continue
@@ -151,8 +145,6 @@ def train(ev: Evaluator, section: tree.Section, env: Env, frame: Frame) -> dict[
                 caption="not used by anything",
                 help=did_you_mean(key, TRAIN) or f"they are {choices(TRAIN)}",
             )
-        if key in out:
-            fail("E0208", item.span, f"`{key}` is set twice")
         if TRAIN[key].check == "setting":
             out[key] = setting(ev, value_of(item), env, frame, KINDS_OF_SETTINGS[key])
         else:
@@ -192,7 +184,9 @@ def _checked(key: str, value: Any, span: Span) -> Any:
 def overrides(ev: Evaluator, block: tree.Block | None, env: Env, frame: Frame, known: tuple[str, ...]) -> dict[str, Any]:
     """`with { drop = 0.1 }`"""
     out: dict[str, Any] = {}
-    for item in block.items if block else ():
+    items = block.items if block else ()
+    once(items)
+    for item in items:
         if not isinstance(item, tree.Bind) or not isinstance(item.targets[0], tree.Name):
             fail("E0205", item.span, f"`with` takes settings: {choices(known)}")
         key = item.targets[0].id

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -37,12 +36,6 @@ model points {
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained(tmp_path_factory.mktemp("run"), SPEC)
-
-
-@pytest.fixture
-def run(whole: Path, tmp_path: Path) -> Path:
-    """A run of one's own to damage."""
-    return Path(shutil.copytree(whole, tmp_path / "run"))
 
 
 @pytest.mark.parametrize("command", [["sample", "-o", "x.npz"], ["export", "-o", "x.onnx"], ["evaluate"]])

@@ -44,7 +44,7 @@ def test_the_draws_are_an_entry_of_the_stage() -> None:
     [
         ("dataset pairs = generate(teacher.fast)", "E0205", "no data come from `pairs`"),
         ("dataset pairs = generate(teacher.fast, many = 8)\n  data x: vector(2) from pairs", "E0205", "no setting `many`"),
-        ("dataset pairs = generate(teacher.fast, n: 8)\n  data x: vector(2) from moons", "E0206", "`n` needs a value"),
+        ("dataset pairs = generate(teacher.fast, n: 8)\n  data x: vector(2) from moons", "E0206", "an argument needs a value"),
         ("dataset pairs = generate(teacher.fast, n = 0)\n  data x: vector(2) from pairs", "E0601", "1 or more"),
         ("dataset pairs = generate(teacher.velocity)\n  data x: vector(2) from pairs", "E0304", "by a sampler of a parent"),
         ("dataset pairs = moons\n  data x: vector(2) from pairs", "E0304", "a dataset is written"),
