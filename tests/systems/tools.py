@@ -98,7 +98,9 @@ def train(spec: str, name: str | None = None, *, steps: int | None = None, seed:
         command += ["--parent", *map(str, parents)] if parents else []
         done = python(*command, cwd=project, timeout=None)
         assert done.returncode == 0, done.stderr[-3000:]
-        (out / "done.json").write_text(done.stdout.strip().splitlines()[-1])
+        summary = done.stdout.strip().splitlines()[-1]
+        assert json.loads(summary)["steps"] == (steps or program.setting("steps")), "the training was stopped"
+        (out / "done.json").write_text(summary)
     return out
 
 
