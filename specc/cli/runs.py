@@ -8,11 +8,13 @@ RUN/...                what its train.py writes: checkpoints, logs, pictures
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +72,23 @@ class Run:
         for code in (d.code for d in program.data if d.code is not None):
             replace_text(self.folder / code.file, code.text)  # beside the spec, which asks for it
         replace_text(self.lock, (self.project / "spec.lock.json").read_text(encoding="utf-8"))
+
+    def set_aside(self, drawn: Iterable[str]) -> Path | None:
+        """Where the trained run of this folder is from now on, so that another one begins here and nothing is lost.
+
+        drawn: files of data that parents drew, which the next run takes if they are of the same parents.
+        """
+        if not self.newest("state.json").exists():
+            return None
+        whole = self.folder.resolve()
+        if Path.cwd().is_relative_to(whole):
+            raise Failure(f"{whole} holds a trained run, and is where you are", "train into another folder")
+        free = (whole.with_name(f"{whole.name}.{n}") for n in itertools.count(1))
+        before = whole.rename(next(folder for folder in free if not folder.exists()))
+        whole.mkdir()
+        for file in (before / name for name in drawn if (before / name).exists()):
+            shutil.copy2(file, whole)
+        return before
 
     def program(self) -> Program:
         """The program that was trained, at example level."""

@@ -73,6 +73,8 @@ def train(
     program: Program, spec: Path, text: str, run: Run, parents: Sequence[Path], resume: bool, arguments: list[str]
 ) -> bool:
     """One model into one run. Whether it was asked to stop, and the stages after it should not begin."""
+    from specc.backends.pytorch.data import drawn
+
     out, lock = run.folder, run.locked()
     if not program.by_role("objective"):
         way = f"`specc compile {spec} --target onnx -o DIR` writes its samplers and queries"
@@ -90,6 +92,8 @@ def train(
             say(f"warning: {code.file} is not as {out} was trained with it: its hash was {was[:12]} and is {code.sha256[:12]}")
     lenders = [] if resume else lent(program, run, parents)
     try:
+        if not resume and (before := run.set_aside(filter(None, map(drawn, program.data)))) is not None:
+            say(f"{out} holds a trained run, which is now {before}")
         driver.emit(program, "pytorch", run.project)
         run.keep(program, text)
     except OSError as error:

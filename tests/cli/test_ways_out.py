@@ -115,6 +115,19 @@ def test_a_damaged_run(specc: Specc, run: Path, file: str) -> None:
     assert "train again into another folder" in result.stderr
 
 
+def test_another_training_leaves_the_run_before_whole(specc: Specc, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (run / "mine.txt").write_text("a note")
+    held = {p.name: p.read_bytes() for p in run.iterdir() if p.is_file()}
+    for n in (1, 2):
+        result = specc("train", run / "spec.spec", "-o", run, "--steps", 1, "--seed", n)
+        assert result.exit_code == 0 and f"{run} holds a trained run, which is now {run}.{n}" in result.stderr
+    assert {p.name: p.read_bytes() for p in run.with_name("run.1").iterdir() if p.is_file()} == held
+    assert not (run / "mine.txt").exists()
+    monkeypatch.chdir(run / "project")
+    result = specc("train", run / "spec.spec", "-o", "..", "--steps", 1)
+    assert result.exit_code == 3 and "is where you are" in result.stderr and (run / "state.json").exists()
+
+
 @pytest.mark.parametrize("name", ["nowhere.spec", "."])
 def test_formatting_what_is_no_file_is_wrong_usage(specc: Specc, tmp_path: Path, name: str) -> None:
     assert specc("fmt", tmp_path / name).exit_code == 2
